@@ -1,0 +1,116 @@
+"""Training speed of our Mamba-2 against Hugging Face's (transformers), on one CPU thread.
+
+The same shape, weights, packed batch, loss and AdamW; forward, backward and step are timed together, the contestants
+take turns, and their medians and ratios are printed.  Ours honours the resets of the packed rows; Hugging Face's has
+none.  Its speed depends on its `chunk_size`: the default is 256, and at this shape 32 is its fastest.  Nothing is
+reported unless all give the same logits.
+
+    python bench/train_speed.py                                 # mamba2:tiny, 8 x 1024, about a minute
+    python bench/train_speed.py --rows 2 --length 256 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of each missing CUDA kernel
+
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from tallystick import models  # noqa: E402
+
+VOCAB = 30
+PARITY = 1e-4  # of the largest logit
+EPISODE = 150  # mean tokens between resets
+THEIR_NAMES = {
+    "embedding": "backbone.embeddings", "head": "lm_head", "layers": "backbone.layers", "gate_norm": "mixer.norm",
+    "conv": "mixer.conv1d", "in_proj": "mixer.in_proj", "out_proj": "mixer.out_proj", "A_log": "mixer.A_log",
+    "D": "mixer.D", "dt_bias": "mixer.dt_bias",
+}
+
+
+def their_name(name: str) -> str:
+    """Our parameter's name in transformers."""
+    if name == "norm.weight":
+        return "backbone.norm_f.weight"
+    return ".".join(THEIR_NAMES.get(part, part) for part in name.split("."))
+
+
+def peer(model, chunk_size):
+    """transformers' Mamba2ForCausalLM with the same shape and weights."""
+    config = model.config
+    heads = config.expand * config.d_model // config.head_dim
+    theirs = transformers.Mamba2ForCausalLM(transformers.Mamba2Config(
+        vocab_size=config.vocab_size, hidden_size=config.d_model, num_hidden_layers=config.n_layer,
+        state_size=config.d_state, head_dim=config.head_dim, num_heads=heads, expand=config.expand,
+        conv_kernel=config.d_conv, n_groups=1, tie_word_embeddings=config.tied, chunk_size=chunk_size))
+    theirs.load_state_dict({their_name(name): tensor for name, tensor in model.state_dict().items()})
+    return theirs.train()
+
+
+def check_parity(ours, theirs, ids_BL):
+    with torch.no_grad():
+        want_BLV, got_BLV = theirs(ids_BL, use_cache=False).logits, ours(ids_BL)[0]
+    difference = ((got_BLV - want_BLV).abs().max() / want_BLV.abs().max()).item()
+    if not difference <= PARITY:
+        raise SystemExit(f"parity check failed: logits differ by {difference:.1e} of the largest; nothing reported")
+    print(f"parity: logits differ by {difference:.1e} of the largest, allowed {PARITY:.0e}")
+
+
+def step(model, optimizer, forward, ids_BL):
+    """One training step; returns its seconds."""
+    start = time.perf_counter()
+    logits_BLV = forward(model, ids_BL[:, :-1])
+    F.cross_entropy(logits_BLV.flatten(0, 1), ids_BL[:, 1:].flatten()).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return time.perf_counter() - start
+
+
+def measure(contestants, ids_BL, rounds):
+    """Median tokens a second of each (name -> model, forward); one step each in turn, the first for warming up."""
+    optimizers = {name: torch.optim.AdamW(model.parameters(), 1e-3) for name, (model, _) in contestants.items()}
+    seconds = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, (model, forward) in contestants.items():
+            seconds[name].append(step(model, optimizers[name], forward, ids_BL))
+    return {name: ids_BL[:, 1:].numel() / statistics.median(times[1:]) for name, times in seconds.items()}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mamba2:tiny", help="name:preset")
+    parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--length", type=int, default=1024, help="tokens a row")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--chunk-sizes", type=int, nargs="+", default=[256, 32], help="of transformers")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    ours = models.build(options.model, vocab_size=VOCAB)
+    ids_BL = torch.randint(VOCAB, (options.rows, options.length + 1))
+    reset_BL = torch.rand(options.rows, options.length) < 1 / EPISODE
+    contestants = {"tallystick": (ours, lambda model, ids: model(ids, reset_BL=reset_BL)[0])}
+    for chunk_size in options.chunk_sizes:
+        theirs = peer(ours, chunk_size)
+        check_parity(ours, theirs, ids_BL)
+        contestants[f"transformers, chunk_size {chunk_size}"] = (
+            theirs, lambda model, ids: model(ids, use_cache=False).logits)
+    speed = measure(contestants, ids_BL, options.rounds)
+    print(f"{options.model}, {options.rows} x {options.length} tokens, one thread, fp32, "
+          f"torch {torch.__version__}, transformers {transformers.__version__}")
+    for name, tokens in speed.items():
+        print(f"{name:30s}{tokens:10,.0f} tokens/s{speed['tallystick'] / tokens:8.1f} x")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""eval: how exactness holds with length. Rows with samples, intervals, error bounds and first errors."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tallystick.engine import generate
+from tallystick.models.base import Model
+from tallystick.runs import Run
+from tallystick.tasks import Task
+from tallystick.verify import Result, verify
+
+MODES: dict[str, Callable[[Model, Task, list[list[str]]], list[Any]]] = {"verify": verify, "generate": generate}
+ERRORS = 5
+"""First errors kept in a row."""
+
+
+def evaluate(
+    run: Run,
+    lengths: list[int],
+    samples: int = 50,
+    mode: str = "verify",
+    seed: int = 0,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> list[dict[str, Any]]:
+    """Rows of the design's `eval` document: random problems of each length, and its corners where the task has some.
+
+    report: takes each row as it is made.
+    """
+    seen = _training_prompts(run) if min(lengths) <= run.config["settings"]["train_length"] else set()
+    rows = []
+    for length in lengths:
+        problems = [run.task.problem("test", seed, length, i) for i in range(samples)]
+        for corners, prompts in ((False, problems), (True, run.task.corners(length))):
+            if prompts:
+                began = time.monotonic()
+                results = MODES[mode](run.model, run.task, prompts)
+                row = {"length": length, "corners": corners, "mode": mode, "samples": len(prompts)}
+                rows.append(row | summary(results) | {"seen": sum(tuple(p) in seen for p in prompts) / len(prompts)})
+                rows[-1]["seconds"] = round(time.monotonic() - began, 2)
+                rows[-1]["state_bytes"] = run.model.state_bytes(max(result.tokens for result in results))
+                report(rows[-1])
+    return rows
+
+
+def summary(results: list[Result]) -> dict[str, Any]:
+    """What a row says of its episodes; an episode counts up to its first deviation.
+
+    answer: share of right answers; None where verify cannot know. ci95: Wilson's interval of the exact share.
+    error_bound: 95 % upper bound on the error rate per model token.
+    """
+    exact, errors = sum(result.exact for result in results), [r.first_error for r in results if r.first_error]
+    tokens = sum(result.model_tokens for result in results)
+    answers = [result.answer for result in results]
+    return {
+        "exact": exact,
+        "answer": None if None in answers else sum(map(bool, answers)) / len(answers),
+        "token_accuracy": 1 - len(errors) / tokens,
+        "ci95": wilson(exact, len(results)),
+        "model_tokens": tokens,
+        "error_bound": poisson_bound(len(errors)) / tokens,
+        "near_ties": sum(result.near_ties for result in results),
+        "min_margin": min(result.min_margin for result in results),
+        "stops": dict(Counter(str(result.stop) for result in results)),
+        "first_errors": errors[:ERRORS],
+    }
+
+
+def wilson(hits: int, samples: int, z: float = 1.96) -> list[float]:
+    """Wilson's 95 % interval of a share."""
+    share, spread = hits / samples, z * z / samples
+    half = z * math.sqrt(share * (1 - share) / samples + spread / (4 * samples))
+    return [max(0.0, (share + spread / 2 - half) / (1 + spread)), min(1.0, (share + spread / 2 + half) / (1 + spread))]
+
+
+def poisson_bound(events: int, confidence: float = 0.95) -> float:
+    """The largest rate under which so few events still have a chance of 1 - confidence; about 3 for none."""
+    low, high = 0.0, 10.0 + 3 * events
+    while high - low > 1e-9:
+        rate = (low + high) / 2
+        chance = sum(math.exp(k * math.log(rate) - rate - math.lgamma(k + 1)) for k in range(events + 1))
+        low, high = (rate, high) if chance > 1 - confidence else (low, rate)
+    return high
+
+
+def _training_prompts(run: Run) -> set[tuple[str, ...]]:
+    """The problems that training drew."""
+    settings = run.config["settings"]
+    seed, length = settings["seed"], settings["train_length"]
+    return {tuple(run.task.problem("train", seed, length, i, up_to=True)) for i in range(run.examples)}
+
+
+def report(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The design's `eval` document."""
+    names = {name: run.config[name] for name in ("task", "variant", "model")}
+    return names | {"train_length": run.config["settings"]["train_length"], "rows": rows}
+
+
+def merge(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of several evals of one model: a newer row replaces an older one of the same length, corners and mode."""
+    rows = {(row["length"], row["corners"], row["mode"]): row for row in [*old, *new]}
+    return sorted(rows.values(), key=lambda row: (row["mode"], row["length"], row["corners"]))

@@ -1,0 +1,1 @@
+"""Recurrences: `reference` is the specification, the others are fast and tested against it."""

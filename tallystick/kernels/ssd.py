@@ -1,0 +1,139 @@
+"""Mamba-2's scan by matrix products over chunks, in plain PyTorch, with its gradient written out.
+
+Source: Dao and Gu 2024, arXiv 2405.21060, section 6 (state space duality).  Within a chunk the scan is a
+masked attention matrix; between chunks only the states at the boundaries are carried.
+
+Glossary: B batch, L length, H heads, P head dim, N state size, c chunks, Q chunk length (L = c Q);
+G stands for (B, H, c), S for (B, 1, c): shared by all heads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LOG2_E = math.log2(math.e)
+
+
+class _Weights(NamedTuple):
+    """How much of what comes in is left where it is read; zero where a reset lies in between."""
+
+    decay_GQQ: Tensor  # of token j at token i; to be multiplied with `sees`
+    sees_SQQ: Tensor  # 1 where token i sees token j: j <= i, no reset in between
+    entry_GQ: Tensor  # of the state that enters the chunk, at token i
+    exit_GQ: Tensor  # of token j, in the state that leaves the chunk
+
+
+def _weights(dt_GQ, A_H, reset_BL) -> _Weights:
+    """Resets are masks, never large negative logarithms: those would cost the sums their precision."""
+    chunk = dt_GQ.shape[-1]
+    log_GQ = (dt_GQ * (A_H * LOG2_E)[:, None, None]).cumsum(-1)
+    decay_GQQ, exit_GQ = _exp2_(log_GQ[..., None] - log_GQ[..., None, :]), _exp2_(log_GQ[..., -1:] - log_GQ)
+    entry_GQ = _exp2_(log_GQ)
+    sees_SQQ = torch.ones(chunk, chunk, dtype=dt_GQ.dtype, device=dt_GQ.device).tril_()
+    if reset_BL is not None:
+        segment_SQ = reset_BL[:, None].unflatten(-1, (-1, chunk)).cumsum(-1, dtype=torch.int32)
+        sees_SQQ = sees_SQQ * (segment_SQ[..., None] == segment_SQ[..., None, :])
+        entry_GQ *= segment_SQ == 0
+        exit_GQ *= segment_SQ == segment_SQ[..., -1:]
+    return _Weights(decay_GQQ, sees_SQQ, entry_GQ, exit_GQ)
+
+
+def _exp2_(log):
+    """In place; base 2 is four times faster.
+
+    Above the diagonal the argument is positive: it must not overflow before the mask.  Below -100 the result
+    would soon be a denormal number, and those are twenty times slower.
+    """
+    return log.clamp_(min=-100.0, max=0.0).exp2_()
+
+
+def _bmm(a, b):
+    """Batched product of tensors with equal leading dimensions."""
+    return torch.bmm(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, a.shape[:-2])
+
+
+def _add_bmm_(into, a, b):
+    into.view(-1, *into.shape[-2:]).baddbmm_(a.flatten(0, -3), b.flatten(0, -3))
+    return into
+
+
+def _carry(first_BHNP, add_GNP, keep_G, reverse=False):
+    """The states at the c + 1 chunk boundaries: `s[c + 1] = keep[c] s[c] + add[c]`, or so from right to left."""
+    states_GNP = add_GNP.new_empty(*keep_G.shape[:2], keep_G.shape[2] + 1, *first_BHNP.shape[2:])
+    steps = list(zip(add_GNP.unbind(2), keep_G[..., None, None].unbind(2), strict=True))
+    places = list(states_GNP.unbind(2))
+    if reverse:
+        steps.reverse()
+        places.reverse()
+    places[0].copy_(first_BHNP)
+    for (add_BHNP, keep_BH11), source, target in zip(steps, places[:-1], places[1:], strict=True):
+        torch.addcmul(add_BHNP, keep_BH11, source, out=target)
+    return states_GNP
+
+
+class _SSD(torch.autograd.Function):
+    """For lengths that are multiples of the chunk.  Left to autograd, the backward makes thrice the passes."""
+
+    @staticmethod
+    def forward(ctx, x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, D_H, reset_BL, chunk):
+        x_GQP, dt_GQ = (t.transpose(1, 2).unflatten(2, (-1, chunk)) for t in (x_BLHP, dt_BLH))
+        B_SQN, C_SQN = (t[:, None].unflatten(2, (-1, chunk)) for t in (B_BLN, C_BLN))
+        weights = _weights(dt_GQ, A_H, reset_BL)
+        scores_GQQ = weights.decay_GQQ * _bmm(C_SQN, B_SQN.mT).mul_(weights.sees_SQQ)
+        dtx_GQP = torch.mul(x_GQP, dt_GQ[..., None], out=x_BLHP.new_empty(x_GQP.shape))
+        B_out_GQN, C_in_GQN = B_SQN * weights.exit_GQ[..., None], C_SQN * weights.entry_GQ[..., None]
+
+        states_GNP = _carry(state_BHPN.mT, _bmm(B_out_GQN.mT, dtx_GQP), weights.entry_GQ[..., -1])
+        y_GQP = _add_bmm_(_bmm(scores_GQQ, dtx_GQP), C_in_GQN, states_GNP[:, :, :-1])
+        y_GQP.addcmul_(x_GQP, D_H[:, None, None, None])
+        ctx.save_for_backward(x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, *weights, scores_GQQ, dtx_GQP,
+                              B_out_GQN, C_in_GQN, states_GNP, y_GQP)
+        return y_GQP.flatten(2, 3).transpose(1, 2), states_GNP[:, :, -1].mT.contiguous()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy_BLHP, dstate_BHPN):
+        (x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, decay_GQQ, sees_SQQ, entry_GQ, exit_GQ, scores_GQQ, dtx_GQP,
+         B_out_GQN, C_in_GQN, states_GNP, y_GQP) = ctx.saved_tensors
+        dy_GQP = dy_BLHP.transpose(1, 2).contiguous().view(y_GQP.shape)
+        dstates_GNP = _carry(dstate_BHPN.mT, _bmm(C_in_GQN.mT, dy_GQP), entry_GQ[..., -1], reverse=True)
+        enter_GNP, leave_GNP, dleave_GNP = states_GNP[:, :, :-1], states_GNP[:, :, 1:], dstates_GNP[:, :, 1:]
+
+        ddtx_GQP = _add_bmm_(_bmm(scores_GQQ.mT, dy_GQP), B_out_GQN, dleave_GNP)
+        dCB_SQQ = _bmm(dy_GQP, dtx_GQP.mT).mul_(decay_GQQ).sum(1, keepdim=True).mul_(sees_SQQ)
+        dC_SQN = (_bmm(dy_GQP, enter_GNP.mT) * entry_GQ[..., None]).sum(1, keepdim=True)
+        dB_SQN = (_bmm(dtx_GQP, dleave_GNP.mT) * exit_GQ[..., None]).sum(1, keepdim=True)
+        _add_bmm_(dC_SQN, dCB_SQQ, B_SQN)
+        _add_bmm_(dB_SQN, dCB_SQQ.mT, C_SQN)
+
+        # Every term of the result is scaled by exp(sum of dt A over j < t <= i).  So the gradient of dt A at t
+        # counts the terms that end at or after t, less those that also start there, and what leaves the chunk.
+        ddt_GQ, skip_GQ = (ddtx_GQP * x_GQP).sum(-1), (x_GQP * dy_GQP).sum(-1)
+        ends_GQ = (y_GQP * dy_GQP).sum(-1) - D_H[:, None, None] * skip_GQ - ddt_GQ * dt_GQ
+        dlog_GQ = ends_GQ.flip(-1).cumsum(-1).flip(-1) + (leave_GNP * dleave_GNP).sum((-1, -2))[..., None]
+        ddt_GQ += dlog_GQ * A_H[:, None, None]
+        dx_GQP = ddtx_GQP.mul_(dt_GQ[..., None]).addcmul_(dy_GQP, D_H[:, None, None, None])
+        return (dx_GQP.flatten(2, 3).transpose(1, 2), ddt_GQ.flatten(2).transpose(1, 2),
+                (dlog_GQ * dt_GQ).sum((0, 2, 3)), dB_SQN.flatten(1, 3), dC_SQN.flatten(1, 3),
+                dstates_GNP[:, :, 0].mT, skip_GQ.sum((0, 2, 3)), None, None)
+
+
+def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_H=None, chunk=32):
+    """The same function as `reference.ssd_recurrent`, by matrix products over chunks of `chunk` tokens.
+
+    Any length; gradients to everything, the initial state included.  Returns `(y_BLHP, state_BHPN)`.
+    """
+    length = x_BLHP.shape[1]
+    pad = -length % chunk
+    if pad:  # dt = 0: tokens that leave the state untouched
+        x_BLHP, dt_BLH, B_BLN, C_BLN = (
+            F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x_BLHP, dt_BLH, B_BLN, C_BLN))
+        reset_BL = None if reset_BL is None else F.pad(reset_BL, (0, pad))
+    D_H = torch.zeros_like(A_H) if D_H is None else D_H
+    y_BLHP, state_BHPN = _SSD.apply(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, D_H, reset_BL, chunk)
+    return (y_BLHP[:, :length] if pad else y_BLHP), state_BHPN

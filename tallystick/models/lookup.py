@@ -1,0 +1,97 @@
+"""The string-matching learner of Theorem 2.2 (paper, section 1), with contexts of variable length.
+
+It remembers, for each context of its training examples, the shortest suffix that decided the next token, and replays
+that token. What it solves needs no generalisation over contents; a trained model is compared with it.
+
+Glossary: B batch (rows), L length, V vocabulary, T reach (tokens of state).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tallystick import suffix
+from tallystick.models.base import Model, State
+
+
+class Lookup(Model):
+    """Says the token that always followed the shortest unambiguous suffix; abstains (all logits equal) without one."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes."""
+
+        vocab_size: int
+        """Number of symbols."""
+        reach: int = 64
+        """The longest suffix that it looks at, in tokens."""
+        examples: int = 1000
+        """Training examples that `train` fits it to."""
+
+    PRESETS = {"tiny": {}}
+    chunk = 65_536
+    child_NV: Tensor
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        empty = torch.full((1, config.vocab_size + 1), suffix.UNSEEN, dtype=torch.int32)
+        self.register_buffer("child_NV", empty)
+
+    def fit(self, stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> Lookup:
+        """Remember examples: (ids uint16 [length], loss_mask bool [length]) of each. Returns itself."""
+        contexts = suffix.Contexts.of(list(stream), self.config.vocab_size)
+        self.child_NV = torch.from_numpy(suffix.build(contexts, self.config.reach).child)
+        return self
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        batch, length = ids_BL.shape
+        position_L = torch.arange(length, device=ids_BL.device)
+        counts_BL = position_L < (position_L.new_full((batch,), length) if length_B is None else length_B)[:, None]
+        reset_BL = counts_BL & (torch.zeros_like(counts_BL) if reset_BL is None else reset_BL)
+        start_BL = torch.where(reset_BL, position_L, -self.config.reach).cummax(1).values
+        seen_BM = torch.cat([state["tail"], ids_BL], dim=1)
+        return self._logits(seen_BM, start_BL), {"tail": self._tail(seen_BM, start_BL, counts_BL.sum(1))}
+
+    def _logits(self, seen_BM: Tensor, start_BL: Tensor) -> Tensor:
+        """Walk the tree from each token backwards until a leaf says the next one."""
+        reach, length = self.config.reach, start_BL.shape[1]
+        row, position = torch.ones_like(start_BL, dtype=torch.bool).nonzero(as_tuple=True)
+        found_BL = torch.full_like(start_BL, suffix.UNSEEN)
+        node = torch.zeros_like(row)
+        for back in range(min(reach, seen_BM.shape[1])):
+            token = seen_BM[row, position + reach - back]
+            token = torch.where(position - back < start_BL[row, position], self.config.vocab_size, token)
+            node = self.child_NV[node, token].long()
+            found_BL[row, position] = node
+            inner = node >= 0
+            row, position, node = row[inner], position[inner], node[inner]
+            if not len(row):
+                break
+        logits_BLV = torch.zeros(*start_BL.shape, self.config.vocab_size, device=start_BL.device)
+        row, position = (found_BL < suffix.UNSEEN).nonzero(as_tuple=True)
+        logits_BLV[row, position, -2 - found_BL[row, position]] = 1.0
+        return logits_BLV
+
+    def _tail(self, seen_BM: Tensor, start_BL: Tensor, length_B: Tensor) -> Tensor:
+        reach = self.config.reach
+        index_BT = length_B[:, None] + torch.arange(reach, device=length_B.device)
+        before_BT = index_BT - reach < start_BL[:, -1:]
+        return seen_BM.gather(1, index_BT).masked_fill(before_BT, self.config.vocab_size)
+
+    def init_state(self, batch: int) -> State:
+        shape = (batch, self.config.reach)
+        return {"tail": torch.full(shape, self.config.vocab_size, dtype=torch.int64, device=self.child_NV.device)}
+
+    def state_bytes(self, length: int) -> int:
+        return self.config.reach * 8
+
+    def _load_from_state_dict(self, state_dict, prefix, *arguments):
+        """The number of remembered contexts is not in the config."""
+        self.child_NV = state_dict[prefix + "child_NV"].clone()
+        super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -1,0 +1,180 @@
+"""Mamba-2 (Dao and Gu 2024, arXiv 2405.21060): blocks of convolution, state space scan and gate.
+
+Glossary: B batch, L length, V vocabulary, D model width, E inner width (expand * D), H heads, P head dim
+(E = H * P), N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1,
+J = K + L tokens that a call's convolution sees, F some tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tallystick.kernels.fused import Cuts, conv_silu, rms_norm
+from tallystick.kernels.linear import linear
+from tallystick.kernels.reference import ssd_recurrent
+from tallystick.kernels.ssd import ssd_chunked
+from tallystick.models.base import Model, State
+
+LONGEST_LOOP = 8  # tokens; from here on the chunked scan is faster than the loop (1 to 64 rows, tiny, one core)
+
+
+class Mamba2(Model):
+    """Constant state, linear time; initialised as mamba_ssm does.
+
+    State, for each layer: `conv.i`, the last tokens before the convolution, and `ssm.i`, the scan's state.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes."""
+
+        vocab_size: int
+        """Number of symbols."""
+        d_model: int = 64
+        """Width of the residual stream."""
+        n_layer: int = 2
+        """Number of blocks."""
+        d_state: int = 16
+        """State entries of each channel."""
+        head_dim: int = 32
+        """Channels that share one decay; divides expand * d_model."""
+        expand: int = 2
+        """Inner width over d_model."""
+        d_conv: int = 4
+        """Width of the causal convolution, in tokens; at least 2."""
+        tied: bool = True
+        """The output weights are the embedding's."""
+
+    PRESETS = {
+        "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
+        "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
+        "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64},
+    }
+    chunk = 8192
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        inner = config.expand * config.d_model
+        if inner % config.head_dim:
+            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
+        if config.d_conv < 2:
+            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        if config.tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        spans = Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
+        x_BLD, new = self.embedding(ids_BL), {}
+        for i, layer in enumerate(self.layers):
+            x_BLD, new[f"conv.{i}"], new[f"ssm.{i}"] = layer(x_BLD, state[f"conv.{i}"], state[f"ssm.{i}"], spans)
+        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
+
+    def init_state(self, batch: int) -> State:
+        config, state = self.config, {}
+        inner = config.expand * config.d_model
+        conv_shape = (batch, config.d_conv - 1, inner + 2 * config.d_state)
+        ssm_shape = (batch, inner // config.head_dim, config.head_dim, config.d_state)
+        for i in range(config.n_layer):
+            state[f"conv.{i}"] = self.embedding.weight.new_zeros(conv_shape)
+            state[f"ssm.{i}"] = self.embedding.weight.new_zeros(ssm_shape)
+        return state
+
+    def state_bytes(self, length: int) -> int:
+        return sum(tensor.nbytes for tensor in self.init_state(1).values())
+
+
+class Spans:
+    """Which tokens count and where sequences start; worked out once for all layers.
+
+    `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: the tokens
+    whose convolution is cut by a reset.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of the
+    previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
+    """
+
+    def __init__(self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, reach: int):
+        (batch, length), device = ids_BL.shape, ids_BL.device
+        self.reach, self.reset_BL = reach, reset_BL
+        self.count_BL = self.cuts = self.end_BK = self.gone_BK1 = None
+        if length_B is not None:
+            self.count_BL = torch.arange(length, device=device) < length_B[:, None]
+            self.reset_BL = None if reset_BL is None else reset_BL & self.count_BL
+            self.end_BK = length_B[:, None] + torch.arange(reach, device=device)
+        if self.reset_BL is not None:
+            if self.end_BK is None:
+                self.end_BK = torch.arange(length, length + reach, device=device).expand(batch, -1)
+            self._find_cuts(self.reset_BL, self.end_BK)
+
+    def _find_cuts(self, reset_BL: Tensor, end_BK: Tensor):
+        position_L = torch.arange(self.reach, self.reach + reset_BL.shape[1], device=reset_BL.device)
+        start_BL = torch.where(reset_BL, position_L, 0).cummax(1).values
+        row_F, token_F = ((position_L - start_BL < self.reach) & (start_BL > 0)).nonzero(as_tuple=True)
+        tap_FK = token_F[:, None] + torch.arange(self.reach + 1, device=row_F.device)
+        self.cuts = Cuts(row_F[:, None], tap_FK, (tap_FK >= start_BL[row_F, token_F][:, None])[..., None])
+        self.gone_BK1 = (end_BK < start_BL[:, -1:])[..., None]
+
+    def tail(self, padded_BJX: Tensor) -> Tensor:
+        """The K tokens that the next call's convolution reaches back to; zero before a reset."""
+        if self.end_BK is None:
+            return padded_BJX[:, -self.reach:].clone()
+        row_B1 = torch.arange(len(padded_BJX), device=padded_BJX.device)[:, None]
+        tail_BKX = padded_BJX[row_B1, self.end_BK]
+        return tail_BKX if self.gone_BK1 is None else tail_BKX.masked_fill(self.gone_BK1, 0.0)
+
+
+class Block(nn.Module):
+    """x + out_proj(norm(scan(conv(in_proj(norm(x)))) * silu(z)))."""
+
+    def __init__(self, config: Mamba2.Config):
+        super().__init__()
+        inner = config.expand * config.d_model
+        self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # z, xBC, dt
+        self.heads, self.d_state = inner // config.head_dim, config.d_state
+        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.in_proj = nn.Linear(config.d_model, sum(self.sizes), bias=False)
+        self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
+        self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(self.heads))
+        self.dt_bias = nn.Parameter(_initial_dt_bias(self.heads))
+        self.gate_norm = nn.RMSNorm(inner, eps=1e-5)
+        self.out_proj = nn.Linear(inner, config.d_model, bias=False)
+        self.out_proj.weight.data /= math.sqrt(config.n_layer)
+        for parameter in (self.A_log, self.D, self.dt_bias):
+            parameter._no_weight_decay = True  # type: ignore[attr-defined]
+
+    def forward(self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, spans: Spans):
+        mixed_BLC = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight)
+        z_BLE, xBC_BLX, dt_BLH = mixed_BLC.split(self.sizes, dim=-1)
+        padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
+        xBC_BLX = conv_silu(padded_BJX, self.conv.weight, self.conv.bias, spans.cuts)
+        dt_BLH = F.softplus(dt_BLH + self.dt_bias)
+        if spans.count_BL is not None:
+            dt_BLH = dt_BLH * spans.count_BL[..., None]
+        y_BLHP, state_BHPN = self.scan(xBC_BLX, dt_BLH, state_BHPN, spans.reset_BL)
+        # silu first: the product then takes its memory layout, which is the one that the norm needs.
+        gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
+        out_BLD = linear(rms_norm(gated_BLE, self.gate_norm.weight, self.gate_norm.eps), self.out_proj.weight)
+        return x_BLD + out_BLD, spans.tail(padded_BJX), state_BHPN
+
+    def scan(self, xBC_BLX, dt_BLH, state_BHPN, reset_BL):
+        """The state space recurrence, by the faster of its two forms."""
+        x_BLE, B_BLN, C_BLN = xBC_BLX.split((self.sizes[0], self.d_state, self.d_state), dim=-1)
+        x_BLHP = x_BLE.unflatten(-1, (self.heads, -1))
+        form = ssd_recurrent if xBC_BLX.shape[1] <= LONGEST_LOOP else ssd_chunked
+        return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
+
+
+def _initial_dt_bias(heads: int) -> Tensor:
+    """softplus of it is log-uniform in [0.001, 0.1]."""
+    dt_H = torch.empty(heads).uniform_(math.log(0.001), math.log(0.1)).exp()
+    return dt_H + torch.log(-torch.expm1(-dt_H))

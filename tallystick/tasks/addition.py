@@ -1,0 +1,134 @@
+"""Addition of two numbers (paper, section 4), 38 tokens a digit."""
+
+from __future__ import annotations
+
+from tallystick.tasks.base import Defaults, Task
+
+DIGITS = "0123456789"
+CARRIES = ("c0", "c1")
+"""Carries are symbols of their own, so that the last sweep knows them from digits by sight."""
+TABLE = {(a, b, c): divmod(a + b + c, 10) for a in range(10) for b in range(10) for c in range(2)}
+
+
+class Addition(Task):
+    """Add two numbers: 58+67= answers 125.
+
+    `length` is the number of digits of both operands; training draws the two lengths independently (1 to n each), for
+    a model trained on equal lengths cannot add 12 and 3 digits. `local` sends a fresh pointer on the last sweep and
+    is decided by the last 7 tokens; `paper` re-uses pointer 1, whose first sweep looks the same there.
+    """
+
+    symbols = (*DIGITS, "+", "=", *CARRIES)
+    tools = ("pointer:3",)
+    variants = {"local": "solve", "paper": "solve_paper"}
+    defaults = Defaults(train_length=5, check=(3, 5, 10, 20, 50))
+
+    def sample(self, length, rng):
+        """Two uniform numbers of exactly `length` digits."""
+        return [*_number(length, rng), "+", *_number(length, rng), "="]
+
+    def sample_up_to(self, length, rng):
+        """Two uniform numbers, their lengths drawn independently from 1..length."""
+        return [*_number(rng.randint(1, length), rng), "+", *_number(rng.randint(1, length), rng), "="]
+
+    def corners(self, length):
+        """No carry, carries all the way, a carry at the first or last digit alone, and very unequal lengths."""
+        nines, ones, zeros = "9" * length, "1" * length, "1" + "0" * (length - 1)
+        pairs = [
+            (nines, nines),
+            (nines, "1"),
+            ("1", nines),
+            (zeros, zeros),
+            (ones, ones),
+            (nines, zeros),
+            ("5" + zeros[1:], "5" + zeros[1:]),
+            ("4" * length, "5" * length),
+            ("4" * (length - 1) + "5", "5" * length),
+            ("0", nines),
+            (nines, "0"),
+            ("9", zeros),
+        ]
+        return [[*a, "+", *b, "="] for a, b in pairs]
+
+    def parse(self, text):
+        """ "12+345", with or without the closing =; leading zeros are dropped."""
+        left, plus, right = text.replace(" ", "").removesuffix("=").partition("+")
+        for operand in (left, right):
+            if not plus or not operand or operand.strip(DIGITS):
+                raise ValueError(f"{_short(text)!r} is not a sum; write two numbers of digits 0-9, as in 123+456")
+        return [*(left.lstrip("0") or "0"), "+", *(right.lstrip("0") or "0"), "="]
+
+    def answer(self, prompt):
+        """The sum, digit by digit: Python's own int refuses 4,300 digits and takes quadratic time."""
+        plus = prompt.index("+")
+        left, right = prompt[:plus][::-1], prompt[plus + 1 : -1][::-1]
+        width = max(len(left), len(right))
+        total, carry = [], 0
+        for a, b in zip(left + ["0"] * (width - len(left)), right + ["0"] * (width - len(right)), strict=True):
+            carry, digit = divmod(int(a) + int(b) + carry, 10)
+            total.append(DIGITS[digit])
+        return [*(["1"] if carry else []), *reversed(total)]
+
+    def solve(self, w):
+        """The last sweep with a fresh pointer: whether it goes out or comes back is seen in its last move."""
+        self._add(w)
+        p = w.pointer(2)
+        while p.read() != "[ANS]":
+            p.right()
+        self._say_sum(w, p)
+
+    def solve_paper(self, w):
+        """The paper's text: pointer 1 (its second) is moved on to [ANS], over the = where it once turned back."""
+        self._add(w)
+        p = w.pointer(1)
+        p.right()
+        while p.read() != "[ANS]":
+            p.right()
+        self._say_sum(w, p)
+
+    def _add(self, w):
+        """Both pointers to the last digits, then digit and carry until both have run out of digits."""
+        left, right = w.pointer(0), w.pointer(1)
+        while left.read() != "+":
+            left.right()
+        left.left()
+        while right.read() != "=":
+            right.right()
+        right.left()
+        carry, live = 0, [left, right]
+        while live:
+            values = []
+            for p in tuple(live):
+                symbol = p.read()
+                if symbol in DIGITS:
+                    values.append(int(symbol))
+                else:
+                    live.remove(p)
+            if values:
+                carry, digit = TABLE[values[0], values[1] if len(values) > 1 else 0, carry]
+                w.think(DIGITS[digit], CARRIES[carry])
+            for p in live:
+                p.left()
+        if carry:
+            w.think("1")
+        w.answer()
+
+    def _say_sum(self, w, p):
+        """The digits lie reversed before [ANS], with carries between."""
+        while True:
+            p.left()
+            symbol = p.read()
+            if symbol == "=":
+                return
+            if symbol not in CARRIES:
+                w.output(symbol)
+
+
+def _number(length, rng):
+    """A uniform number of exactly `length` digits; 0 is a number of one digit."""
+    first = rng.choice(DIGITS if length == 1 else DIGITS[1:])
+    return [first, *rng.choices(DIGITS, k=length - 1)]
+
+
+def _short(text):
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,139 @@
+"""What a task is: problems with a length, their answers, and a program that solves them through tools."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tallystick import tools as toolbox
+from tallystick.vocab import Vocabulary
+
+if TYPE_CHECKING:
+    from tallystick.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What the commands use unless told otherwise."""
+
+    train_length: int = 10
+    """Training problems have at most this length."""
+    steps: int = 2000
+    """The budget of training; it stops earlier once the held-out problems are exact with a margin."""
+    model: str = "mamba2:tiny"
+    """The model trained."""
+    check: tuple[int, ...] = (3, 5, 10, 20, 50)
+    """Rows of `check`."""
+    eval: tuple[int, ...] = (5, 10, 20, 100, 1000)
+    """Rows of `eval`."""
+
+
+class Task(ABC):
+    """A family of problems with a `length`, a ground truth, and a program that solves them through tools.
+
+    A problem is a list of symbols, the prompt. `symbols`, `tools`, `sample`, `answer` and a program are required.
+    """
+
+    symbols: Sequence[str] = ()
+    """Token strings beyond the tools' own; a string means its characters."""
+    notes: Sequence[str] = ()
+    """Those of the symbols that are notes by themselves: said, but not remembered."""
+    tools: tuple[str, ...] = ("pointer:1",)
+    """Tools with their options, as "pointer:3"."""
+    variants: dict[str, str] = {"default": "solve"}
+    """Named programs: variant -> method; the first is the default."""
+    defaults = Defaults()
+    """What the commands use unless told otherwise."""
+    min_length = 1
+    """The shortest problem."""
+    max_length = 10_000_000
+    """The longest problem that the commands take."""
+    takes_options = False
+    """Whether options may stand after a colon in its name, as turing:bb5; they are then in `self.options`."""
+    answers_by_token = True
+    """Whether the answer is `answer(prompt)`, token for token; False where `score` decides otherwise."""
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        if options and not self.takes_options:
+            raise ValueError(f"{type(self).__name__.lower()} takes no options, but was given {options!r}")
+        self.options = options
+        """What stands after the colon of its name."""
+        self.variant = variant or next(iter(self.variants))
+        if self.variant not in self.variants:
+            raise ValueError(f"unknown variant {self.variant!r}; there are: {', '.join(self.variants)}")
+        self.name = type(self).__name__.lower()
+        """How the task was called; `load` sets it to the name it was loaded by."""
+
+    @abstractmethod
+    def sample(self, length: int, rng: random.Random) -> list[str]:
+        """A random prompt of complexity exactly `length`."""
+
+    @abstractmethod
+    def answer(self, prompt: list[str]) -> list[str]:
+        """The ground truth, independent of the program."""
+
+    def solve(self, w: Workspace) -> None:
+        """The program: solves the problem that it sees through `w` alone."""
+        raise NotImplementedError
+
+    def sample_up_to(self, length: int, rng: random.Random) -> list[str]:
+        """A random prompt of complexity at most `length`: the distribution of training and `check`."""
+        return self.sample(rng.randint(self.min_length, length), rng)
+
+    def corners(self, length: int) -> list[list[str]]:
+        """Worst cases of complexity `length`: always in `check`, a row of their own in `eval`."""
+        return []
+
+    def parse(self, text: str) -> list[str]:
+        """A prompt from what a user typed, one character a token. Raises ValueError for a foreign symbol."""
+        foreign = [symbol for symbol in text if symbol not in self.symbols]
+        if foreign or not text:
+            raise ValueError(f"{foreign[0] if foreign else text!r} is not a symbol: {' '.join(self.symbols)}")
+        return list(text)
+
+    def format(self, tokens: list[str]) -> str:
+        """An answer as text, one character a token."""
+        return "".join(tokens)
+
+    def score(self, prompt: list[str], output: list[str], tools: object = None) -> float:
+        """1 if the output is right, else 0."""
+        return float(output == self.answer(prompt))
+
+    def token_limit(self, prompt: Sequence[str]) -> int:
+        """A program that says more tokens than this is taken for endless."""
+        return 1_000_000 + 10_000 * len(prompt)
+
+    def check_length(self, length: int) -> int:
+        """The length itself. Raises ValueError if the task has no problem so short or so long."""
+        if not self.min_length <= length <= self.max_length:
+            raise ValueError(f"length {length}: {self.name} has lengths {self.min_length} to {self.max_length:,}")
+        return length
+
+    @property
+    def program(self):
+        """The variant's program."""
+        return getattr(self, self.variants[self.variant])
+
+    @cached_property
+    def built_tools(self) -> list[toolbox.Tool]:
+        """The tools that its episodes share."""
+        return [toolbox.build(spec) for spec in self.tools]
+
+    @cached_property
+    def vocab(self) -> Vocabulary:
+        """Marks, tools' tokens, symbols."""
+        return Vocabulary([*(token for tool in self.built_tools for token in tool.tokens), *self.symbols])
+
+    def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
+        """Problem `index`: a pure function of (task, variant, options, split, seed, length, index), through SHA-256.
+
+        split: "train", "holdout", "check" or "test"; up_to: of complexity at most `length`.
+        """
+        key = repr((type(self).__name__, self.variant, self.options, split, seed, length, index))
+        rng = random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()))
+        return self.sample_up_to(length, rng) if up_to else self.sample(length, rng)

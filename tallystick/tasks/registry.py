@@ -1,0 +1,53 @@
+"""Finds a task by name, or in a user's own file."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+from tallystick import userfile
+from tallystick.tasks.base import Task
+
+TASKS = {
+    "addition": "tallystick.tasks.addition:Addition",
+    "reverse": "tallystick.tasks.reverse:Reverse",
+}
+
+
+def load(name: str, variant: str | None = None) -> Task:
+    """A task from "addition", "turing:bb5" (name:options) or "my_task.py:Reverse" (file:class).
+
+    Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
+    """
+    head, _, rest = name.partition(":")
+    if head.endswith(".py"):
+        class_name, _, options = rest.partition(":")
+        cls = _from_file(head, class_name)
+    elif head in TASKS:
+        module, class_name = TASKS[head].split(":")
+        cls, options = getattr(import_module(module), class_name), rest
+    else:
+        raise ValueError(f"unknown task {head!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
+    task = cls(options, variant)
+    task.name = name
+    return task
+
+
+def _from_file(path: str, class_name: str) -> type[Task]:
+    names = vars(userfile.load(path))
+    classes = {name: value for name, value in names.items() if _is_own_task(value)}
+    if class_name not in classes:
+        raise ValueError(f"{path} has no task {class_name!r}; it has: {', '.join(classes) or 'none'}")
+    return classes[class_name]
+
+
+def _is_own_task(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Task) and not inspect.isabstract(value)
+
+
+def source(task: Task) -> tuple[str, str]:
+    """The text of the task's file and its SHA-256, as kept in a run folder."""
+    text = Path(inspect.getsourcefile(type(task)) or "").read_text()
+    return text, hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""Reverse a bit string."""
+
+from __future__ import annotations
+
+from tallystick.tasks.base import Defaults, Task
+
+
+class Reverse(Task):
+    """Reverse a bit string: 101> answers 101 backwards, 1101> answers 1011."""
+
+    symbols = "01>"
+    tools = ("pointer:1",)
+    defaults = Defaults(train_length=10, check=(6, 10, 20, 40, 100))
+
+    def sample(self, length, rng):
+        """`length` bits, then >."""
+        return [*rng.choices("01", k=length), ">"]
+
+    def corners(self, length):
+        """All alike, and alternating."""
+        return [[*bits, ">"] for bits in ("0" * length, "1" * length, ("01" * length)[:length])]
+
+    def parse(self, text):
+        """The closing > may be left out."""
+        bits = text.removesuffix(">")
+        if ">" in bits:
+            raise ValueError(f"{text!r} is not a bit string; write 0 and 1, as in 1101")
+        return [*super().parse(bits), ">"]
+
+    def answer(self, prompt):
+        """The bits, last first."""
+        return prompt[-2::-1]
+
+    def solve(self, w):
+        """Walk to the end, then back, saying what is read."""
+        p = w.pointer(0)
+        while p.read() != ">":
+            p.right()
+        w.answer()
+        while True:
+            p.left()
+            symbol = p.read()
+            if symbol == "[BOS]":
+                break
+            w.output(symbol)

@@ -1,0 +1,318 @@
+"""The one training loop.
+
+It stops by held-out problems of the training length, chosen so that every context that the lookup model knows occurs
+in them: the learning rate stays up until nearly all their tokens are right, falls, and training ends when all are
+right with a margin. Longer problems are shown live and decide nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from tallystick import locality, models, runs, tasks
+from tallystick.data import Batch, Loader, Source
+from tallystick.models.base import Model, State
+from tallystick.tasks import Task
+from tallystick.verify import Result, verify
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes each row of metrics as it is made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to train; each field can be set as key=value."""
+
+    train_length: int
+    """Problems are at most this long."""
+    steps: int
+    """The budget; training ends earlier once the held-out problems are exact with a margin."""
+    seed: int = 0
+    """Of the weights and the examples."""
+    rows: int = 8
+    """Streams side by side in a batch."""
+    row_tokens: int = 256
+    """Tokens of each stream in a batch."""
+    lr: float = 6e-3
+    """Peak learning rate of AdamW."""
+    warmup: int = 50
+    """Steps to reach it."""
+    weight_decay: float = 0.0
+    """On matrices alone."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    check_every: int = 50
+    """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
+    ready: float = 1e-3
+    """Held-out error rate per token at which the learning rate begins to fall."""
+    margin: float = 1.0
+    """Logit margin that every held-out token must have at the end."""
+    workers: int = 1
+    """Processes that make examples."""
+    threads: int = 1
+    """Threads of the CPU: a second one gains a third for a tiny model, and loses far more on a busy machine."""
+    device: str = "cpu"
+    """cpu or cuda."""
+
+
+class Schedule:
+    """Warm-up, constant, and a linear fall to zero: begun when the held-out problems are nearly right, over as many
+    steps as it took (at least 100), and again from the top if they are not exact at its end."""
+
+    def __init__(self, settings: Settings, start: int = 0, fall: tuple[int, int] | None = None):
+        self._settings, self.start, self.fall = settings, start, fall
+
+    def factor(self, step: int) -> float:
+        """Share of the peak learning rate at this step."""
+        if self.fall is not None:
+            begin, end = self.fall
+            return max(end - step, 0) / (end - begin)
+        return min(1.0, (step + 1 - self.start) / self._settings.warmup)
+
+    def look(self, step: int, error_rate: float) -> None:
+        """Take the held-out error rate after `step` steps."""
+        steps = self._settings.steps
+        if self.fall is not None and step >= self.fall[1]:
+            self.start, self.fall = step, None
+        elif self.fall is None and (error_rate <= self._settings.ready or step >= 0.6 * steps):
+            self.fall = (step, min(step + max(step - self.start, 100), steps))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs."""
+        return {"start": self.start, "fall": self.fall}
+
+
+class Trainer:
+    """Everything that training holds; its methods are the parts of `train`'s loop."""
+
+    def __init__(self, path: Path, config: dict[str, Any], report: Report):
+        self.path, self.config, self.report = path, config, report
+        self.settings = Settings(**config["settings"])
+        self.task = tasks.load(config["task"], config["variant"])
+        torch.set_num_threads(self.settings.threads)
+        self.model = fresh_model(config, len(self.task.vocab))
+        self.optimizer = _optimizer(self.model, self.settings)
+        self.schedule = Schedule(self.settings)
+        self.held_out = locality.covering(self.task, self.settings.seed, self.settings.train_length)
+        self.beyond = _beyond(self.task, self.settings)
+        self.state: State | None = None
+        self.step, self.tokens, self.seconds, self.losses = 0, 0, 0.0, []
+        self.positions: list[Any] | None = None
+        self.passed = False
+
+    def run(self) -> None:
+        """Train until the held-out problems are exact with a margin, or the budget is used up."""
+        settings, began, before = self.settings, time.monotonic(), self.seconds
+        source = Source(
+            task=self.config["task"], variant=self.config["variant"], length=settings.train_length, seed=settings.seed
+        )
+        with Loader(source, settings.rows, settings.row_tokens, settings.workers, self.positions) as loader:
+            for batch in loader:
+                if self.passed or self.step >= settings.steps:
+                    break
+                self.update(batch)
+                self.positions = loader.positions
+                self.seconds = before + time.monotonic() - began
+                if self.step % settings.check_every == 0 or self.step == settings.steps:
+                    self.check()
+                    self.save()
+
+    def update(self, batch: Batch) -> None:
+        """One step: the state is carried over from the batch before, gradients are not."""
+        device = self.settings.device
+        ids_BL = torch.from_numpy(batch.ids.astype(np.int64)).to(device)
+        trained_BL, reset_BL = torch.from_numpy(batch.trained).to(device), torch.from_numpy(batch.reset).to(device)
+        whole = (batch.lengths == batch.reset.shape[1]).all()
+        length_B = None if whole else torch.from_numpy(batch.lengths).to(device)
+        logits_BLV, state = self.model(ids_BL[:, :-1], self.state, reset_BL=reset_BL, length_B=length_B)
+        loss = F.cross_entropy(logits_BLV[trained_BL], ids_BL[:, 1:][trained_BL])
+        self.state = {name: tensor.detach() for name, tensor in state.items()}
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * self.schedule.factor(self.step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.optimizer.step()
+        self.step += 1
+        self.tokens += int(batch.lengths.sum())
+        self.losses.append(loss.detach())
+
+    def check(self) -> None:
+        """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former."""
+        held_out = _summary(verify(self.model, self.task, self.held_out), self.settings.train_length)
+        exact = held_out["exact"] == held_out["samples"]
+        rate, fall = self.schedule.factor(self.step), self.schedule.fall
+        fallen = fall is not None and self.step >= fall[1]
+        self.passed = fallen and exact and held_out["min_margin"] >= self.settings.margin
+        if not self.passed:
+            self.schedule.look(self.step, 1 - held_out["token_accuracy"])
+        row = {
+            "step": self.step,
+            "loss": float(torch.stack(self.losses).mean()) if self.losses else None,
+            "lr": self.settings.lr * rate,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 2),
+            "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9)),
+            "falls_until": self.schedule.fall[1] if self.schedule.fall else None,
+            "held_out": held_out,
+            "beyond": [_summary(verify(self.model, self.task, prompts), n) for n, prompts in self.beyond],
+            "passed": self.passed,
+        }
+        self.losses = []
+        runs.add_metrics(self.path, row)
+        self.report(row)
+
+    def save(self) -> None:
+        """Write the model, and all that `resume` needs to go on bit for bit."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in values.items()}
+        tensors |= {f"state.{name}": tensor for name, tensor in (self.state or {}).items()}
+        progress = {name: getattr(self, name) for name in ("step", "tokens", "seconds", "positions", "passed")}
+        runs.save_model(self.path, self.model, self.examples)
+        runs.save_progress(self.path, tensors, progress | {"schedule": self.schedule.state})
+
+    @property
+    def examples(self) -> int:
+        """Training examples begun."""
+        begun = [example for rows in self.positions or [] for row in rows for example, _ in row]
+        return max(begun, default=-1) + 1
+
+    def restore(self) -> None:
+        """Go back to what `save` wrote."""
+        tensors, progress = runs.load_progress(self.path)
+        tensors = {name: tensor.to(self.settings.device) for name, tensor in tensors.items()}
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "state": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        self.model.load_state_dict(parts["model"])
+        self.state = parts["state"] or None
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            i, _, rest = name.partition(".")
+            state.setdefault(int(i), {})[rest] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        self.schedule = Schedule(self.settings, **progress.pop("schedule"))
+        for name, value in progress.items():
+            setattr(self, name, value)
+        runs.keep_metrics(self.path, self.step)
+
+
+def train(path: Path, config: dict[str, Any], report: Report = lambda row: None) -> bool:
+    """Train a model into the run folder `path`; whether the held-out problems were exact with the margin at the end.
+
+    config: as `configure` makes it. Raises ProgramError for a program that is wrong on one of 2,000 short problems,
+    before anything is written.
+    """
+    trainer = Trainer(path, config, report)
+    runs.create(path, config, trainer.task)
+    if hasattr(trainer.model, "fit"):
+        return _fit(trainer)
+    trainer.save()
+    trainer.run()
+    return trainer.passed
+
+
+def resume(path: Path, report: Report = lambda row: None) -> bool:
+    """Go on with an interrupted run, bit for bit as if it had not been interrupted (on the CPU)."""
+    config = runs.read_config(path)
+    runs.load_task(path, config)
+    trainer = Trainer(path, config, report)
+    trainer.restore()
+    trainer.run()
+    return trainer.passed
+
+
+def _fit(trainer: Trainer) -> bool:
+    """lookup: no steps, only examples."""
+    task, settings = trainer.task, trainer.settings
+    began = time.monotonic()
+    examples = locality.record(task, "train", settings.seed, settings.train_length, trainer.model.config.examples)
+    trainer.model.fit(examples)
+    trainer.tokens, trainer.seconds = sum(len(ids) for ids, _ in examples), time.monotonic() - began
+    trainer.positions = [[[[len(examples) - 1, 0]]]]
+    trainer.schedule.fall, trainer.step = (0, 1), 1
+    trainer.check()
+    trainer.save()
+    return trainer.passed
+
+
+def configure(
+    task: Task, model: str, overrides: dict[str, str], **given: Any
+) -> dict[str, Any]:  # fmt: skip
+    """The run's config.json: names, and every setting of training and model resolved.
+
+    overrides: key=value of Settings or of the model's Config; given: Settings that are not None.
+    Raises ValueError for an unknown key or a value out of range.
+    """
+    defaults = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
+    known = {field.name: type(field.default) if field.name not in defaults else int for field in fields(Settings)}
+    values = defaults | {key: value for key, value in given.items() if value is not None}
+    settings = {key: value for key, value in overrides.items() if key in known}
+    values |= {key: models.read_value(key, value, known[key]) for key, value in settings.items()}
+    rest = {key: value for key, value in overrides.items() if key not in known}
+    try:
+        built = models.build(model, vocab_size=len(task.vocab), **rest)
+    except ValueError as error:
+        extra = f"; settings of training: {', '.join(known)}" if "no setting" in str(error) else ""
+        raise ValueError(f"{error}{extra}") from None
+    _check_range(task, values)
+    model_settings = {key: value for key, value in asdict(built.config).items() if key != "vocab_size"}
+    config = {"task": task.name, "variant": task.variant, "model": model, "model_settings": model_settings}
+    return config | {"settings": asdict(Settings(**values))}
+
+
+def _check_range(task: Task, values: dict[str, Any]) -> None:
+    task.check_length(values["train_length"])
+    for key, value in values.items():
+        if isinstance(value, int | float) and key not in ("seed", "weight_decay") and value <= 0:
+            raise ValueError(f"{key}={value} must be greater than 0")
+    if values.get("device") == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda: this machine has no usable GPU; leave it out or say cpu")
+
+
+def fresh_model(config: dict[str, Any], vocab_size: int) -> Model:
+    """The model with the weights that the seed gives."""
+    torch.manual_seed(config["settings"]["seed"])
+    model = models.build(config["model"], vocab_size=vocab_size, **config["model_settings"])
+    return model.to(config["settings"]["device"])
+
+
+def _optimizer(model: Model, settings: Settings) -> torch.optim.Optimizer:
+    decays = {True: [], False: []}
+    for parameter in model.parameters():
+        decays[parameter.ndim > 1 and not getattr(parameter, "_no_weight_decay", False)].append(parameter)
+    groups = [{"params": decays[True], "weight_decay": settings.weight_decay}, {"params": decays[False]}]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+
+
+def _beyond(task: Task, settings: Settings, most_tokens: int = 5000) -> list[tuple[int, list[list[str]]]]:
+    """The two longest of the task's eval lengths beyond training whose problems are short enough to be shown live."""
+    chosen = []
+    for length in sorted(n for n in task.defaults.eval if n > settings.train_length):
+        prompts = [task.problem("live", settings.seed, length, i) for i in range(4)]
+        if len(locality.trace(task, prompts[0])[0]) <= most_tokens:
+            chosen.append((length, prompts))
+    return chosen[-2:]
+
+
+def _summary(results: list[Result], length: int) -> dict[str, Any]:
+    tokens = sum(result.model_tokens for result in results)
+    exact = sum(result.exact for result in results)
+    return {
+        "length": length,
+        "samples": len(results),
+        "exact": exact,
+        "token_accuracy": 1 - (len(results) - exact) / tokens,
+        "min_margin": min(result.min_margin for result in results),
+    }

@@ -1,0 +1,184 @@
+"""Every task and variant of the registry: problems, programs and answers.
+
+The golden files hold one short trajectory each. Where one has changed on purpose, record it again with
+
+    PYTHONPATH=. python tests/tasks/test_tasks.py
+"""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tallystick import tools
+from tallystick.episode import Episode, Record, Role, Trajectory
+from tallystick.tasks import TASKS, Task, load
+from tallystick.vocab import loss_mask, render
+from tallystick.workspace import run
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = [(name, variant) for name in TASKS for variant in load(name).variants]
+SPLITS = ("train", "holdout", "check", "test")
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def task(request):
+    return load(*request.param)
+
+
+def record(task, prompt):
+    sink = Record()
+    run(task, prompt, sink)
+    return sink
+
+
+def lengths(task):
+    """Short, and the first rows of its `check`."""
+    return sorted({task.min_length, task.min_length + 1, *task.defaults.check[:3]})
+
+
+def some_problems(task, count=3):
+    return [task.problem("test", 0, n, i) for n in lengths(task) for i in range(count)]
+
+
+def test_problems_are_pure_functions_of_their_keys(task):
+    again = load(task.name, task.variant)
+    for length in lengths(task):
+        random.seed(length)  # a task that uses the global generator is found out
+        assert task.problem("train", 0, length, 1) == again.problem("train", 0, length, 1)
+        assert task.problem("train", 0, length, 1, up_to=True) == again.problem("train", 0, length, 1, up_to=True)
+
+
+def test_problems_and_corners_are_in_the_vocabulary(task):
+    for prompt in [*some_problems(task), *(prompt for n in lengths(task) for prompt in task.corners(n))]:
+        assert task.vocab.decode(task.vocab.encode(prompt)) == list(prompt)
+
+
+def test_programs_give_the_answer(task):
+    for i in range(300):
+        length = lengths(task)[i % len(lengths(task))]
+        assert record(task, task.problem("test", 1, length, i, up_to=i % 2 == 0)).ok
+
+
+def test_programs_give_the_answer_in_the_worst_cases(task):
+    for length in (*lengths(task), task.defaults.check[-1]):
+        assert all(record(task, prompt).ok for prompt in task.corners(length))
+
+
+def test_the_output_scores(task):
+    for prompt in some_problems(task):
+        sink = record(task, prompt)
+        output = task.vocab.decode(sink.ids[sink.roles == Role.OUTPUT])
+        assert task.score(prompt, output) == 1.0
+        assert task.score(prompt, [*output, task.vocab.tokens[-1]]) == 0.0
+
+
+def test_problem_and_answer_are_text_too(task):
+    for prompt in some_problems(task):
+        assert task.parse(task.format(prompt)) == prompt
+        assert task.format(task.answer(prompt)) or not task.answer(prompt)
+
+
+@pytest.mark.parametrize("text", ["§", "§\n"])
+def test_a_foreign_symbol_is_refused_in_one_line(task, text):
+    with pytest.raises(ValueError, match="§") as error:
+        task.parse(text)
+    assert "\n" not in str(error.value)
+
+
+def test_roles_stand_where_they_should(task):
+    for prompt in some_problems(task):
+        sink = record(task, prompt)
+        answered = int(np.flatnonzero(sink.ids == task.vocab.ids["[ANS]"])[0])
+        assert np.flatnonzero(sink.roles == Role.PROMPT).tolist() == list(range(1 + len(prompt)))
+        assert Role.OUTPUT not in sink.roles[:answered]
+        assert sink.ids[-1] == task.vocab.ids["[EOS]"]
+
+
+def test_render_gives_the_recorded_ids_and_mask(task):
+    for prompt in some_problems(task):
+        sink = record(task, prompt)
+        line = sink.trajectory(task.vocab.tokens, {}).to_json()
+        ids, mask = render(Trajectory.from_json(line), task.vocab)
+        assert ids.tolist() == sink.ids.tolist()
+        assert mask.tolist() == [role not in (Role.PROMPT, Role.OBSERVATION) for role in sink.roles]
+
+
+def replay(task, prompt, said):
+    """What is said anew into an episode with live tools; their observations are forced between."""
+    sink = Record()
+    vocab = task.vocab
+    episode = Episode(
+        vocab.encode(prompt),
+        *tools.start_all(task.built_tools, vocab),
+        sink,
+        frozenset(vocab.encode(task.notes)),
+    )
+    for token in said:
+        episode.push(token)
+    episode.flush()
+    return sink, episode
+
+
+def test_trajectories_replay_on_live_tools(task):
+    for prompt in some_problems(task):
+        sink = record(task, prompt)
+        again, episode = replay(task, prompt, sink.ids[loss_mask(sink.roles)].tolist())
+        assert again.ids.tolist() == sink.ids.tolist()
+        assert again.roles.tolist() == sink.roles.tolist()
+        assert episode.done
+
+
+def golden(task):
+    """One short episode, a segment a line."""
+    sink = record(task, task.problem("test", 0, task.min_length + 1, 0))
+    segments = sink.trajectory(task.vocab.tokens, {}).segments
+    return "".join(f"{role.name.lower()}\t{' '.join(symbols)}\n" for role, symbols in segments)
+
+
+def test_golden(task):
+    assert golden(task) == (GOLDEN / f"{task.name}-{task.variant}.txt").read_text()
+
+
+def test_no_golden_file_is_left_over():
+    assert {path.stem for path in GOLDEN.iterdir()} == set(map("-".join, CASES))
+
+
+class Probe(Task):
+    """Its problems say which random numbers they were drawn from."""
+
+    variants = {"default": "solve", "other": "solve"}
+    takes_options = True
+
+    def sample(self, length, rng):
+        return [rng.getrandbits(64)]
+
+    def sample_up_to(self, length, rng):
+        return self.sample(length, rng)
+
+    def answer(self, prompt):
+        return prompt
+
+
+class OtherProbe(Probe):
+    """The same problems under another name."""
+
+
+def test_streams_of_problems_never_meet():
+    probes = [Probe(), Probe(variant="other"), Probe("option"), OtherProbe()]
+    keys = [(s, seed, n, i) for s in SPLITS for seed in range(5) for n in (1, 2, 10) for i in range(20)]
+    numbers = {probe.problem(*key)[0] for probe in probes for key in keys}
+    assert len(numbers) == len(probes) * len(keys)
+
+
+@pytest.mark.parametrize("name", ["addition", "reverse"])
+def test_long_problems_do_not_repeat(name):
+    task = load(name)
+    prompts = [tuple(task.problem(split, seed, 40, i)) for split in SPLITS for seed in (0, 1) for i in range(50)]
+    assert len(set(prompts)) == len(prompts)
+
+
+if __name__ == "__main__":
+    for case in CASES:
+        (GOLDEN / f"{'-'.join(case)}.txt").write_text(golden(load(*case)))

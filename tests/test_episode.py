@@ -1,0 +1,229 @@
+"""The episode: roles, marks, memory and blocks; trajectories as JSONL."""
+
+import io
+import json
+import random
+from array import array
+
+import numpy as np
+import pytest
+
+from tallystick.episode import (
+    BLOCK,
+    BOS,
+    EOS,
+    FORMAT_VERSION,
+    MARKS,
+    BadCommand,
+    Episode,
+    JsonlWriter,
+    Record,
+    Role,
+    Trajectory,
+    merge,
+)  # fmt: skip
+
+TOKENS = (*MARKS, "a", "b", "memo", "[peek]", "[move]")
+IDS = {token: i for i, token in enumerate(TOKENS)}
+LETTERS = "ptc<>n"  # by Role: prompt, thought, command, observation, output, note
+REMEMBERED = (Role.PROMPT, Role.THOUGHT, Role.OUTPUT)
+
+
+def encode(text):
+    return [IDS[token] for token in text.split()]
+
+
+def begin(prompt="a b", memory=True):
+    """An episode whose tool answers [peek] with b a and [move] with nothing; memo is a note by itself."""
+    commands = {IDS["[peek]"]: lambda: encode("b a"), IDS["[move]"]: lambda: ()}
+    sink = Record()
+    kept = array("H") if memory else None
+    return Episode(encode(prompt), commands, kept, sink, frozenset(encode("memo"))), sink
+
+
+def say(text, **options):
+    episode, sink = begin(**options)
+    for token in encode(text):
+        episode.push(token)
+    episode.flush()
+    return episode, sink
+
+
+SPEECHES = {
+    "free": ("a b", "t t"),
+    "answer": ("a [ANS] a [EOS]", "t t > t"),
+    "silent end": ("a [EOS]", "t t"),
+    "think": ("[ANS] [think] a b [/think] a [EOS]", "t t t t t > t"),
+    "think twice": ("[ANS] a [think] b [/think] [think] [/think] b", "t > t t t t t >"),
+    "notes": ("a [note] a b [/note] a", "t n n n n t"),
+    "notes in the answer": ("[ANS] a [note] b [/note] a", "t > n n n >"),
+    "notes in thoughts in the answer": ("[ANS] [think] [note] a [/note] b [/think] a", "t t n n n t t >"),
+    "single note": ("memo a [ANS] memo a", "n t t n >"),
+    "command": ("[peek] a [ANS] [move] a [peek]", "c < < t t c > c < <"),
+    "command in thoughts": ("[ANS] [think] [peek] a [/think]", "t t c < < t t"),
+    "command in notes": ("[note] [peek] a [/note]", "n c < < n n"),
+}
+
+
+@pytest.mark.parametrize("name", SPEECHES)
+def test_role_of_every_token(name):
+    said, want = SPEECHES[name]
+    _, sink = say(said)
+    assert " ".join(LETTERS[role] for role in sink.roles) == "p p p " + want
+
+
+def test_the_sequence_is_bos_prompt_and_what_was_said():
+    _, sink = say("a [peek] [ANS] b [EOS]")
+    assert sink.ids.tolist() == [BOS, *encode("a b a [peek] b a [ANS] b [EOS]")]
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ("", "[BOS]"),
+        ("[ANS]", "[ANS]"),
+        ("[note]", "[ANS]"),
+        ("[ANS] [think]", "[ANS]"),
+        ("", "[think]"),
+        ("[ANS] [think]", "[think]"),
+        ("[ANS] [note]", "[think]"),
+        ("", "[/think]"),
+        ("[ANS]", "[/think]"),
+        ("[ANS] [think] [note]", "[/think]"),
+        ("[note]", "[note]"),
+        ("", "[/note]"),
+        ("[ANS] [think]", "[/note]"),
+        ("[note]", "[EOS]"),
+        ("[ANS] [think]", "[EOS]"),
+        ("[ANS] [EOS]", "[EOS]"),
+    ],
+)
+def test_misuse_of_a_mark_is_a_bad_command(said, refused):
+    episode, _ = say(said)
+    before = (list(episode.memory), episode.role, episode.written)
+    with pytest.raises(BadCommand, match=refused.strip("[]")):
+        episode.push(IDS[refused])
+    episode.flush()
+    assert (list(episode.memory), episode.role, episode.written) == before
+
+
+@pytest.mark.parametrize(("said", "answered", "done"), [("a", 0, 0), ("[ANS] a", 1, 0), ("[ANS] a [EOS]", 1, 1)])
+def test_flags(said, answered, done):
+    episode, _ = say(said)
+    assert (episode.answered, episode.done) == (answered, done)
+
+
+def test_push_returns_the_observation():
+    episode, _ = begin()
+    assert [list(episode.push(token)) for token in encode("a [peek] [move] [ANS]")] == [
+        [],
+        encode("b a"),
+        [],
+        [],
+    ]
+
+
+def test_memory_is_prompt_thoughts_and_outputs():
+    episode, _ = say("a [peek] memo [note] b [/note] [ANS] [think] a [/think] [move] b [EOS]")
+    assert list(episode.memory) == encode("a b a [ANS] [think] a [/think] b")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_memory_follows_from_the_recorded_roles_whatever_is_said(seed):
+    episode, sink = begin()
+    for token in random.Random(seed).choices(range(len(TOKENS)), k=300):
+        try:
+            episode.push(token)
+        except BadCommand:
+            continue
+    episode.flush()
+    kept = np.isin(sink.roles, REMEMBERED) & ~np.isin(sink.ids, (BOS, EOS))
+    assert sink.ids[kept].tolist() == list(episode.memory)
+    assert (sink.ids == IDS["[ANS]"]).sum() <= 1
+
+
+def test_without_memory_the_record_is_the_same():
+    said = "a [peek] memo [ANS] [think] a [/think] b [EOS]"
+    (blind, blind_sink), (_, sink) = say(said, memory=False), say(said)
+    assert blind.memory is None
+    assert (blind_sink.ids.tolist(), blind_sink.roles.tolist()) == (sink.ids.tolist(), sink.roles.tolist())
+
+
+@pytest.mark.parametrize("prompt", [1, BLOCK - 2, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+def test_blocks_are_bounded_and_lose_nothing(prompt):
+    said = random.Random(0).choices(encode("a b [peek]"), k=BLOCK)
+    episode, sink = begin(prompt=" ".join(["a"] * prompt))
+    tokens = [BOS, *[IDS["a"]] * prompt]
+    for token in said:
+        tokens += [token, *episode.push(token)]
+    episode.flush()
+    assert sink.ids.tolist() == tokens
+    assert episode.written == len(tokens) == len(sink.roles)
+    assert max(len(ids) for ids, _ in sink.blocks) <= BLOCK
+    assert {(ids.dtype, roles.dtype) for ids, roles in sink.blocks} == {(np.dtype("u2"), np.dtype("u1"))}
+
+
+def test_a_block_is_handed_on_as_soon_as_it_is_full():
+    episode, sink = begin(prompt="a")
+    for _ in range(BLOCK - 3):
+        episode.push(IDS["a"])
+    assert not sink.blocks
+    episode.push(IDS["a"])
+    assert [len(ids) for ids, _ in sink.blocks] == [BLOCK]
+
+
+SEGMENTS = [
+    (Role.PROMPT, ["ü", "\n", '"']),
+    (Role.THOUGHT, "text of one thought"),
+    (Role.THOUGHT, "text of another"),
+    (Role.COMMAND, ["[peek]"]),
+    (Role.OBSERVATION, ["b"]),
+    (Role.OUTPUT, "text\n"),
+    (Role.NOTE, ["memo"]),
+]
+
+
+def test_json_round_trip():
+    trajectory = Trajectory(SEGMENTS, {"task": "täsk", "length": 3})
+    line = trajectory.to_json()
+    assert Trajectory.from_json(line) == trajectory
+    assert "\n" not in line
+
+
+def test_json_joins_symbols_that_blocks_have_split():
+    segments = [["prompt", ["a"]], ["prompt", ["b"]], ["output", ["c"]], ["output", "d"], ["output", "e"]]
+    read = Trajectory.from_json(json.dumps({"format": FORMAT_VERSION, "segments": segments}))
+    wanted = [(Role.PROMPT, ["a", "b"]), (Role.OUTPUT, ["c"]), (Role.OUTPUT, "d"), (Role.OUTPUT, "e")]
+    assert read.segments == wanted
+
+
+def test_merge_leaves_its_argument_alone():
+    segments = [(Role.THOUGHT, ["a"]), (Role.THOUGHT, ["b"])]
+    merge(segments)
+    assert segments == [(Role.THOUGHT, ["a"]), (Role.THOUGHT, ["b"])]
+
+
+@pytest.mark.parametrize("version", [None, FORMAT_VERSION + 1, str(FORMAT_VERSION)])
+def test_another_format_version_is_refused(version):
+    with pytest.raises(ValueError, match=f"format {FORMAT_VERSION}"):
+        Trajectory.from_json(json.dumps({"format": version, "segments": []}))
+
+
+def test_an_unknown_role_is_refused():
+    line = Trajectory([(Role.PROMPT, ["a"])]).to_json().replace("prompt", "system")
+    with pytest.raises(ValueError, match="unknown role 'system'; roles are prompt, thought"):
+        Trajectory.from_json(line)
+
+
+@pytest.mark.parametrize("thoughts", [0, 5, BLOCK + 5])
+@pytest.mark.parametrize("meta", [{}, {"task": "täsk", "seed": 1}])
+def test_jsonl_writer_writes_the_recorded_trajectory(thoughts, meta):
+    _, sink = say("a " * thoughts + "[peek] [ANS] b [EOS]")
+    file = io.StringIO()
+    writer = JsonlWriter(file, TOKENS, meta)
+    for ids, roles in sink.blocks:
+        writer.write(ids, roles)
+    writer.close(True)
+    assert file.getvalue().endswith("\n")
+    assert file.getvalue().count("\n") == 1
+    assert Trajectory.from_json(file.getvalue()) == sink.trajectory(TOKENS, {**meta, "ok": True})

@@ -1,0 +1,118 @@
+"""Pointers: positions that are never clamped, over a memory that grows."""
+
+from array import array
+
+import pytest
+
+from tallystick import tools
+from tallystick.vocab import Vocabulary
+
+
+class Hand:
+    """Pointers over a memory of letters, by the names of their commands."""
+
+    def __init__(self, option="1", memory="abc"):
+        tool = tools.build(f"pointer:{option}")
+        self.vocab = Vocabulary([*tool.tokens, *"abcd"])
+        self.memory = array("H", self.vocab.encode(memory))
+        self.commands = tool.start(self.vocab, self.memory)
+
+    def say(self, verb, times=1, i=0):
+        for _ in range(times):
+            observation = self.commands[self.vocab.ids[f"[p{i}.{verb}]"]]()
+        return " ".join(self.vocab.decode(observation))
+
+
+def test_starts_on_the_first_cell():
+    assert Hand().say("read") == "a"
+
+
+@pytest.mark.parametrize("verb", ["left", "right"])
+def test_moves_are_not_answered(verb):
+    assert Hand().say(verb) == ""
+
+
+def test_reads_cell_after_cell():
+    hand = Hand()
+    assert [(hand.say("read"), hand.say("right"))[0] for _ in range(5)] == ["a", "b", "c", "[EOS]", "[EOS]"]
+
+
+@pytest.mark.parametrize(("away", "back", "beyond"), [("left", "right", "[BOS]"), ("right", "left", "[EOS]")])
+@pytest.mark.parametrize("steps", [3, 4, 100])
+def test_positions_are_not_clamped(away, back, beyond, steps):
+    hand = Hand()
+    hand.say(away, steps)
+    assert hand.say("read") == beyond
+    hand.say(back, steps - 1)
+    assert hand.say("read") == ("[BOS]" if away == "left" else "b")
+    hand.say(back)
+    assert hand.say("read") == "a"
+
+
+def test_below_the_memory_is_not_its_end():
+    hand = Hand()
+    hand.say("left")
+    assert hand.say("read") == "[BOS]"
+
+
+def test_the_new_token_is_read_once_the_memory_has_grown():
+    hand = Hand()
+    hand.say("right", 4)
+    hand.memory.extend(hand.vocab.encode("d"))
+    assert hand.say("read") == "[EOS]"
+    hand.memory.extend(hand.vocab.encode("b"))
+    assert hand.say("read") == "b"
+
+
+def test_an_empty_memory():
+    hand = Hand(memory="")
+    assert hand.say("read") == "[EOS]"
+    hand.say("left")
+    assert hand.say("read") == "[BOS]"
+
+
+def test_pointers_move_by_themselves():
+    hand = Hand("3")
+    hand.say("right", 1, i=1)
+    hand.say("right", 2, i=2)
+    assert [hand.say("read", i=i) for i in range(3)] == ["a", "b", "c"]
+
+
+def test_every_episode_has_fresh_pointers():
+    tool = tools.build("pointer:1")
+    vocab = Vocabulary([*tool.tokens, "a"])
+    memory = array("H", vocab.encode("a"))
+    first, second = tool.start(vocab, memory), tool.start(vocab, memory)
+    first[vocab.ids["[p0.left]"]]()
+    assert second[vocab.ids["[p0.read]"]]() == (vocab.ids["a"],)
+
+
+def test_its_tokens():
+    assert tools.build("pointer:2").tokens == (
+        "[p0.read]", "[p0.left]", "[p0.right]", "[p1.read]", "[p1.left]", "[p1.right]",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["0", "10", "-1", "x", "1.5", "²"])
+def test_a_bad_option_is_refused_in_one_line(option):
+    with pytest.raises(ValueError, match=r"^pointer:.*: the number of pointers is 1 to 9.*$") as error:
+        tools.build(f"pointer:{option}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("spec", ["pointer", "pointer:", "pointer:1"])
+def test_one_pointer_is_the_default(spec):
+    assert tools.build(spec).count == 1
+
+
+def test_an_unknown_tool_is_refused():
+    with pytest.raises(ValueError, match=r"unknown tool 'pencil'; there are: pointer"):
+        tools.build("pencil:1")
+
+
+@pytest.mark.parametrize(("specs", "kept"), [([], False), (["pointer:1"], True)])
+def test_the_memory_is_kept_only_if_a_tool_reads_it(specs, kept):
+    built = [tools.build(spec) for spec in specs]
+    commands, memory = tools.start_all(built, Vocabulary(token for tool in built for token in tool.tokens))
+    assert (memory is not None) == kept
+    assert len(commands) == sum(len(tool.tokens) for tool in built)
