@@ -28,9 +28,16 @@ VOCAB = 30
 PARITY = 1e-4  # of the largest logit
 EPISODE = 150  # mean tokens between resets
 THEIR_NAMES = {
-    "embedding": "backbone.embeddings", "head": "lm_head", "layers": "backbone.layers", "gate_norm": "mixer.norm",
-    "conv": "mixer.conv1d", "in_proj": "mixer.in_proj", "out_proj": "mixer.out_proj", "A_log": "mixer.A_log",
-    "D": "mixer.D", "dt_bias": "mixer.dt_bias",
+    "embedding": "backbone.embeddings",
+    "head": "lm_head",
+    "layers": "backbone.layers",
+    "gate_norm": "mixer.norm",
+    "conv": "mixer.conv1d",
+    "in_proj": "mixer.in_proj",
+    "out_proj": "mixer.out_proj",
+    "A_log": "mixer.A_log",
+    "D": "mixer.D",
+    "dt_bias": "mixer.dt_bias",
 }
 
 
@@ -45,10 +52,21 @@ def peer(model, chunk_size):
     """transformers' Mamba2ForCausalLM with the same shape and weights."""
     config = model.config
     heads = config.expand * config.d_model // config.head_dim
-    theirs = transformers.Mamba2ForCausalLM(transformers.Mamba2Config(
-        vocab_size=config.vocab_size, hidden_size=config.d_model, num_hidden_layers=config.n_layer,
-        state_size=config.d_state, head_dim=config.head_dim, num_heads=heads, expand=config.expand,
-        conv_kernel=config.d_conv, n_groups=1, tie_word_embeddings=config.tied, chunk_size=chunk_size))
+    theirs = transformers.Mamba2ForCausalLM(
+        transformers.Mamba2Config(
+            vocab_size=config.vocab_size,
+            hidden_size=config.d_model,
+            num_hidden_layers=config.n_layer,
+            state_size=config.d_state,
+            head_dim=config.head_dim,
+            num_heads=heads,
+            expand=config.expand,
+            conv_kernel=config.d_conv,
+            n_groups=1,
+            tie_word_embeddings=config.tied,
+            chunk_size=chunk_size,
+        )
+    )
     theirs.load_state_dict({their_name(name): tensor for name, tensor in model.state_dict().items()})
     return theirs.train()
 
@@ -104,10 +122,14 @@ def main():
         theirs = peer(ours, chunk_size)
         check_parity(ours, theirs, ids_BL)
         contestants[f"transformers, chunk_size {chunk_size}"] = (
-            theirs, lambda model, ids: model(ids, use_cache=False).logits)
+            theirs,
+            lambda model, ids: model(ids, use_cache=False).logits,
+        )
     speed = measure(contestants, ids_BL, options.rounds)
-    print(f"{options.model}, {options.rows} x {options.length} tokens, one thread, fp32, "
-          f"torch {torch.__version__}, transformers {transformers.__version__}")
+    print(
+        f"{options.model}, {options.rows} x {options.length} tokens, one thread, fp32, "
+        f"torch {torch.__version__}, transformers {transformers.__version__}"
+    )
     for name, tokens in speed.items():
         print(f"{name:30s}{tokens:10,.0f} tokens/s{speed['tallystick'] / tokens:8.1f} x")
 

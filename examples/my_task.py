@@ -1,7 +1,7 @@
 """A task of your own: one file, no edit elsewhere.
 
-    tallystick check examples/my_task.py:Reverse
-    tallystick train examples/my_task.py:Reverse
+tallystick check examples/my_task.py:Reverse
+tallystick train examples/my_task.py:Reverse
 """
 
 from tallystick import Task

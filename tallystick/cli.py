@@ -36,7 +36,8 @@ UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions o
 def main() -> None:
     """The console script."""
     try:
-        sys.exit(app(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False))
+        code = app(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False)
+        sys.exit(_fail("interrupted", 130) if code == 130 else code)  # newer versions of typer turn Ctrl-C into 130
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(_fail("interrupted", 130))
     except UsageError as error:
@@ -119,7 +120,8 @@ def show(
     sink = _Shown()
     workspace.run_problem(loaded, sink, **key)
     if sink.size > SHOWN:
-        raise ValueError(f"length {length} has more than {SHOWN:,} tokens: too long for a screen; --json has no limit")
+        long = f"the program has said {SHOWN:,} tokens and goes on"
+        raise ValueError(f"length {length}: {long}; too long for a screen (--json has no limit), or it does not end")
     display.trajectory(loaded, sink.trajectory(loaded.vocab.tokens, key))
 
 
@@ -170,11 +172,12 @@ def train(
     """Train a model; the run folder's path is the last line."""
     from tallystick import seeds as several
     from tallystick import train as training
+    from tallystick.settings import configure
 
     loaded = tasks.load(task, variant)
     model = model or loaded.defaults.model
     given = {"train_length": train_length, "steps": steps, "device": device}
-    config = training.configure(loaded, model, _pairs(overrides or []), seed=seed, **given)
+    config = configure(loaded, model, _pairs(overrides or []), seed=seed, **given)
     if seeds is not None:
         paths = {s: _folder(out, loaded, model, s) for s in several.parse(seeds)}
         several.train({s: _arguments(config, path, overrides or []) for s, path in paths.items()})
@@ -297,6 +300,23 @@ def solve(
         raise SystemExit(_fail(f"no answer: {result.stop} after {result.tokens:,} tokens", 1))
     if not result.answer:
         _fail("the answer differs from the ground truth", 0)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
+    out: Annotated[Path | None, typer.Option(help="the file; by default report.html in the first folder")] = None,
+    problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Show runs in one HTML file that opens from disk; its path is the last line."""
+    from tallystick import report as reporting
+
+    made = reporting.write(folders, out or folders[0] / "report.html", problems)
+    if as_json:
+        _print_json(made)
+    else:
+        print(made["report"])
 
 
 def as_main() -> Any:

@@ -8,6 +8,7 @@ to batch. No torch here: a worker starts in a fraction of a second.
 from __future__ import annotations
 
 import multiprocessing
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -37,6 +38,9 @@ class Source:
     """Examples are at most this long."""
     seed: int
     """Of the examples."""
+    state_passing: float = 0.0
+    """Share of the examples that begin in the state that the one before them left, not in zero: the model meets states
+    as old as those of problems far longer than its own (Buitrago and Gu 2025, arXiv 2507.02782)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Batch:
     trained: np.ndarray
     """bool [rows, length]: whether the target is the model's to say."""
     reset: np.ndarray
-    """bool [rows, length]: whether an example begins at this input."""
+    """bool [rows, length]: whether the state is to be zeroed before this input, for an example begins there."""
     lengths: np.ndarray
     """int64 [rows]: inputs of the row that count; less than `length` only beside one giant example."""
 
@@ -98,18 +102,21 @@ class Packer:
         self._rows = [_Row() for _ in range(rows)]
         self._length, self._emit = length, emit
 
-    def begin(self, example: int, row: int | None = None, skip: int = 0) -> None:
-        """The next writes are of this example; row and skip: where a stored position says that it stood."""
+    def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> None:
+        """The next writes are of this example; row and skip: where a stored position says that it stood.
+
+        reset: whether it begins in the zero state.
+        """
         rows = range(len(self._rows))
         self._row = self._rows[min(rows, key=lambda r: len(self._rows[r].ids)) if row is None else row]
         self._row.examples.append([example, skip, skip])
-        self._skip, self._first = skip, True
+        self._skip, self._reset = skip, reset
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Take a block of the example."""
         reset = np.zeros(len(ids), bool)
-        reset[0] = self._first
-        drop, self._skip, self._first = min(self._skip, len(ids)), max(self._skip - len(ids), 0), False
+        reset[0] = self._reset
+        drop, self._skip, self._reset = min(self._skip, len(ids)), max(self._skip - len(ids), 0), False
         self._row.append(ids[drop:], roles[drop:], reset[drop:])
         self._row.examples[-1][2] += len(ids) - drop
         while self._ready():
@@ -147,7 +154,8 @@ def produce(
     task = tasks.load(source.task, source.variant)
     packer = Packer(rows, length, emit)
     for example, row, skip in _examples(position or [], worker, workers):
-        packer.begin(example, row, skip)
+        fresh = random.Random(f"{source.seed} {example}").random() >= source.state_passing
+        packer.begin(example, row, skip, reset=fresh)
         workspace.run_problem(task, packer, "train", source.seed, source.length, example, up_to=True)
 
 

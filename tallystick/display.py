@@ -63,7 +63,9 @@ def locality(report: dict[str, Any]) -> None:
         column.justify = "right"
     OUT.print(table)
     words = {True: "yes", False: "no", None: "not decided, that takes three lengths"}
-    OUT.print(f"\nlocal: {words[report['local']]}.  covered at length {report['train_length']}: {words[report['covered']]}.")
+    OUT.print(
+        f"\nlocal: {words[report['local']]}.  covered at length {report['train_length']}: {words[report['covered']]}."
+    )
     OUT.print(_prediction(report["local"], report["covered"]))
     for context in report["ambiguous"]:
         place = f"{context['distance']} tokens back" if context["distance"] >= 0 else "nothing"
@@ -88,22 +90,18 @@ class Progress:
         self._bar = Bar(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
 
     def __enter__(self) -> Progress:
-        settings = self._config["settings"]
-        ERR.print(
-            f"{self._config['task']}, {self._config['variant']} program: {self._config['model']} on lengths up to "
-            f"{settings['train_length']}, seed {settings['seed']}, {settings['device']}; at most "
-            f"{settings['steps']} steps of {settings['rows'] * settings['row_tokens']} tokens",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
         self._bar.start()
-        self._job = self._bar.add_task("preparing", total=settings["steps"])
+        self._job = self._bar.add_task("preparing", total=self._config["settings"]["steps"])
+        self._headed = False
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
     def row(self, row: dict[str, Any]) -> None:
-        """Show a row of metrics."""
+        """Show a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
+        if not self._headed:
+            self._head()
         held_out = row["held_out"]
         end = row["falls_until"] or self._config["settings"]["steps"]
         left = (end - row["step"]) * row["seconds"] / max(row["step"], 1)
@@ -117,6 +115,16 @@ class Progress:
         )
         ERR.print(line, markup=False, soft_wrap=True)
         self._bar.update(self._job, total=end, completed=row["step"], description=f"{left:.0f} s {until}")
+
+    def _head(self) -> None:
+        self._headed, settings = True, self._config["settings"]
+        ERR.print(
+            f"{self._config['task']}, {self._config['variant']} program: {self._config['model']} on lengths up to "
+            f"{settings['train_length']}, seed {settings['seed']}, {settings['device']}; at most "
+            f"{settings['steps']} steps of {settings['rows'] * settings['row_tokens']} tokens",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def trained(rows: list[dict[str, Any]]) -> None:

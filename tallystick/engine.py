@@ -12,7 +12,7 @@ import torch
 from tallystick import tools as toolbox
 from tallystick import workspace
 from tallystick.episode import BOS, BadCommand, Episode, Record, Role, Sink, StopReason
-from tallystick.models.base import Model, State, select
+from tallystick.models.base import Model, select
 from tallystick.tasks import Task
 from tallystick.verify import CONTEXT, Result, abstains, near_tie
 
@@ -31,7 +31,7 @@ class Generated(Result):
 def generate(
     model: Model,
     task: Task,
-    prompts: Sequence[Sequence[str]],
+    prompts: Sequence[list[str]],
     *,
     max_tokens: int | None = None,
     sink: Sink | None = None,
@@ -43,8 +43,8 @@ def generate(
     """
     assert sink is None or len(prompts) == 1
     numbered, results = enumerate(prompts), []
-    while part := [_Speaker(task, i, list(prompt), max_tokens, sink) for i, prompt in islice(numbered, BATCH)]:
-        _speak(model, part, near_tie(model, task, list(prompts[0]), _device(model)))
+    while part := [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in islice(numbered, BATCH)]:
+        _speak(model, part, near_tie(model, task, prompts[0], _device(model)))
         results += [speaker.finish() for speaker in part]
     return results
 
@@ -100,7 +100,7 @@ class _Speaker:
         """Take the model's token: hand it to the episode, and end the row where it must end."""
         result = self.result
         result.model_tokens += result.exact
-        result.tokens = self._at
+        result.tokens = self._at + 1
         result.near_ties += result.exact and margin < tie
         result.min_margin = min(result.min_margin, margin) if result.exact else result.min_margin
         self._compare(token, logits_V)
@@ -122,8 +122,10 @@ class _Speaker:
         self.result.stop, self.over = reason, True
 
     def _compare(self, token: int, logits_V: torch.Tensor) -> None:
+        if not self.result.exact:
+            return
         want = int(self._program[self._at])
-        if not self.result.exact or (token == want and not abstains(logits_V)):
+        if token == want and not abstains(logits_V):
             return
         words = self._task.vocab.tokens
         self.result.exact = False

@@ -199,7 +199,7 @@ class Trajectory:
     def from_json(cls, line: str) -> Trajectory:
         """Read one JSONL line. Raises ValueError for another format version or an unknown role."""
         record = json.loads(line)
-        if record.pop("format", None) != FORMAT_VERSION:
+        if not isinstance(record, dict) or record.pop("format", None) != FORMAT_VERSION or "segments" not in record:
             raise ValueError(f"not a tallystick trajectory of format {FORMAT_VERSION}")
         roles = {role.name.lower(): role for role in Role}
         segments = record.pop("segments")
@@ -220,7 +220,9 @@ def merge(segments: list[tuple[Role, list[str] | str]]) -> list[tuple[Role, list
     return merged
 
 
-def runs_of_roles(ids: np.ndarray, roles: np.ndarray, tokens: Sequence[str]) -> Iterator[tuple[Role, list[str]]]:
+def runs_of_roles(
+    ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]
+) -> Iterator[tuple[Role, list[str] | str]]:
     """Cut a block into its segments."""
     for role, pairs in groupby(zip(roles.tolist(), ids.tolist(), strict=True), key=lambda pair: pair[0]):
         yield Role(role), [tokens[token] for _, token in pairs]
@@ -251,7 +253,7 @@ class Record:
         """All roles, [length]."""
         return np.concatenate([roles for _, roles in self.blocks])
 
-    def trajectory(self, tokens: Sequence[str], meta: dict[str, Any]) -> Trajectory:
+    def trajectory(self, tokens: tuple[str, ...], meta: dict[str, Any]) -> Trajectory:
         """The episode as segments; tokens: the vocabulary's strings by id."""
         return Trajectory(list(runs_of_roles(self.ids[1:], self.roles[1:], tokens)), meta)
 
@@ -259,7 +261,7 @@ class Record:
 class JsonlWriter:
     """A sink that writes one JSONL line to a text file while the episode runs, holding one block at a time."""
 
-    def __init__(self, file: TextIO, tokens: Sequence[str], meta: dict[str, Any]):
+    def __init__(self, file: TextIO, tokens: tuple[str, ...], meta: dict[str, Any]):
         self._file, self._tokens, self._comma = file, tokens, ""
         self._skip = 1  # [BOS]: render puts it there
         head = json.dumps({"format": FORMAT_VERSION, **meta}, ensure_ascii=False)

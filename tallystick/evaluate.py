@@ -39,7 +39,7 @@ def evaluate(
             if prompts:
                 began = time.monotonic()
                 results = MODES[mode](run.model, run.task, prompts)
-                row = {"length": length, "corners": corners, "mode": mode, "samples": len(prompts)}
+                row = {"length": length, "corners": corners, "mode": mode, "seed": seed, "samples": len(prompts)}
                 rows.append(row | summary(results) | {"seen": sum(tuple(p) in seen for p in prompts) / len(prompts)})
                 rows[-1]["seconds"] = round(time.monotonic() - began, 2)
                 rows[-1]["state_bytes"] = run.model.state_bytes(max(result.tokens for result in results))
@@ -98,9 +98,3 @@ def report(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The design's `eval` document."""
     names = {name: run.config[name] for name in ("task", "variant", "model")}
     return names | {"train_length": run.config["settings"]["train_length"], "rows": rows}
-
-
-def merge(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of several evals of one model: a newer row replaces an older one of the same length, corners and mode."""
-    rows = {(row["length"], row["corners"], row["mode"]): row for row in [*old, *new]}
-    return sorted(rows.values(), key=lambda row: (row["mode"], row["length"], row["corners"]))

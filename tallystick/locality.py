@@ -135,8 +135,8 @@ def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int
     Chosen greedily among `problems` random ones and the corners, at most `most`: a test on them is exhaustive at this
     length. Raises ProgramError if the program is wrong on one of the problems.
     """
-    sequences = corners(task, length) + record(task, "holdout", seed, length, problems)
-    prompts = task.corners(length) + [task.problem("holdout", seed, length, i, up_to=True) for i in range(problems)]
+    sequences = record(task, "holdout", seed, length, problems) + corners(task, length)
+    prompts = [task.problem("holdout", seed, length, i, up_to=True) for i in range(problems)] + task.corners(length)
     leaf = suffix.build(suffix.Contexts.of(sequences, len(task.vocab)), 64).leaf
     ends = np.cumsum([mask.sum() for _, mask in sequences])
     chosen, seen = [], set()
@@ -146,4 +146,3 @@ def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int
             seen |= new
             chosen.append(prompt)
     return chosen[:most]
-

@@ -1,21 +1,20 @@
 """The run folder: what a training run was, and where it stands. Files are replaced whole or not at all.
 
-    config.json            task, model, settings      model.safetensors       the model, for use
-    vocab.json             tokens by id               optimizer.safetensors   everything that `resume` needs
-    task/                  the task's source, hash    metrics.jsonl           a line a check
-    environment.json       versions, device, commit   eval.json, report.html  what eval and report made
+config.json            task, model, settings      model.safetensors       the model, for use
+vocab.json             tokens by id               optimizer.safetensors   everything that `resume` needs
+task/                  the task's source, hash    metrics.jsonl           a line a check
+environment.json       versions, device, commit   eval.json, report.html  what eval and report made
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
 FORMAT_VERSION = 1
+CONFIG_KEYS = ("task", "variant", "model", "model_settings", "settings")
+"""What config.json says, beside its format."""
 
 
 class RunError(ValueError):
@@ -78,9 +79,9 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     config = read_config(path)
     task = load_task(path, config)
     model = models.build(config["model"], vocab_size=len(task.vocab), **config["model_settings"])
-    with _open(path / "model.safetensors") as tensors:
-        _fill(model, {name: tensors.get_tensor(name) for name in tensors.keys()}, path)
-        examples = int(tensors.metadata()["examples"])
+    tensors, meta = _read(path / "model.safetensors")
+    _fill(model, tensors, path)
+    examples = int(meta["examples"])
     _, digest = source(task)
     changed = digest != (path / "task" / "sha256").read_text().strip()
     return Run(path, config, task, model.to(device).eval(), changed, examples)
@@ -94,6 +95,7 @@ def read_config(path: Path) -> dict[str, Any]:
         config = json.loads((path / "config.json").read_text())
         if config["format"] != FORMAT_VERSION:
             raise RunError(f"{path} has format {config['format']}, this version reads {FORMAT_VERSION}")
+        _ = [config[key] for key in CONFIG_KEYS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, RunError):
             raise
@@ -113,11 +115,11 @@ def load_task(path: Path, config: dict[str, Any]) -> Task:
     return task
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file."""
     try:
-        with safe_open(path, "pt") as tensors:
-            yield tensors
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         what = "is missing" if not path.exists() else "is damaged"
         raise RunError(f"{path.parent}: {path.name} {what}; nothing was trained or the run was cut off") from error
@@ -151,9 +153,8 @@ def save_progress(path: Path, tensors: dict[str, torch.Tensor], progress: dict[s
 
 def load_progress(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """What `save_progress` wrote."""
-    with _open(path / "optimizer.safetensors") as tensors:
-        progress = json.loads(tensors.metadata()["progress"])
-        return {name: tensors.get_tensor(name) for name in tensors.keys()}, progress
+    tensors, meta = _read(path / "optimizer.safetensors")
+    return tensors, json.loads(meta["progress"])
 
 
 def add_metrics(path: Path, row: dict[str, Any]) -> None:
@@ -176,13 +177,22 @@ def keep_metrics(path: Path, step: int) -> None:
 
 
 def write_eval(path: Path, report: dict[str, Any]) -> None:
-    """Write eval.json."""
-    _write_json(path / "eval.json", report)
+    """Write eval.json. Rows of the same weights stay, unless one of the same length, corners and mode replaces them."""
+    weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+    before = read_eval(path) or {}
+    old = before["rows"] if before.get("weights") == weights else []
+    rows = {(row["mode"], row["length"], row["corners"]): row for row in [*old, *report["rows"]]}
+    _write_json(path / "eval.json", report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
 
 
 def read_eval(path: Path) -> dict[str, Any] | None:
     """eval.json, or None if the run was never evaluated."""
     return json.loads((path / "eval.json").read_text()) if (path / "eval.json").exists() else None
+
+
+def write_report(path: Path, page: str) -> None:
+    """Write report.html, wherever `path` says."""
+    _replace(path, lambda to: to.write_text(page, encoding="utf-8"))
 
 
 def _write_json(path: Path, value: object) -> None:

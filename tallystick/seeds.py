@@ -52,4 +52,5 @@ def _listen(running: selectors.BaseSelector, stream: Any, seed: int, process: An
         print(f"seed {seed} | {line}", file=sys.stderr, flush=True)
         return []
     running.unregister(stream)
+    stream.close()
     return [] if process.wait() == 0 else [f"seed {seed} failed: {process.last.removeprefix('tallystick: ')}"]

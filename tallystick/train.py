@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,47 +19,13 @@ from torch.nn import functional as F
 from tallystick import locality, models, runs, tasks
 from tallystick.data import Batch, Loader, Source
 from tallystick.models.base import Model, State
+from tallystick.models.lookup import Lookup
+from tallystick.settings import Settings
 from tallystick.tasks import Task
 from tallystick.verify import Result, verify
 
 Report = Callable[[dict[str, Any]], None]
 """Takes each row of metrics as it is made."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to train; each field can be set as key=value."""
-
-    train_length: int
-    """Problems are at most this long."""
-    steps: int
-    """The budget; training ends earlier once the held-out problems are exact with a margin."""
-    seed: int = 0
-    """Of the weights and the examples."""
-    rows: int = 8
-    """Streams side by side in a batch."""
-    row_tokens: int = 256
-    """Tokens of each stream in a batch."""
-    lr: float = 6e-3
-    """Peak learning rate of AdamW."""
-    warmup: int = 50
-    """Steps to reach it."""
-    weight_decay: float = 0.0
-    """On matrices alone."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-    check_every: int = 50
-    """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
-    ready: float = 1e-3
-    """Held-out error rate per token at which the learning rate begins to fall."""
-    margin: float = 1.0
-    """Logit margin that every held-out token must have at the end."""
-    workers: int = 1
-    """Processes that make examples."""
-    threads: int = 1
-    """Threads of the CPU: a second one gains a third for a tiny model, and loses far more on a busy machine."""
-    device: str = "cpu"
-    """cpu or cuda."""
 
 
 class Schedule:
@@ -113,8 +78,9 @@ class Trainer:
         """Train until the held-out problems are exact with a margin, or the budget is used up."""
         settings, began, before = self.settings, time.monotonic(), self.seconds
         source = Source(
-            task=self.config["task"], variant=self.config["variant"], length=settings.train_length, seed=settings.seed
-        )
+            task=self.config["task"], variant=self.config["variant"], length=settings.train_length,
+            seed=settings.seed, state_passing=settings.state_passing,
+        )  # fmt: skip
         with Loader(source, settings.rows, settings.row_tokens, settings.workers, self.positions) as loader:
             for batch in loader:
                 if self.passed or self.step >= settings.steps:
@@ -211,13 +177,13 @@ class Trainer:
 def train(path: Path, config: dict[str, Any], report: Report = lambda row: None) -> bool:
     """Train a model into the run folder `path`; whether the held-out problems were exact with the margin at the end.
 
-    config: as `configure` makes it. Raises ProgramError for a program that is wrong on one of 2,000 short problems,
+    config: as `settings.configure` makes it. Raises ProgramError for a program that is wrong on one of 2,000 short problems,
     before anything is written.
     """
     trainer = Trainer(path, config, report)
     runs.create(path, config, trainer.task)
-    if hasattr(trainer.model, "fit"):
-        return _fit(trainer)
+    if isinstance(trainer.model, Lookup):
+        return _fit(trainer, trainer.model)
     trainer.save()
     trainer.run()
     return trainer.passed
@@ -233,52 +199,18 @@ def resume(path: Path, report: Report = lambda row: None) -> bool:
     return trainer.passed
 
 
-def _fit(trainer: Trainer) -> bool:
+def _fit(trainer: Trainer, model: Lookup) -> bool:
     """lookup: no steps, only examples."""
     task, settings = trainer.task, trainer.settings
     began = time.monotonic()
-    examples = locality.record(task, "train", settings.seed, settings.train_length, trainer.model.config.examples)
-    trainer.model.fit(examples)
+    examples = locality.record(task, "train", settings.seed, settings.train_length, model.config.examples)
+    model.fit(examples)
     trainer.tokens, trainer.seconds = sum(len(ids) for ids, _ in examples), time.monotonic() - began
     trainer.positions = [[[[len(examples) - 1, 0]]]]
     trainer.schedule.fall, trainer.step = (0, 1), 1
     trainer.check()
     trainer.save()
     return trainer.passed
-
-
-def configure(
-    task: Task, model: str, overrides: dict[str, str], **given: Any
-) -> dict[str, Any]:  # fmt: skip
-    """The run's config.json: names, and every setting of training and model resolved.
-
-    overrides: key=value of Settings or of the model's Config; given: Settings that are not None.
-    Raises ValueError for an unknown key or a value out of range.
-    """
-    defaults = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
-    known = {field.name: type(field.default) if field.name not in defaults else int for field in fields(Settings)}
-    values = defaults | {key: value for key, value in given.items() if value is not None}
-    settings = {key: value for key, value in overrides.items() if key in known}
-    values |= {key: models.read_value(key, value, known[key]) for key, value in settings.items()}
-    rest = {key: value for key, value in overrides.items() if key not in known}
-    try:
-        built = models.build(model, vocab_size=len(task.vocab), **rest)
-    except ValueError as error:
-        extra = f"; settings of training: {', '.join(known)}" if "no setting" in str(error) else ""
-        raise ValueError(f"{error}{extra}") from None
-    _check_range(task, values)
-    model_settings = {key: value for key, value in asdict(built.config).items() if key != "vocab_size"}
-    config = {"task": task.name, "variant": task.variant, "model": model, "model_settings": model_settings}
-    return config | {"settings": asdict(Settings(**values))}
-
-
-def _check_range(task: Task, values: dict[str, Any]) -> None:
-    task.check_length(values["train_length"])
-    for key, value in values.items():
-        if isinstance(value, int | float) and key not in ("seed", "weight_decay") and value <= 0:
-            raise ValueError(f"{key}={value} must be greater than 0")
-    if values.get("device") == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda: this machine has no usable GPU; leave it out or say cpu")
 
 
 def fresh_model(config: dict[str, Any], vocab_size: int) -> Model:

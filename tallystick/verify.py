@@ -41,7 +41,7 @@ class Result:
     model_tokens: int = 0
     """Model tokens looked at."""
     tokens: int = 0
-    """Tokens looked at, prompt and observations included."""
+    """The episode's tokens up to the last one looked at, prompt and observations included."""
     near_ties: int = 0
     """Of these, tokens whose margin is within rounding."""
     min_margin: float = float("inf")
@@ -122,7 +122,7 @@ class _Scan:
                 inside = inside[inside <= wrong[0]]
                 self._deviate(result, int(where[wrong[0]]), float(margins[wrong[0]]), rows[int(wrong[0])], batch)
             result.model_tokens += len(inside)
-            result.tokens = self._position(int(where[inside[-1]]), batch) + 1
+            result.tokens = self._position(int(where[inside[-1]]), batch) + 2
             result.near_ties += int((np.abs(margins[inside]) < self._tie).sum())
             result.min_margin = min(result.min_margin, float(margins[inside].min()))
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tallystick import tools as toolbox
 from tallystick.episode import ANS, END_NOTE, END_THINK, EOS, NOTE, THINK, Episode, Sink, StopProgram
 
@@ -21,12 +23,20 @@ class ProgramError(ValueError):
     """A program that is wrong: its answer, a token, or that it does not end."""
 
 
+class _Endless(BaseException):
+    """The watch's alarm: not an Exception, so that no program swallows it."""
+
+
+class _SinkFailed(BaseException):
+    """Carries a sink's own error (a full disk, say) past the program and what judges it."""
+
+
 class PointerHandle:
     """What a program holds of one pointer."""
 
     __slots__ = ("_left", "_push", "_read", "_right", "_tokens")
 
-    def __init__(self, push: Any, tokens: Sequence[str], read: int, left: int, right: int):
+    def __init__(self, push: Any, tokens: tuple[str, ...], read: int, left: int, right: int):
         self._push, self._tokens = push, tokens
         self._read, self._left, self._right = read, left, right
 
@@ -50,7 +60,7 @@ class Workspace:
     vocabulary, an answer that differs from `task.answer`, and more tokens than `task.token_limit`.
     """
 
-    def __init__(self, task: Task, prompt: Sequence[str], sink: Sink):
+    def __init__(self, task: Task, prompt: list[str], sink: Sink):
         vocab = task.vocab
         commands, memory = toolbox.start_all(task.built_tools, vocab)
         self._ids, self._tokens = vocab.ids, vocab.tokens
@@ -116,13 +126,19 @@ class Workspace:
         for token in ids:
             self._push(token)
 
-    def write(self, ids, roles) -> None:
+    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """The episode's own sink: counts, guards against endless programs, and hands on."""
         _disarm()
-        self._sink.write(ids, roles)
+        try:
+            self._sink.write(ids, roles)
+        except Exception as error:
+            raise _SinkFailed(error) from error
         if self._episode.written > self._limit:
             raise ProgramError(f"more than {self._limit:,} tokens: the program does not end")
         _arm()
+
+    def close(self, ok: bool) -> None:
+        """Nothing is left to do at the end: `run` closes the sink itself."""
 
     def finish(self) -> None:
         """The program has returned: check that the answer is whole, and say [EOS]."""
@@ -135,10 +151,11 @@ class Workspace:
         self._episode.flush()
 
 
-def run(task: Task, prompt: Sequence[str], sink: Sink) -> None:
+def run(task: Task, prompt: list[str], sink: Sink) -> None:
     """Run the task's program on one problem, into `sink`; ends quietly if the sink raises StopProgram.
 
-    Raises ProgramError, after `sink.close(False)`, if the program is wrong, endless, or fails.
+    Raises ProgramError, after `sink.close(False)`, if the program is wrong, endless, or fails; the sink's errors as
+    they are.
     """
     try:
         workspace = Workspace(task, prompt, sink)
@@ -148,7 +165,9 @@ def run(task: Task, prompt: Sequence[str], sink: Sink) -> None:
         workspace.finish()
     except StopProgram:
         return
-    except Exception as error:
+    except _SinkFailed as error:
+        raise error.args[0] from None
+    except (Exception, _Endless) as error:
         _disarm()
         sink.close(False)
         raise _wrong(task, error, f"the problem {_short(prompt)}") from error
@@ -171,9 +190,9 @@ def run_problem(
         raise ProgramError(f"{error}, {_key(split, seed, length, index)}") from error
 
 
-def _wrong(task: Task, error: Exception, where: str) -> ProgramError:
+def _wrong(task: Task, error: BaseException, where: str) -> ProgramError:
     """One line, whatever went wrong; our own errors need no type."""
-    what = str(error) if isinstance(error, ProgramError) else f"{type(error).__name__}: {error}"
+    what = str(error) if isinstance(error, ProgramError | _Endless) else f"{type(error).__name__}: {error}"
     return ProgramError(f"{task.name}: {' '.join(what.split())}; {where}")
 
 
@@ -199,4 +218,4 @@ def _disarm() -> None:
 
 
 def _endless(signum: int, frame: object) -> None:
-    raise ProgramError(f"{PATIENCE:.0f} s of computing without a block of tokens: the program does not end")
+    raise _Endless(f"{PATIENCE:.0f} s of computing without a block of tokens: the program does not end")

@@ -1,0 +1,194 @@
+"""verify and generate: equal on the same episodes, by test; and each way an episode can end."""
+
+from contextlib import suppress
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from tallystick import engine, locality, models, tasks
+from tallystick.data import Packer, Source, produce
+from tallystick.episode import StopReason
+from tallystick.models.base import Model
+from tallystick.verify import margin, near_tie, verify
+
+TASK = tasks.load("reverse")
+
+
+def lookup(task=TASK, examples=200, length=5):
+    model = models.build("lookup", vocab_size=len(task.vocab))
+    return model.fit(locality.record(task, "train", 0, length, examples))
+
+
+class Enough(Exception):
+    """Ends the stream of batches."""
+
+
+@cache
+def half_trained(name, steps):
+    """A model that is right on some problems and wrong on others."""
+    torch.manual_seed(0)
+    model = models.build(name, vocab_size=len(TASK.vocab))
+    optimizer, batches = torch.optim.AdamW(model.parameters(), lr=5e-3), []
+
+    def keep(batch, position):
+        batches.append(batch)
+        if len(batches) == steps:
+            raise Enough
+
+    with suppress(Enough):
+        produce(Source(task="reverse", variant=None, length=10, seed=0), 4, 128, 0, 1, None, keep)
+    for batch in batches:
+        ids = torch.from_numpy(batch.ids.astype(np.int64))
+        logits = model(ids[:, :-1], reset_BL=torch.from_numpy(batch.reset))[0]
+        mask = torch.from_numpy(batch.trained)
+        loss = torch.nn.functional.cross_entropy(logits[mask], ids[:, 1:][mask])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+MODELS = {
+    "lookup that knows little": lambda: lookup(examples=2, length=3),
+    "lookup": lookup,
+    "mamba2, untrained": lambda: half_trained("mamba2", 1),
+    "mamba2, half trained": lambda: half_trained("mamba2", 3),
+    "pythia, half trained": lambda: half_trained("pythia", 40),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("chunk", [7, 64, 10_000])
+def test_verify_is_generate(name, chunk):
+    model = MODELS[name]()
+    prompts = [TASK.problem("test", 0, length, i) for i in range(4) for length in (3, 8, 10, 20)]
+    verified, generated = verify(model, TASK, prompts, chunk=chunk), engine.generate(model, TASK, prompts)
+    assert len(verified) == len(generated) == len(prompts)
+    for one, other in zip(verified, generated, strict=True):
+        assert one.exact == other.exact
+        assert one.model_tokens == other.model_tokens
+        assert abs(one.min_margin - other.min_margin) < 1e-3
+        if one.exact:
+            assert one.answer is other.answer is True
+            assert one.stop == other.stop == StopReason.EOS
+        else:
+            keys = ("position", "context", "want", "got")
+            assert [one.first_error[key] for key in keys] == [other.first_error[key] for key in keys]
+
+
+def test_half_trained_models_are_half_right():
+    """Else the test above compares nothing."""
+    prompts = [TASK.problem("test", 0, length, i) for i in range(10) for length in (3, 10, 20)]
+    for name in ("mamba2, half trained", "pythia, half trained", "lookup that knows little"):
+        assert 0 < sum(result.exact for result in verify(MODELS[name](), TASK, prompts)) < len(prompts)
+
+
+def test_an_exact_episode():
+    (result,) = verify(lookup(), TASK, [list("1101") + [">"]])
+    assert (result.exact, result.answer, result.stop) == (True, True, StopReason.EOS)
+    ids, mask = locality.trace(TASK, list("1101") + [">"])
+    assert result.model_tokens == mask.sum()
+    assert result.tokens == len(ids)
+    assert result.min_margin == 1
+    assert result.near_ties == 0
+
+
+def test_a_deviation_names_its_context():
+    """lookup of the paper's addition does not know what to do at the end of the second sweep."""
+    task = tasks.load("addition", "paper")
+    model = lookup(task, examples=1000)
+    (result,) = verify(model, task, [task.problem("test", 0, 40, 0)])
+    assert (result.exact, result.answer, result.stop) == (False, None, StopReason.UNSEEN)
+    assert result.first_error["context"][-2:] == ["[p1.read]", "="]
+    assert result.first_error["want"] == "[p1.left]"
+    assert result.first_error["got"] is None
+
+
+def test_episodes_after_a_deviation_are_still_verified():
+    model = lookup(examples=2, length=3)
+    alone = [verify(model, TASK, [TASK.problem("test", 0, 12, i)])[0] for i in range(6)]
+    together = verify(model, TASK, [TASK.problem("test", 0, 12, i) for i in range(6)], chunk=16)
+    assert [result.exact for result in together] == [result.exact for result in alone]
+    assert [result.first_error and result.first_error["position"] for result in together] == [
+        result.first_error and result.first_error["position"] for result in alone
+    ]
+
+
+class Says(Model):
+    """A scripted model: says the given tokens, whatever it reads."""
+
+    chunk = 64
+
+    def __init__(self, script):
+        super().__init__(None)
+        self.script = torch.tensor(TASK.vocab.encode(script))
+        self.register_buffer("device", torch.zeros(1))
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        read_BL = state["read"][:, None] + torch.arange(1, ids_BL.shape[1] + 1)
+        said_BL = (read_BL - self.skip).clamp(0, len(self.script) - 1)
+        used = ids_BL.shape[1] if length_B is None else length_B
+        logits = torch.nn.functional.one_hot(self.script[said_BL], len(TASK.vocab)).float()
+        return logits, {"read": state["read"] + used}
+
+    def init_state(self, batch):
+        return {"read": torch.zeros(batch, dtype=torch.int64)}
+
+
+@pytest.mark.parametrize(
+    ("script", "stop"),
+    [
+        (["[ANS]", "1", "[EOS]"], StopReason.EOS),
+        (["[ANS]", "[ANS]"], StopReason.BAD_COMMAND),
+        (["[BOS]"], StopReason.BAD_COMMAND),
+        (["0"], StopReason.TOKEN_LIMIT),
+    ],
+)
+def test_how_an_episode_ends(script, stop):
+    model = Says(script)
+    model.skip = 3  # [BOS] 1 > come first
+    (result,) = engine.generate(model, TASK, [["1", ">"]])
+    assert result.stop == stop
+    assert not result.exact
+    assert result.answer == (stop == StopReason.EOS)  # right, though not the program's way
+
+
+def test_token_limit():
+    model = Says(["0"])
+    model.skip = 3
+    (result,) = engine.generate(model, TASK, [["1", ">"]], max_tokens=10)
+    assert (result.stop, result.tokens) == (StopReason.TOKEN_LIMIT, 10)
+
+
+def test_margin():
+    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 3.0, 5.0]])
+    torch.testing.assert_close(margin(logits, torch.tensor([1, 0])), torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(margin(logits, torch.tensor([0, 1])), torch.tensor([-2.0, -2.0]))
+
+
+def test_a_near_tie_is_at_least_a_thousandth():
+    prompt = TASK.problem("test", 0, 10, 0)
+    assert near_tie(lookup(), TASK, prompt, torch.device("cpu")) == 1e-3
+
+
+def test_memory_does_not_grow_with_the_length():
+    """The packer holds a chunk and a block, whatever the episode's length."""
+    held = []
+
+    class Watched(Packer):
+        def write(self, ids, roles):
+            super().write(ids, roles)
+            held.append(sum(len(row.ids) for row in self._rows))
+
+    import tallystick.verify as module
+
+    before, module.Packer = module.Packer, Watched
+    try:
+        (result,) = verify(lookup(), TASK, [TASK.problem("test", 0, 40_000, 0)], chunk=1024)
+    finally:
+        module.Packer = before
+    assert result.exact
+    assert max(held) <= 1024
