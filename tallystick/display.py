@@ -106,12 +106,15 @@ class Progress:
         end = row["falls_until"] or self._config["settings"]["steps"]
         left = (end - row["step"]) * row["seconds"] / max(row["step"], 1)
         until = "left" if row["falls_until"] else "left at most"
+        margin = min(summary["min_margin"] for summary in (held_out, row["carried"]) if summary)
         loss = "" if row["loss"] is None else f"loss {row['loss']:.5f}  "
         exact = [f"<= {held_out['length']}: {held_out['exact']}/{held_out['samples']}"]
+        if row["carried"]:
+            exact += [f"carried: {row['carried']['exact']}/{row['carried']['samples']}"]
         exact += [f"{beyond['length']}: {beyond['exact']}/{beyond['samples']}" for beyond in row["beyond"]]
         line = (
             f"step {row['step']:5d}  {loss}{row['tokens_per_second']:,} tokens/s  {row['seconds']:.0f} s, "
-            f"{left:.0f} s {until}  exact at {', '.join(exact)}  margin {held_out['min_margin']:.2f}"
+            f"{left:.0f} s {until}  exact at {', '.join(exact)}  margin {margin:.2f}"
         )
         ERR.print(line, markup=False, soft_wrap=True)
         self._bar.update(self._job, total=end, completed=row["step"], description=f"{left:.0f} s {until}")

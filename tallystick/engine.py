@@ -11,7 +11,7 @@ import torch
 
 from tallystick import tools as toolbox
 from tallystick import workspace
-from tallystick.episode import BOS, BadCommand, Episode, Record, Role, Sink, StopReason
+from tallystick.episode import BOS, BadCommand, Episode, Record, Role, Sink, StopReason, ToolError
 from tallystick.models.base import Model, select
 from tallystick.tasks import Task
 from tallystick.verify import CONTEXT, Result, abstains, near_tie
@@ -88,7 +88,7 @@ class _Speaker:
         self._limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
         self._record = Record()
-        commands, memory = toolbox.start_all(task.built_tools, task.vocab)
+        commands, memory = toolbox.start_all(task, prompt)
         ids = task.vocab.encode(prompt)
         self._episode = Episode(ids, commands, memory, _Tee([self._record, *([sink] if sink else [])]), _notes(task))
         self.result = Generated(index, answer=False)
@@ -110,6 +110,8 @@ class _Speaker:
             observation = self._episode.push(token)
         except BadCommand:
             return self._stop(StopReason.BAD_COMMAND)
+        except ToolError:
+            return self._stop(StopReason.TOOL_ERROR)
         self.unread = [token, *observation]
         self._at += len(self.unread)
         if self._episode.done:

@@ -66,6 +66,10 @@ class BadCommand(Exception):
     """A token that is not allowed where it was said."""
 
 
+class ToolError(Exception):
+    """A tool that could not do what a well-formed command asked of it."""
+
+
 class StopProgram(BaseException):
     """Raised by a sink to end the program that writes into it; not an error, and not caught by programs."""
 
@@ -80,8 +84,24 @@ class Sink(Protocol):
         """The episode has ended; `ok` says whether its answer was right (known only now)."""
 
 
-Commands = dict[int, Callable[[], Sequence[int]]]
-"""A tool's single-token commands in one episode: token id -> what it does, returning the observation's ids."""
+@dataclass(frozen=True)
+class Brackets:
+    """A command with arguments, said between an opening mark and a closing one."""
+
+    close: int
+    """Id of the closing mark."""
+    call: Callable[[list[int]], Sequence[int]]
+    """Takes the arguments' ids, at the closing mark; returns the observation's ids."""
+
+
+Commands = dict[int, Callable[[], Sequence[int]] | Brackets]
+"""A tool's commands in one episode: token id -> what it does, returning the observation's ids, or, for an opening
+mark, what follows. A token that only the tool may say stands there with `not_said`."""
+
+
+def not_said() -> Sequence[int]:
+    """The command behind a tool's own words."""
+    raise BadCommand("this token is the tool's to say")
 
 
 class Episode:
@@ -106,7 +126,8 @@ class Episode:
         self.done = False
         self.answered = False
         self.written = 0
-        self._commands = commands
+        self._commands = {t: self._opening(t, c) if isinstance(c, Brackets) else c for t, c in commands.items()}
+        self._arguments: list[int] | None = None  # of the brackets that are open
         self._notes = notes
         self._sink = sink
         self._ids = array("H", [BOS, *prompt])
@@ -120,6 +141,8 @@ class Episode:
         The observation is forced: it is recorded here, and is to be fed to the model, not pushed.
         Raises BadCommand if the grammar does not allow the token here.
         """
+        if self._arguments is not None:
+            return self._inside(token)
         command = self._commands.get(token)
         if command is not None:
             return self._call(token, command)
@@ -138,6 +161,27 @@ class Episode:
         for symbol in observation:
             self._record(symbol, Role.OBSERVATION)
         return observation
+
+    def _opening(self, token: int, brackets: Brackets) -> Callable[[], Sequence[int]]:
+        def open_brackets() -> Sequence[int]:
+            self._arguments, self._brackets, self._outside = [], brackets, self.role
+            self.role = Role.COMMAND
+            return ()
+
+        return open_brackets
+
+    def _inside(self, token: int) -> Sequence[int]:
+        """An argument, or the closing mark; marks and other commands are not allowed."""
+        assert self._arguments is not None
+        if token == self._brackets.close:
+            observation = self._call(token, lambda: self._brackets.call(self._arguments))
+            self._arguments, self.role = None, self._outside
+            return observation
+        if token < len(MARKS) or token in self._commands:
+            raise BadCommand("a command is not ended: only arguments and its closing mark are allowed")
+        self._record(token, Role.COMMAND)
+        self._arguments.append(token)
+        return ()
 
     def _record(self, token: int, role: int) -> None:
         self._ids.append(token)

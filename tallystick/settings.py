@@ -35,12 +35,12 @@ class Settings:
     clip: float = 1.0
     """Largest norm of the gradient."""
     state_passing: float
-    """Share of the examples that begin in the state that the one before left: 0.5, or 0 for models whose state grows."""
+    """Share of examples begun in the state that the one before left: 0.5 by default, 0 for models whose state grows."""
     check_every: int = 50
     """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
     ready: float = 1e-3
     """Held-out error rate per token at which the learning rate begins to fall."""
-    margin: float = 1.0
+    margin: float = 2.0
     """Logit margin that every held-out token must have at the end."""
     workers: int = 1
     """Processes that make examples."""

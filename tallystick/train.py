@@ -2,7 +2,8 @@
 
 It stops by held-out problems of the training length, chosen so that every context that the lookup model knows occurs
 in them: the learning rate stays up until nearly all their tokens are right, falls, and training ends when all are
-right with a margin. Longer problems are shown live and decide nothing.
+right with a margin, each begun in the zero state and each begun in the state that the one before it left. Longer
+problems are shown live and decide nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Report = Callable[[dict[str, Any]], None]
 
 class Schedule:
     """Warm-up, constant, and a linear fall to zero: begun when the held-out problems are nearly right, over as many
-    steps as it took (at least 100), and again from the top if they are not exact at its end."""
+    steps again as it took (at least 100), and once more from the top if they are not exact at its end."""
 
     def __init__(self, settings: Settings, start: int = 0, fall: tuple[int, int] | None = None):
         self._settings, self.start, self.fall = settings, start, fall
@@ -115,10 +116,13 @@ class Trainer:
     def check(self) -> None:
         """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former."""
         held_out = _summary(verify(self.model, self.task, self.held_out), self.settings.train_length)
-        exact = held_out["exact"] == held_out["samples"]
+        carried = None
+        if self.settings.state_passing:
+            results = verify(self.model, self.task, self.held_out, carry=True)
+            carried = _summary(results, self.settings.train_length)
         rate, fall = self.schedule.factor(self.step), self.schedule.fall
         fallen = fall is not None and self.step >= fall[1]
-        self.passed = fallen and exact and held_out["min_margin"] >= self.settings.margin
+        self.passed = fallen and all(self._good(summary) for summary in (held_out, carried) if summary)
         if not self.passed:
             self.schedule.look(self.step, 1 - held_out["token_accuracy"])
         row = {
@@ -130,12 +134,16 @@ class Trainer:
             "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9)),
             "falls_until": self.schedule.fall[1] if self.schedule.fall else None,
             "held_out": held_out,
+            "carried": carried,
             "beyond": [_summary(verify(self.model, self.task, prompts), n) for n, prompts in self.beyond],
             "passed": self.passed,
         }
         self.losses = []
         runs.add_metrics(self.path, row)
         self.report(row)
+
+    def _good(self, summary: dict[str, Any]) -> bool:
+        return summary["exact"] == summary["samples"] and summary["min_margin"] >= self.settings.margin
 
     def save(self) -> None:
         """Write the model, and all that `resume` needs to go on bit for bit."""
@@ -177,7 +185,7 @@ class Trainer:
 def train(path: Path, config: dict[str, Any], report: Report = lambda row: None) -> bool:
     """Train a model into the run folder `path`; whether the held-out problems were exact with the margin at the end.
 
-    config: as `settings.configure` makes it. Raises ProgramError for a program that is wrong on one of 2,000 short problems,
+    config: as `settings.configure` makes it. Raises ProgramError for a program that is wrong on one of 2,000 problems,
     before anything is written.
     """
     trainer = Trainer(path, config, report)

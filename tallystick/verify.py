@@ -50,12 +50,15 @@ class Result:
     """{"index", "position", "context", "want", "got", "margin"} of the first deviation."""
 
 
-def verify(model: Model, task: Task, prompts: Iterable[Sequence[str]], *, chunk: int | None = None) -> list[Result]:
+def verify(
+    model: Model, task: Task, prompts: Iterable[Sequence[str]], *, chunk: int | None = None, carry: bool = False
+) -> list[Result]:
     """Verify one episode for each prompt. The episodes are packed end to end, `chunk` tokens a forward.
 
-    An episode is looked at up to its first deviation. Raises ProgramError if the task's program is wrong.
+    An episode is looked at up to its first deviation. carry: each begins in the state that the one before it left, as
+    if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
     """
-    scan = _Scan(model, task, chunk or model.chunk)
+    scan = _Scan(model, task, chunk or model.chunk, carry)
     for prompt in prompts:
         scan.run(list(prompt))
     return scan.finish()
@@ -64,8 +67,8 @@ def verify(model: Model, task: Task, prompts: Iterable[Sequence[str]], *, chunk:
 class _Scan:
     """The forward passes over the packed stream, and the score of each episode."""
 
-    def __init__(self, model: Model, task: Task, chunk: int):
-        self._model, self._task = model, task
+    def __init__(self, model: Model, task: Task, chunk: int, carry: bool):
+        self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         self._packer = Packer(1, chunk, self._score)
         self._state = None
@@ -97,9 +100,9 @@ class _Scan:
         if not used:
             return
         ids = torch.from_numpy(batch.ids[:, : used + 1].astype(np.int64)).to(self._device)
-        reset = batch.reset[:, :used]
+        reset, resets = batch.reset[:, :used], batch.reset.any() and not self._carry
         logits, self._state = self._model(
-            ids[:, :-1], self._state, reset_BL=torch.from_numpy(reset).to(self._device) if reset.any() else None
+            ids[:, :-1], self._state, reset_BL=torch.from_numpy(reset).to(self._device) if resets else None
         )
         where = np.flatnonzero(batch.trained[0, :used])
         rows = logits[0, torch.from_numpy(where).to(self._device)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,37 @@ class PointerHandle:
         self._push(self._right)
 
 
+class TapeHandle:
+    """What a program holds of the tape."""
+
+    __slots__ = ("_left", "_push", "_read", "_right", "_tokens", "_writes")
+
+    def __init__(self, push: Any, tokens: Sequence[str], read: int, left: int, right: int):
+        self._push, self._tokens = push, tokens
+        self._read, self._left, self._right = read, left, right
+        self._writes = {
+            token.removeprefix("[tape.write ")[:-1]: i
+            for i, token in enumerate(tokens)
+            if token.startswith("[tape.write ")
+        }
+
+    def read(self) -> str:
+        """The symbol under the head; [EOS] once the tape is closed."""
+        return self._tokens[self._push(self._read)[0]]
+
+    def write(self, symbol: str) -> None:
+        """Put a symbol under the head. Raises KeyError for one that cannot be written."""
+        self._push(self._writes[symbol])
+
+    def left(self) -> None:
+        """Move one cell to the left."""
+        self._push(self._left)
+
+    def right(self) -> None:
+        """Move one cell to the right."""
+        self._push(self._right)
+
+
 class Workspace:
     """What a program sees of its problem: the tools, and a voice.
 
@@ -62,7 +94,7 @@ class Workspace:
 
     def __init__(self, task: Task, prompt: list[str], sink: Sink):
         vocab = task.vocab
-        commands, memory = toolbox.start_all(task.built_tools, vocab)
+        commands, memory = toolbox.start_all(task, prompt)
         self._ids, self._tokens = vocab.ids, vocab.tokens
         self._task, self._prompt, self._sink = task, prompt, sink
         self._limit = task.token_limit(prompt)
@@ -76,12 +108,44 @@ class Workspace:
     def pointer(self, i: int) -> PointerHandle:
         """Pointer i of the pointer tool."""
         if i not in self._pointers:
-            try:
-                commands = [self._ids[f"[p{i}.{verb}]"] for verb in ("read", "left", "right")]
-            except KeyError:
-                raise ProgramError(f"pointer({i}) is not there: the task's tools are {self._task.tools}") from None
+            commands = self._commands(f"pointer({i})", *(f"[p{i}.{verb}]" for verb in ("read", "left", "right")))
             self._pointers[i] = PointerHandle(self._push, self._tokens, *commands)
         return self._pointers[i]
+
+    @cached_property
+    def tape(self) -> TapeHandle:
+        """The tape."""
+        commands = self._commands("the tape", "[tape.read]", "[tape.left]", "[tape.right]")
+        return TapeHandle(self._push, self._tokens, *commands)
+
+    def find(self, *symbols: str) -> list[list[str]]:
+        """The lines of the context memory that contain the symbols side by side, in order."""
+        lines: list[list[str]] = [[]]
+        for symbol in self._ask("find", "[find]", symbols, "[/find]"):
+            if symbol == "[/line]":
+                lines.append([])
+            else:
+                lines[-1].append(symbol)
+        return lines[:-1]
+
+    def call(self, name: str, *arguments: Sequence[str]) -> list[str]:
+        """What a tool that is called by name answers; arguments: the symbols of each."""
+        said = [name]
+        for argument in arguments:
+            said += [*argument, ","]
+        return self._ask(f"call({name})", "[call]", said[: -1 if arguments else None], "[/call]")
+
+    def _ask(self, what: str, opening: str, said: Sequence[str], closing: str) -> list[str]:
+        """Say a command in brackets; returns what stands between the observation's own."""
+        first, last = self._commands(what, opening, closing)
+        self._say(first, *self._encode(said))
+        return [self._tokens[token] for token in self._push(last)[1:-1]]
+
+    def _commands(self, what: str, *names: str) -> list[int]:
+        try:
+            return [self._ids[name] for name in names]
+        except KeyError:
+            raise ProgramError(f"{what} is not there: the task's tools are {self._task.tools}") from None
 
     def think(self, *symbols: str) -> None:
         """Say thoughts: remembered, not part of the answer. After `answer()` they stand between think marks."""

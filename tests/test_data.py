@@ -304,3 +304,20 @@ def test_the_workers_end_with_their_parent(tmp_path):
 def test_rows_are_shared_evenly():
     with pytest.raises(ValueError, match="3 rows cannot be shared by 2 workers"):
         Loader(Source(task="reverse", variant=None, length=5, seed=0), 3, 64, workers=2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_state_passing(share):
+    """That share of the examples begins without a reset; the tokens are the same."""
+    resets = []
+
+    def keep(batch, position):
+        resets.append(int(batch.reset.sum()))
+        if sum(resets) > 400 or len(resets) > 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        produce(Source(task="reverse", variant=None, length=4, seed=0, state_passing=share), 2, 256, 0, 1, None, keep)
+    examples = {0.0: 400, 0.5: 400, 1.0: 0}[share]
+    assert examples <= sum(resets) <= examples + 60
+    assert (len(resets) > 25) == (share > 0)

@@ -11,6 +11,7 @@ from tallystick import engine, locality, models, tasks
 from tallystick.data import Packer, Source, produce
 from tallystick.episode import StopReason
 from tallystick.models.base import Model
+from tallystick.models.lookup import SURE
 from tallystick.verify import margin, near_tie, verify
 
 TASK = tasks.load("reverse")
@@ -91,7 +92,7 @@ def test_an_exact_episode():
     ids, mask = locality.trace(TASK, list("1101") + [">"])
     assert result.model_tokens == mask.sum()
     assert result.tokens == len(ids)
-    assert result.min_margin == 1
+    assert result.min_margin == SURE
     assert result.near_ties == 0
 
 
@@ -192,3 +193,16 @@ def test_memory_does_not_grow_with_the_length():
         module.Packer = before
     assert result.exact
     assert max(held) <= 1024
+
+
+def test_carried_states():
+    """carry: the second episode is read as the continuation of the first."""
+    model, prompts = half_trained("mamba2", 40), [TASK.problem("test", 0, 9, i) for i in range(2)]
+    (ids, mask), (others, other_mask) = (locality.trace(TASK, prompt) for prompt in prompts)
+    both = torch.from_numpy(np.concatenate([ids, others]).astype(np.int64))
+    logits = model(both[None])[0][0, len(ids) : -1][torch.from_numpy(other_mask[1:])]
+    expected = margin(logits, both[len(ids) + 1 :][torch.from_numpy(other_mask[1:])]).min().item()
+    fresh, carried = verify(model, TASK, prompts), verify(model, TASK, prompts, carry=True)
+    assert carried[0].min_margin == pytest.approx(fresh[0].min_margin, rel=1e-4)
+    assert carried[1].min_margin == pytest.approx(expected, rel=1e-4)
+    assert abs(carried[1].min_margin - fresh[1].min_margin) > 1e-3

@@ -37,7 +37,7 @@ def load_class(name: str) -> type:
 
 
 def split_preset(name: str) -> tuple[str, str]:
-    """"mamba2:small" -> ("mamba2", "small").  A class's path keeps its own colon; the preset is tiny if not named."""
+    """ "mamba2:small" -> ("mamba2", "small").  A class's path keeps its own colon; the preset is tiny if not named."""
     parts = name.split(":")
     own = 1 if parts[0] in MODELS or len(parts) == 1 else 2
     if len(parts) > own + 1:

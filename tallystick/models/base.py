@@ -40,7 +40,11 @@ class Model(nn.Module):
         self.config = config
 
     def forward(
-        self, ids_BL: Tensor, state: State | None = None, *, reset_BL: Tensor | None = None,
+        self,
+        ids_BL: Tensor,
+        state: State | None = None,
+        *,
+        reset_BL: Tensor | None = None,
         length_B: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Read L >= 1 tokens of each row: `(logits_BLV, state)`, each token's logits predicting the next one.

@@ -19,6 +19,10 @@ from tallystick import suffix
 from tallystick.models.base import Model, State
 
 
+SURE = 10.0
+"""The logit of the token that it says; all others are 0."""
+
+
 class Lookup(Model):
     """Says the token that always followed the shortest unambiguous suffix; abstains (all logits equal) without one."""
 
@@ -60,7 +64,7 @@ class Lookup(Model):
 
     def _logits(self, seen_BM: Tensor, start_BL: Tensor) -> Tensor:
         """Walk the tree from each token backwards until a leaf says the next one."""
-        reach, length = self.config.reach, start_BL.shape[1]
+        reach = self.config.reach
         row, position = torch.ones_like(start_BL, dtype=torch.bool).nonzero(as_tuple=True)
         found_BL = torch.full_like(start_BL, suffix.UNSEEN)
         node = torch.zeros_like(row)
@@ -75,7 +79,7 @@ class Lookup(Model):
                 break
         logits_BLV = torch.zeros(*start_BL.shape, self.config.vocab_size, device=start_BL.device)
         row, position = (found_BL < suffix.UNSEEN).nonzero(as_tuple=True)
-        logits_BLV[row, position, -2 - found_BL[row, position]] = 1.0
+        logits_BLV[row, position, -2 - found_BL[row, position]] = SURE
         return logits_BLV
 
     def _tail(self, seen_BM: Tensor, start_BL: Tensor, length_B: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class Spans:
     def tail(self, padded_BJX: Tensor) -> Tensor:
         """The K tokens that the next call's convolution reaches back to; zero before a reset."""
         if self.end_BK is None:
-            return padded_BJX[:, -self.reach:].clone()
+            return padded_BJX[:, -self.reach :].clone()
         row_B1 = torch.arange(len(padded_BJX), device=padded_BJX.device)[:, None]
         tail_BKX = padded_BJX[row_B1, self.end_BK]
         return tail_BKX if self.gone_BK1 is None else tail_BKX.masked_fill(self.gone_BK1, 0.0)

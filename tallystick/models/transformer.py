@@ -132,7 +132,7 @@ class Cache:
 def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
     """cos and sin of the angles position * 10000^(-2 r / R) (Su et al. 2021, arXiv 2104.09864), the half R twice."""
     exponent_R = torch.arange(0, rotated, 2, device=position_BL.device).repeat(2) / max(rotated, 1)
-    angle_BL1R = position_BL[..., None, None] * 10000.0 ** -exponent_R
+    angle_BL1R = position_BL[..., None, None] * 10000.0**-exponent_R
     return angle_BL1R.cos(), angle_BL1R.sin()
 
 
@@ -160,7 +160,8 @@ class Block(nn.Module):
         key_BMHP = torch.cat([old_key_BTHP, key_BLHP], dim=1)
         value_BMHP = torch.cat([old_value_BTHP, qkv_BLHP[2]], dim=1)
         seen_BHLP = F.scaled_dot_product_attention(
-            query_BLHP.transpose(1, 2), key_BMHP.transpose(1, 2), value_BMHP.transpose(1, 2), attn_mask=mask_B1LM)
+            query_BLHP.transpose(1, 2), key_BMHP.transpose(1, 2), value_BMHP.transpose(1, 2), attn_mask=mask_B1LM
+        )
         attended_BLD = self.attention_out(seen_BHLP.transpose(1, 2).flatten(2))
         mlp_BLD = self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x_BLD))))
         return x_BLD + attended_BLD + mlp_BLD, key_BMHP, value_BMHP

@@ -55,6 +55,8 @@ class Task(ABC):
     """The longest problem that the commands take."""
     takes_options = False
     """Whether options may stand after a colon in its name, as turing:bb5; they are then in `self.options`."""
+    blank = "[_]"
+    """What an unwritten cell of the tape reads."""
     answers_by_token = True
     """Whether the answer is `answer(prompt)`, token for token; False where `score` decides otherwise."""
 
@@ -104,6 +106,14 @@ class Task(ABC):
         """1 if the output is right, else 0."""
         return float(output == self.answer(prompt))
 
+    def tape(self, prompt: list[str]) -> tuple[list[str], int]:
+        """What stands on the tape, and the cell that the head is on."""
+        return prompt, 0
+
+    def tape_limit(self, prompt: list[str]) -> int | None:
+        """After so many writes the tape is closed and reads [EOS]; None: never."""
+        return None
+
     def token_limit(self, prompt: Sequence[str]) -> int:
         """A program that says more tokens than this is taken for endless."""
         return 1_000_000 + 10_000 * len(prompt)
@@ -122,12 +132,13 @@ class Task(ABC):
     @cached_property
     def built_tools(self) -> list[toolbox.Tool]:
         """The tools that its episodes share."""
-        return [toolbox.build(spec) for spec in self.tools]
+        return [toolbox.build(spec, self) for spec in self.tools]
 
     @cached_property
     def vocab(self) -> Vocabulary:
-        """Marks, tools' tokens, symbols."""
-        return Vocabulary([*(token for tool in self.built_tools for token in tool.tokens), *self.symbols])
+        """Marks, tools' tokens, symbols; what tools and symbols share is one token."""
+        of_tools = dict.fromkeys(token for tool in self.built_tools for token in tool.tokens)
+        return Vocabulary([*of_tools, *(symbol for symbol in self.symbols if symbol not in of_tools)])
 
     def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
         """Problem `index`: a pure function of (task, variant, options, split, seed, length, index), through SHA-256.

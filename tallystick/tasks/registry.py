@@ -13,6 +13,9 @@ from tallystick.tasks.base import Task
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
+    "multiplication-1": "tallystick.tasks.multiplication:Multiplication1",
+    "multiplication-2": "tallystick.tasks.multiplication:Multiplication2",
+    "multiplication": "tallystick.tasks.multiplication:Multiplication",
 }
 
 

@@ -12,18 +12,19 @@ class Pointer:
     """`count` pointers, all on cell 0, the first prompt token, from the start.
 
     A position is an integer that is never clamped: below 0 it reads [BOS], at or beyond the memory's present length
-    [EOS], and when the memory grows over it, the new token. option: the count, 1 to 9.
+    [EOS], and when the memory grows over it, the new token. option: the count, 1 to 9; 1 if there is none.
     """
 
     reads_memory = True
 
-    def __init__(self, option: str = "1"):
+    def __init__(self, option: str, task: object):
+        option = option or "1"
         if not option.isdecimal() or not 1 <= int(option) <= 9:
             raise ValueError(f"pointer:{option}: the number of pointers is 1 to 9, as in pointer:2")
         self.count = int(option)
         self.tokens = tuple(f"[p{i}.{verb}]" for i in range(self.count) for verb in ("read", "left", "right"))
 
-    def start(self, vocab: Vocabulary, memory: array | None) -> Commands:
+    def start(self, vocab: Vocabulary, memory: array | None, task: object, prompt: object) -> Commands:
         """Fresh pointers over `memory`."""
         assert memory is not None
         commands: Commands = {}

@@ -18,8 +18,10 @@ BATCH, HEADS, HEAD_DIM, STATE = 2, 3, 4, 5
 def scan_inputs(length, dtype, seed=0):
     """x, dt, A, B, C, initial state, D; every seventh token has dt = 0."""
     generator = torch.Generator().manual_seed(seed)
-    x, B, C = (torch.randn(BATCH, length, *size, generator=generator, dtype=torch.float64)
-               for size in ((HEADS, HEAD_DIM), (STATE,), (STATE,)))
+    x, B, C = (
+        torch.randn(BATCH, length, *size, generator=generator, dtype=torch.float64)
+        for size in ((HEADS, HEAD_DIM), (STATE,), (STATE,))
+    )
     dt = F.softplus(torch.randn(BATCH, length, HEADS, generator=generator, dtype=torch.float64))
     dt[:, 6::7] = 0.0
     A = -torch.rand(HEADS, generator=generator, dtype=torch.float64).mul(2).exp()
@@ -136,7 +138,7 @@ def test_convolution_equals_conv1d(length, cut):
 
     def plain(x, weight, bias):
         outside_BJ1 = torch.zeros(2, length + 3, 1, dtype=torch.bool)
-        outside_BJ1[1, :start + 3] = cut
+        outside_BJ1[1, : start + 3] = cut
         both = x, x.masked_fill(outside_BJ1, 0.0)
         whole, inside = (F.silu(F.conv1d(t.mT, weight, bias, groups=6).mT) for t in both)
         after_L1 = torch.arange(length)[:, None] >= start

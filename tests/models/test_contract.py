@@ -104,7 +104,7 @@ def test_a_row_does_not_depend_on_its_batch(model):
     ids_BL = tokens()
     want_BLV, want_state = model(ids_BL)
     for row in range(ROWS):
-        got_BLV, got_state = model(ids_BL[row:row + 1])
+        got_BLV, got_state = model(ids_BL[row : row + 1])
         assert_logits_agree(got_BLV[0], want_BLV[row])
         assert_states_agree(got_state, select(want_state, [row]))
 
@@ -118,7 +118,7 @@ def test_packed_rows_equal_separate_ones(model):
             if start == end:
                 continue
             before = None if reset_BL[row, start] else select(tokens_before(model), [row])
-            want_BLV, want_state = model(packed_BL[row:row + 1, start:end], before)
+            want_BLV, want_state = model(packed_BL[row : row + 1, start:end], before)
             assert_logits_agree(got_BLV[row, start:end], want_BLV[0])
         assert_states_agree(trimmed(select(got_state, [row])), want_state)
 
@@ -132,7 +132,7 @@ def trimmed(state):
     """One row's state without the room that longer rows of its batch needed (attention caches)."""
     if "length" not in state:
         return state
-    return {key: tensor if key == "length" else tensor[:, :int(state["length"])] for key, tensor in state.items()}
+    return {key: tensor if key == "length" else tensor[:, : int(state["length"])] for key, tensor in state.items()}
 
 
 @pytest.mark.parametrize("kind", ["none", "resets"])
@@ -147,11 +147,11 @@ def test_ragged_rows(model, width, kind):
         length_B = torch.randint(width + 1, (ROWS,), generator=generator).minimum(LENGTH - done_B)
         piece_BL, piece_reset_BL = tokens(length=width, seed=5), torch.ones(ROWS, width, dtype=torch.bool)
         for row, (start, count) in enumerate(zip(done_B.tolist(), length_B.tolist(), strict=True)):
-            piece_BL[row, :count] = ids_BL[row, start:start + count]
-            piece_reset_BL[row, :count] = reset_BL[row, start:start + count]
+            piece_BL[row, :count] = ids_BL[row, start : start + count]
+            piece_reset_BL[row, :count] = reset_BL[row, start : start + count]
         got_BLV, state = model(piece_BL, state, reset_BL=None if kind == "none" else piece_reset_BL, length_B=length_B)
         for row, (start, count) in enumerate(zip(done_B.tolist(), length_B.tolist(), strict=True)):
-            assert_logits_agree(got_BLV[row, :count], want_BLV[row, start:start + count])
+            assert_logits_agree(got_BLV[row, :count], want_BLV[row, start : start + count])
         done_B += length_B
     assert_states_agree(state, want_state)
 
@@ -225,20 +225,23 @@ def test_gradients_flow_to_every_parameter(name, kind):
         assert parameter.grad.abs().max() > 0, key
 
 
-@pytest.mark.parametrize(("spec", "overrides", "said"), [
-    ("mamba", {}, "mamba2"),
-    ("mamba2:huge", {}, "tiny, small, paper"),
-    ("mamba2:tiny:x", {}, "too many parts"),
-    ("mamba2", {"width": 3}, "d_state"),
-    ("mamba2", {"d_state": "many"}, "not of type int"),
-    ("mamba2", {"tied": "perhaps"}, "not of type bool"),
-    ("mamba2", {"head_dim": 7}, "does not divide"),
-    ("mamba2", {"d_conv": 1}, "at least 2"),
-    ("pythia", {"n_head": 3}, "does not divide"),
-    ("tallystick.nothing:Class", {}, "cannot load"),
-    ("tallystick.models.mamba2:Nothing", {}, "cannot load"),
-    ("no_such_file.py:Class", {}, "no_such_file.py"),
-])
+@pytest.mark.parametrize(
+    ("spec", "overrides", "said"),
+    [
+        ("mamba", {}, "mamba2"),
+        ("mamba2:huge", {}, "tiny, small, paper"),
+        ("mamba2:tiny:x", {}, "too many parts"),
+        ("mamba2", {"width": 3}, "d_state"),
+        ("mamba2", {"d_state": "many"}, "not of type int"),
+        ("mamba2", {"tied": "perhaps"}, "not of type bool"),
+        ("mamba2", {"head_dim": 7}, "does not divide"),
+        ("mamba2", {"d_conv": 1}, "at least 2"),
+        ("pythia", {"n_head": 3}, "does not divide"),
+        ("tallystick.nothing:Class", {}, "cannot load"),
+        ("tallystick.models.mamba2:Nothing", {}, "cannot load"),
+        ("no_such_file.py:Class", {}, "no_such_file.py"),
+    ],
+)
 def test_mistakes_are_said_in_one_line(spec, overrides, said):
     with pytest.raises(ValueError, match=said) as caught:
         models.build(spec, vocab_size=VOCAB, **overrides)

@@ -111,7 +111,7 @@ def replay(task, prompt, said):
     vocab = task.vocab
     episode = Episode(
         vocab.encode(prompt),
-        *tools.start_all(task.built_tools, vocab),
+        *tools.start_all(task, prompt),
         sink,
         frozenset(vocab.encode(task.notes)),
     )

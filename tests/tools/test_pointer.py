@@ -5,17 +5,20 @@ from array import array
 import pytest
 
 from tallystick import tools
+from tallystick.tasks.reverse import Reverse
 from tallystick.vocab import Vocabulary
+
+TASK = Reverse()
 
 
 class Hand:
     """Pointers over a memory of letters, by the names of their commands."""
 
     def __init__(self, option="1", memory="abc"):
-        tool = tools.build(f"pointer:{option}")
+        tool = tools.build(f"pointer:{option}", TASK)
         self.vocab = Vocabulary([*tool.tokens, *"abcd"])
         self.memory = array("H", self.vocab.encode(memory))
-        self.commands = tool.start(self.vocab, self.memory)
+        self.commands = tool.start(self.vocab, self.memory, TASK, [])
 
     def say(self, verb, times=1, i=0):
         for _ in range(times):
@@ -79,16 +82,16 @@ def test_pointers_move_by_themselves():
 
 
 def test_every_episode_has_fresh_pointers():
-    tool = tools.build("pointer:1")
+    tool = tools.build("pointer:1", TASK)
     vocab = Vocabulary([*tool.tokens, "a"])
     memory = array("H", vocab.encode("a"))
-    first, second = tool.start(vocab, memory), tool.start(vocab, memory)
+    first, second = (tool.start(vocab, memory, TASK, []) for _ in range(2))
     first[vocab.ids["[p0.left]"]]()
     assert second[vocab.ids["[p0.read]"]]() == (vocab.ids["a"],)
 
 
 def test_its_tokens():
-    assert tools.build("pointer:2").tokens == (
+    assert tools.build("pointer:2", TASK).tokens == (
         "[p0.read]", "[p0.left]", "[p0.right]", "[p1.read]", "[p1.left]", "[p1.right]",
     )  # fmt: skip
 
@@ -96,23 +99,23 @@ def test_its_tokens():
 @pytest.mark.parametrize("option", ["0", "10", "-1", "x", "1.5", "²"])
 def test_a_bad_option_is_refused_in_one_line(option):
     with pytest.raises(ValueError, match=r"^pointer:.*: the number of pointers is 1 to 9.*$") as error:
-        tools.build(f"pointer:{option}")
+        tools.build(f"pointer:{option}", TASK)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("spec", ["pointer", "pointer:", "pointer:1"])
 def test_one_pointer_is_the_default(spec):
-    assert tools.build(spec).count == 1
+    assert tools.build(spec, TASK).count == 1
 
 
 def test_an_unknown_tool_is_refused():
     with pytest.raises(ValueError, match=r"unknown tool 'pencil'; there are: pointer"):
-        tools.build("pencil:1")
+        tools.build("pencil:1", TASK)
 
 
-@pytest.mark.parametrize(("specs", "kept"), [([], False), (["pointer:1"], True)])
+@pytest.mark.parametrize(("specs", "kept"), [((), False), (("pointer:1",), True), (("tape",), False)])
 def test_the_memory_is_kept_only_if_a_tool_reads_it(specs, kept):
-    built = [tools.build(spec) for spec in specs]
-    commands, memory = tools.start_all(built, Vocabulary(token for tool in built for token in tool.tokens))
+    task = type("Probe", (Reverse,), {"tools": specs})()
+    commands, memory = tools.start_all(task, [])
     assert (memory is not None) == kept
-    assert len(commands) == sum(len(tool.tokens) for tool in built)
+    assert {task.vocab.tokens[token] for token in commands} <= {t for tool in task.built_tools for t in tool.tokens}

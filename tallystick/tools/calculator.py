@@ -1,0 +1,45 @@
+"""A calculator for whole numbers of any length: add and mul."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+
+from tallystick.episode import Brackets, Commands, ToolError, not_said
+from tallystick.vocab import Vocabulary
+
+EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+"""Decimal, for int refuses 4,300 digits and reads and writes them in quadratic time."""
+FUNCTIONS = {"add": EXACT.add, "mul": EXACT.multiply}
+DIGITS = "0123456789"
+
+
+class Calculator:
+    """``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; mul likewise. Digits are the task's 0-9."""
+
+    reads_memory = False
+    tokens = ("[call]", "[/call]", "[obs]", "[/obs]", *FUNCTIONS, ",", *DIGITS)
+
+    def __init__(self, option: str, task: object):
+        if option:
+            raise ValueError(f"calculator:{option}: calculator takes no option")
+
+    def start(self, vocab: Vocabulary, memory: array | None, task: object, prompt: object) -> Commands:
+        """It keeps nothing."""
+        ids = vocab.ids
+        first, last = ids["[obs]"], ids["[/obs]"]
+
+        def call(said: list[int]) -> Sequence[int]:
+            return [first, *vocab.encode(calculate(vocab.decode(said))), last]
+
+        return {ids["[call]"]: Brackets(ids["[/call]"], call)} | dict.fromkeys((ids["[/call]"], first, last), not_said)
+
+
+def calculate(said: list[str]) -> str:
+    """The digits of the result; said: a name, digits, a comma, digits. Raises ToolError for anything else."""
+    name = "".join(said[:1])
+    left, _, right = "".join(said[1:]).partition(",")
+    if name not in FUNCTIONS or not all(number and not number.strip(DIGITS) for number in (left, right)):
+        raise ToolError(f"a call is {' or '.join(FUNCTIONS)}, and two whole numbers with a comma between")
+    return f"{FUNCTIONS[name](Decimal(left), Decimal(right)):f}"
