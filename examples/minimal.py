@@ -55,14 +55,14 @@ def add(episode):
     for i, stop in ((0, "+"), (1, "=")):
         list(sweep(i, stop))
         episode.say(f"p{i}.left")
-    live, carry = [0, 1], 0
-    while live:
-        read = {i: episode.say(f"p{i}.read") for i in live}
-        live = [i for i in live if read[i] in DIGITS]
-        if live:
-            carry, digit = divmod(sum(int(read[i]) for i in live) + carry, 10)
-            list(map(episode.say, (DIGITS[digit], f"c{carry}")))
-        list(map(episode.say, (f"p{i}.left" for i in live)))
+    carry = 0
+    while True:
+        read = [episode.say(f"p{i}.read") for i in (0, 1)]
+        live = [i for i in (0, 1) if read[i] in DIGITS]
+        if not live:
+            break
+        carry, digit = divmod(sum(int(read[i]) for i in live) + carry, 10)
+        list(map(episode.say, (DIGITS[digit], f"c{carry}", *(f"p{i}.left" for i in live))))
     if carry:
         episode.say("1")
     episode.say("ANS")
@@ -122,7 +122,7 @@ class Mamba2(nn.Module):
     @staticmethod
     def recurrence(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, h_BHPN):
         y = []
-        for x_BHP, dt_BH, B_BN, C_BN in zip(x_BLHP.unbind(1), dt_BLH.unbind(1), B_BLN.unbind(1), C_BLN.unbind(1)):
+        for x_BHP, dt_BH, B_BN, C_BN in zip(*(each.unbind(1) for each in (x_BLHP, dt_BLH, B_BLN, C_BLN)), strict=True):
             h_BHPN = h_BHPN * (dt_BH * A_H).exp()[..., None, None]
             h_BHPN = h_BHPN + (dt_BH[..., None] * x_BHP)[..., None] * B_BN[:, None, None]
             y.append((h_BHPN * C_BN[:, None, None]).sum(-1))
@@ -139,7 +139,7 @@ class Model(nn.Module):
 
     def forward(self, ids_BL, states=(None, None)):
         x_BLD, after = self.embedding(ids_BL), []
-        for block, state in zip(self.blocks, states):
+        for block, state in zip(self.blocks, states, strict=True):
             x_BLD, state = block(x_BLD, state)
             after.append(state)
         return self.norm(x_BLD) @ self.embedding.weight.T, after

@@ -40,7 +40,7 @@ class Settings:
     """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
     ready: float = 1e-3
     """Held-out error rate per token at which the learning rate begins to fall."""
-    margin: float = 2.0
+    margin: float = 3.0
     """Logit margin that every held-out token must have at the end."""
     workers: int = 1
     """Processes that make examples."""

@@ -96,7 +96,9 @@ class Workspace:
         vocab = task.vocab
         commands, memory = toolbox.start_all(task, prompt)
         self._ids, self._tokens = vocab.ids, vocab.tokens
-        self._task, self._prompt, self._sink = task, prompt, sink
+        self.prompt = prompt
+        """The problem. A model has it in its state alone: a local program looks at its last few symbols at most."""
+        self._task, self._sink = task, sink
         self._limit = task.token_limit(prompt)
         notes = frozenset(vocab.encode(task.notes))
         self._episode = Episode(vocab.encode(prompt), commands, memory, self, notes)
@@ -164,7 +166,7 @@ class Workspace:
     def answer(self) -> None:
         """[ANS]: thoughts end, outputs begin."""
         self._say(ANS)
-        self._expected = iter(self._task.answer(self._prompt))
+        self._expected = iter(self._task.answer(self.prompt))
 
     def output(self, *symbols: str) -> None:
         """Say tokens of the answer; each is compared with the ground truth at once."""

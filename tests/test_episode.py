@@ -15,15 +15,18 @@ from tallystick.episode import (
     FORMAT_VERSION,
     MARKS,
     BadCommand,
+    Brackets,
     Episode,
     JsonlWriter,
     Record,
     Role,
+    ToolError,
     Trajectory,
     merge,
+    not_said,
 )  # fmt: skip
 
-TOKENS = (*MARKS, "a", "b", "memo", "[peek]", "[move]")
+TOKENS = (*MARKS, "a", "b", "memo", "[peek]", "[move]", "[twice]", "[/twice]", "[obs]")
 IDS = {token: i for i, token in enumerate(TOKENS)}
 LETTERS = "ptc<>n"  # by Role: prompt, thought, command, observation, output, note
 REMEMBERED = (Role.PROMPT, Role.THOUGHT, Role.OUTPUT)
@@ -33,9 +36,24 @@ def encode(text):
     return [IDS[token] for token in text.split()]
 
 
+def twice(arguments):
+    if not arguments:
+        raise BadCommand("nothing to say twice")
+    if len(arguments) > 2:
+        raise ToolError("too much to say twice")
+    return [IDS["[obs]"], *arguments, *arguments]
+
+
 def begin(prompt="a b", memory=True):
-    """An episode whose tool answers [peek] with b a and [move] with nothing; memo is a note by itself."""
-    commands = {IDS["[peek]"]: lambda: encode("b a"), IDS["[move]"]: lambda: ()}
+    """An episode whose tool answers [peek] with b a, [move] with nothing, and [twice] x ... [/twice] with [obs] and x
+    twice, but fails if there are more than two; memo is a note by itself."""
+    commands = {
+        IDS["[peek]"]: lambda: encode("b a"),
+        IDS["[move]"]: lambda: (),
+        IDS["[twice]"]: Brackets(IDS["[/twice]"], twice),
+        IDS["[/twice]"]: not_said,
+        IDS["[obs]"]: not_said,
+    }
     sink = Record()
     kept = array("H") if memory else None
     return Episode(encode(prompt), commands, kept, sink, frozenset(encode("memo"))), sink
@@ -62,6 +80,11 @@ SPEECHES = {
     "command": ("[peek] a [ANS] [move] a [peek]", "c < < t t c > c < <"),
     "command in thoughts": ("[ANS] [think] [peek] a [/think]", "t t c < < t t"),
     "command in notes": ("[note] [peek] a [/note]", "n c < < n n"),
+    "brackets": ("[twice] a b [/twice] a", "c c c c < < < < < t"),
+    "brackets in the answer": ("[ANS] [twice] a [/twice] a", "t c c c < < < >"),
+    "brackets in thoughts": ("[ANS] [think] [twice] a [/twice] a [/think]", "t t c c c < < < t t"),
+    "brackets in notes": ("[note] [twice] a [/twice] a [/note]", "n c c c < < < n n"),
+    "a note as an argument": ("[twice] memo [/twice] memo", "c c c < < < n"),
 }
 
 
@@ -96,15 +119,48 @@ def test_the_sequence_is_bos_prompt_and_what_was_said():
         ("[note]", "[EOS]"),
         ("[ANS] [think]", "[EOS]"),
         ("[ANS] [EOS]", "[EOS]"),
+        ("", "[/twice]"),
+        ("", "[obs]"),
+        ("[twice]", "[twice]"),
+        ("[twice]", "[/twice]"),
+        ("[twice] a", "[obs]"),
+        ("[twice] a", "[peek]"),
+        *(("[twice] a", mark) for mark in MARKS),
     ],
 )
 def test_misuse_of_a_mark_is_a_bad_command(said, refused):
     episode, _ = say(said)
     before = (list(episode.memory), episode.role, episode.written)
-    with pytest.raises(BadCommand, match=refused.strip("[]")):
+    with pytest.raises(BadCommand, match=message(said, refused)):
         episode.push(IDS[refused])
     episode.flush()
     assert (list(episode.memory), episode.role, episode.written) == before
+
+
+def message(said, refused):
+    if (said, refused) == ("[twice]", "[/twice]"):
+        return "nothing to say twice"
+    if "[twice]" in said:
+        return "a command is not ended"
+    return refused.strip("[]") if refused in MARKS else "the tool's to say"
+
+
+def test_a_tool_that_fails():
+    episode, sink = say("[twice] a b b")
+    with pytest.raises(ToolError, match="too much"):
+        episode.push(IDS["[/twice]"])
+    episode.flush()
+    assert sink.ids.tolist() == [BOS, *encode("a b [twice] a b b")]
+
+
+def test_arguments_and_answers_are_not_remembered():
+    episode, _ = say("[twice] a b [/twice] b")
+    assert list(episode.memory) == encode("a b b")
+
+
+def test_brackets_begin_anew():
+    episode, _ = say("[twice] a [/twice]")
+    assert [list(episode.push(token)) for token in encode("[twice] b [/twice]")] == [[], [], encode("[obs] b b")]
 
 
 @pytest.mark.parametrize(("said", "answered", "done"), [("a", 0, 0), ("[ANS] a", 1, 0), ("[ANS] a [EOS]", 1, 1)])
@@ -134,7 +190,7 @@ def test_memory_follows_from_the_recorded_roles_whatever_is_said(seed):
     for token in random.Random(seed).choices(range(len(TOKENS)), k=300):
         try:
             episode.push(token)
-        except BadCommand:
+        except (BadCommand, ToolError):
             continue
     episode.flush()
     kept = np.isin(sink.roles, REMEMBERED) & ~np.isin(sink.ids, (BOS, EOS))

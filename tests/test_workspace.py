@@ -124,6 +124,26 @@ def test_what_the_workspace_says():
     ]
 
 
+def test_find():
+    class Lines(Copy):
+        symbols = (*"ab>", "\n")
+        notes = ()
+        tools = ("search",)
+
+        def solve(self, w):
+            assert w.find("b") == []
+            w.think(*"ab\nb\na\n")
+            assert w.find("b") == [["a", "b"], ["b"]]
+            assert w.find("a", "b") == [["a", "b"]]
+            w.answer()
+            w.output(*w.prompt[:-1])
+
+    run(Lines(), list("aa>"), sink := Record())
+    assert sink.ok
+    with pytest.raises(ProgramError, match=r"find is not there: the task's tools are \('pointer:1',\)"):
+        run(task(lambda w: w.find("a")), PROMPT, Record())
+
+
 WRONG = {
     "wrong at 1": (saying("a", "a", "a"), "output 1 is 'a', the answer has 'b' there"),
     "wrong at 2": (saying("a", "b", "b"), "output 2 is 'b', the answer has 'a' there"),

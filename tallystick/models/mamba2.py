@@ -47,13 +47,18 @@ class Mamba2(Model):
         """Inner width over d_model."""
         d_conv: int = 4
         """Width of the causal convolution, in tokens; at least 2."""
+        dt_min: float = 0.05
+        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16. Mamba-2's own 0.001 to 0.1 holds
+        some states for a thousand tokens, and a problem longer than training fills them with what was never met."""
+        dt_max: float = 0.5
+        """Largest initial step size."""
         tied: bool = True
         """The output weights are the embedding's."""
 
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
-        "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64},
+        "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64, "dt_min": 0.001, "dt_max": 0.1},
     }
     chunk = 8192
 
@@ -145,7 +150,7 @@ class Block(nn.Module):
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.dt_bias = nn.Parameter(_initial_dt_bias(self.heads))
+        self.dt_bias = nn.Parameter(_initial_dt_bias(self.heads, config.dt_min, config.dt_max))
         self.gate_norm = nn.RMSNorm(inner, eps=1e-5)
         self.out_proj = nn.Linear(inner, config.d_model, bias=False)
         self.out_proj.weight.data /= math.sqrt(config.n_layer)
@@ -174,7 +179,7 @@ class Block(nn.Module):
         return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
 
 
-def _initial_dt_bias(heads: int) -> Tensor:
-    """softplus of it is log-uniform in [0.001, 0.1]."""
-    dt_H = torch.empty(heads).uniform_(math.log(0.001), math.log(0.1)).exp()
+def _initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
+    """softplus of it is log-uniform in [least, most]."""
+    dt_H = torch.empty(heads).uniform_(math.log(least), math.log(most)).exp()
     return dt_H + torch.log(-torch.expm1(-dt_H))

@@ -7,7 +7,7 @@ from tallystick.tasks.base import Defaults, Task
 DIGITS = "0123456789"
 CARRIES = ("c0", "c1")
 """Carries are symbols of their own, so that the last sweep knows them from digits by sight."""
-TABLE = {(a, b, c): divmod(a + b + c, 10) for a in range(10) for b in range(10) for c in range(2)}
+VALUES = {digit: int(digit) for digit in DIGITS}
 
 
 class Addition(Task):
@@ -87,7 +87,11 @@ class Addition(Task):
         self._say_sum(w, p)
 
     def _add(self, w):
-        """Both pointers to the last digits, then digit and carry until both have run out of digits."""
+        """Both pointers to the last digits, then digit and carry until both read no digit any more.
+
+        One that has run out stays where it is and is read again at each step: that it has is then seen close by, where
+        a model would otherwise have to remember it for as long as the longer number goes on.
+        """
         left, right = w.pointer(0), w.pointer(1)
         while left.read() != "+":
             left.right()
@@ -95,20 +99,17 @@ class Addition(Task):
         while right.read() != "=":
             right.right()
         right.left()
-        carry, live = 0, [left, right]
-        while live:
-            values = []
-            for p in tuple(live):
-                symbol = p.read()
-                if symbol in DIGITS:
-                    values.append(int(symbol))
-                else:
-                    live.remove(p)
-            if values:
-                carry, digit = TABLE[values[0], values[1] if len(values) > 1 else 0, carry]
-                w.think(DIGITS[digit], CARRIES[carry])
-            for p in live:
-                p.left()
+        carry = 0
+        while True:
+            a, b = left.read(), right.read()
+            if a not in VALUES and b not in VALUES:
+                break
+            carry, digit = divmod(VALUES.get(a, 0) + VALUES.get(b, 0) + carry, 10)
+            w.think(DIGITS[digit], CARRIES[carry])
+            if a in VALUES:
+                left.left()
+            if b in VALUES:
+                right.left()
         if carry:
             w.think("1")
         w.answer()
