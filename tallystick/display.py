@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import groupby
 from types import TracebackType
@@ -24,6 +25,7 @@ STYLES = {
     Role.OUTPUT: "bold magenta",
     Role.NOTE: "yellow",
 }
+POINTER = re.compile(r"\[p\d\.(read|left|right)\]")
 OUT, ERR = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -42,7 +44,7 @@ def trajectory(task: Task, shown: Trajectory) -> None:
         for symbol in symbols:
             text.append(symbol, STYLES[role]).append(" ")
             name, _, verb = symbol.strip("[]").partition(".")
-            if role == Role.COMMAND:
+            if role == Role.COMMAND and POINTER.fullmatch(symbol):
                 moves[name] = moves.get(name, 0) + {"left": -1, "right": 1}.get(verb, 0)
         if role in (Role.PROMPT, Role.THOUGHT, Role.OUTPUT):
             memory += [symbol for symbol in symbols if symbol != "[EOS]"]
@@ -155,8 +157,9 @@ class Evaluation:
 
     def __enter__(self) -> Evaluation:
         config = self._run.config
-        self._console.print(f"{self._run.path}: {config['task']}, {config['variant']} program, {config['model']}, "
-                            f"trained on lengths up to {config['settings']['train_length']}", soft_wrap=True)  # fmt: skip
+        what = f"{self._run.path}: {config['task']}, {config['variant']} program, {config['model']}"
+        length = config["settings"]["train_length"]
+        self._console.print(f"{what}, trained on lengths up to {length}", markup=False, soft_wrap=True)
         if self._run.changed:
             ERR.print(f"warning: {config['task']} has changed since it was trained on", markup=False, soft_wrap=True)
         self._line([name for name, _ in self.COLUMNS])

@@ -127,7 +127,9 @@ class Episode:
         self.answered = False
         self.written = 0
         self._commands = {t: self._opening(t, c) if isinstance(c, Brackets) else c for t, c in commands.items()}
-        self._arguments: list[int] | None = None  # of the brackets that are open
+        self._arguments: list[int] | None = None  # of the brackets that are open, if any
+        self._brackets = Brackets(-1, lambda arguments: ())  # the open ones
+        self._outside = self.role  # the role of a free token before and after them
         self._notes = notes
         self._sink = sink
         self._ids = array("H", [BOS, *prompt])
@@ -172,15 +174,16 @@ class Episode:
 
     def _inside(self, token: int) -> Sequence[int]:
         """An argument, or the closing mark; marks and other commands are not allowed."""
-        assert self._arguments is not None
+        arguments = self._arguments
+        assert arguments is not None
         if token == self._brackets.close:
-            observation = self._call(token, lambda: self._brackets.call(self._arguments))
+            observation = self._call(token, lambda: self._brackets.call(arguments))
             self._arguments, self.role = None, self._outside
             return observation
         if token < len(MARKS) or token in self._commands:
             raise BadCommand("a command is not ended: only arguments and its closing mark are allowed")
         self._record(token, Role.COMMAND)
-        self._arguments.append(token)
+        arguments.append(token)
         return ()
 
     def _record(self, token: int, role: int) -> None:

@@ -59,9 +59,9 @@ class TapeHandle:
 
     __slots__ = ("_left", "_push", "_read", "_right", "_tokens", "_writes")
 
-    def __init__(self, push: Any, tokens: Sequence[str], read: int, left: int, right: int):
-        self._push, self._tokens = push, tokens
-        self._read, self._left, self._right = read, left, right
+    def __init__(self, push: Any, tokens: tuple[str, ...], read: int, left: int, right: int):
+        self._push: Any = push
+        self._tokens, self._read, self._left, self._right = tokens, read, left, right
         self._writes = {
             token.removeprefix("[tape.write ")[:-1]: i
             for i, token in enumerate(tokens)

@@ -133,8 +133,8 @@ def test_find():
         def solve(self, w):
             assert w.find("b") == []
             w.think(*"ab\nb\na\n")
-            assert w.find("b") == [["a", "b"], ["b"]]
-            assert w.find("a", "b") == [["a", "b"]]
+            assert w.find("b") == [[*"aa>ab"], ["b"]]
+            assert w.find("a", "b") == [[*"aa>ab"]]
             w.answer()
             w.output(*w.prompt[:-1])
 

@@ -72,7 +72,7 @@ class _ConvSilu(torch.autograd.Function):
         length = padded_BJX.shape[1] - len(weight_KX) + 1
         before_BLX = torch.addcmul(bias_X, padded_BJX[:, :length], weight_KX[0])
         for k in range(1, len(weight_KX)):
-            before_BLX.addcmul_(padded_BJX[:, k:k + length], weight_KX[k])
+            before_BLX.addcmul_(padded_BJX[:, k : k + length], weight_KX[k])
         if cuts is not None:
             before_BLX[cuts.at] = (cuts.taps(padded_BJX) * weight_KX).sum(1) + bias_X
         ctx.cuts = cuts

@@ -91,15 +91,32 @@ class _SSD(torch.autograd.Function):
         states_GNP = _carry(state_BHPN.mT, _bmm(B_out_GQN.mT, dtx_GQP), weights.entry_GQ[..., -1])
         y_GQP = _add_bmm_(_bmm(scores_GQQ, dtx_GQP), C_in_GQN, states_GNP[:, :, :-1])
         y_GQP.addcmul_(x_GQP, D_H[:, None, None, None])
-        ctx.save_for_backward(x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, *weights, scores_GQQ, dtx_GQP,
-                              B_out_GQN, C_in_GQN, states_GNP, y_GQP)
+        ctx.save_for_backward(
+            x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, *weights, scores_GQQ, dtx_GQP, B_out_GQN, C_in_GQN, states_GNP, y_GQP
+        )
         return y_GQP.flatten(2, 3).transpose(1, 2), states_GNP[:, :, -1].mT.contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, dy_BLHP, dstate_BHPN):
-        (x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, decay_GQQ, sees_SQQ, entry_GQ, exit_GQ, scores_GQQ, dtx_GQP,
-         B_out_GQN, C_in_GQN, states_GNP, y_GQP) = ctx.saved_tensors
+        (
+            x_GQP,
+            dt_GQ,
+            A_H,
+            B_SQN,
+            C_SQN,
+            D_H,
+            decay_GQQ,
+            sees_SQQ,
+            entry_GQ,
+            exit_GQ,
+            scores_GQQ,
+            dtx_GQP,
+            B_out_GQN,
+            C_in_GQN,
+            states_GNP,
+            y_GQP,
+        ) = ctx.saved_tensors
         dy_GQP = dy_BLHP.transpose(1, 2).contiguous().view(y_GQP.shape)
         dstates_GNP = _carry(dstate_BHPN.mT, _bmm(C_in_GQN.mT, dy_GQP), entry_GQ[..., -1], reverse=True)
         enter_GNP, leave_GNP, dleave_GNP = states_GNP[:, :, :-1], states_GNP[:, :, 1:], dstates_GNP[:, :, 1:]
@@ -118,9 +135,17 @@ class _SSD(torch.autograd.Function):
         dlog_GQ = ends_GQ.flip(-1).cumsum(-1).flip(-1) + (leave_GNP * dleave_GNP).sum((-1, -2))[..., None]
         ddt_GQ += dlog_GQ * A_H[:, None, None]
         dx_GQP = ddtx_GQP.mul_(dt_GQ[..., None]).addcmul_(dy_GQP, D_H[:, None, None, None])
-        return (dx_GQP.flatten(2, 3).transpose(1, 2), ddt_GQ.flatten(2).transpose(1, 2),
-                (dlog_GQ * dt_GQ).sum((0, 2, 3)), dB_SQN.flatten(1, 3), dC_SQN.flatten(1, 3),
-                dstates_GNP[:, :, 0].mT, skip_GQ.sum((0, 2, 3)), None, None)
+        return (
+            dx_GQP.flatten(2, 3).transpose(1, 2),
+            ddt_GQ.flatten(2).transpose(1, 2),
+            (dlog_GQ * dt_GQ).sum((0, 2, 3)),
+            dB_SQN.flatten(1, 3),
+            dC_SQN.flatten(1, 3),
+            dstates_GNP[:, :, 0].mT,
+            skip_GQ.sum((0, 2, 3)),
+            None,
+            None,
+        )
 
 
 def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_H=None, chunk=32):
@@ -132,7 +157,8 @@ def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_
     pad = -length % chunk
     if pad:  # dt = 0: tokens that leave the state untouched
         x_BLHP, dt_BLH, B_BLN, C_BLN = (
-            F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x_BLHP, dt_BLH, B_BLN, C_BLN))
+            F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x_BLHP, dt_BLH, B_BLN, C_BLN)
+        )
         reset_BL = None if reset_BL is None else F.pad(reset_BL, (0, pad))
     D_H = torch.zeros_like(A_H) if D_H is None else D_H
     y_BLHP, state_BHPN = _SSD.apply(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, D_H, reset_BL, chunk)

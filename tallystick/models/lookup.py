@@ -18,7 +18,6 @@ from torch import Tensor
 from tallystick import suffix
 from tallystick.models.base import Model, State
 
-
 SURE = 10.0
 """The logit of the token that it says; all others are 0."""
 

@@ -48,8 +48,8 @@ class Mamba2(Model):
         d_conv: int = 4
         """Width of the causal convolution, in tokens; at least 2."""
         dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16. Mamba-2's own 0.001 to 0.1 holds
-        some states for a thousand tokens, and a problem longer than training fills them with what was never met."""
+        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16. With Mamba-2's own 0.001 to 0.1
+        some last a thousand tokens, and a problem longer than training fills them with what was never met."""
         dt_max: float = 0.5
         """Largest initial step size."""
         tied: bool = True

@@ -7,9 +7,15 @@ A move is two symbols, its rods and its disk; as text it looks as in the paper: 
 from __future__ import annotations
 
 from tallystick.tasks.base import Defaults, Task
+from tallystick.tasks.numbers import short
 
 SIZES = tuple(str(size) for size in range(1, 101))
 MOVES = ("AB", "AC", "BA", "BC", "CA", "CB")
+STATES = tuple(rod + bit + sign for sign in "+-" for bit in "01" for rod in "ABC")
+TURN = {"+": dict(zip("ABC", "BCA", strict=True)), "-": dict(zip("ABC", "CAB", strict=True))}
+OTHER = {"+": "-", "-": "+"}
+SWAP_BC = {rods: rods.translate(str.maketrans("BC", "CB")) for rods in MOVES}
+SWAP_AB = {rods: rods.translate(str.maketrans("AB", "BA")) for rods in MOVES}
 
 
 class _Towers(Task):
@@ -36,23 +42,25 @@ class _Towers(Task):
         return [_tower(sizes) for sizes in (low, high, both)]
 
     def parse(self, text):
-        """ "83 41 7", in any order, with or without commas, brackets and the closing #."""
-        words = text.translate(str.maketrans("(),", "   ")).removesuffix("#").split()
+        """ "83 41 7", in any order, with or without commas, brackets and the closing colon."""
+        words = text.translate(str.maketrans("(),:", "    ")).split()
         wrong = [word for word in words if word not in SIZES]
         if wrong or not words or len(set(words)) < len(words):
-            raise ValueError(f"{text[:40]!r} is not a tower; write the distinct sizes of its disks, 1-100, as in 83 41 7")
+            raise ValueError(
+                f"{short(text)!r} is not a tower; write the distinct sizes of its disks, 1-100, as in 83 41 7"
+            )
         self.check_length(len(words))
         return _tower(int(word) for word in words)
 
     def format(self, tokens):
         """Moves as (7)AC$, a tower as 83 41 7."""
         if not any(token in MOVES for token in tokens):
-            return " ".join(token for token in tokens if token != "#")
+            return " ".join(token for token in tokens if token != ":")
         pairs = zip(tokens[::2], tokens[1::2], strict=True)
         return "".join(f"({disk}){rods}$" for rods, disk in pairs)
 
     def answer(self, prompt):
-        """The moves, by the textbook's recursion; a generator, for there are 2^n - 1."""
+        """The moves, by the textbook's recursion."""
         return [symbol for move in _moves(prompt[:-1], "A", "B", "C") for symbol in move]
 
     def token_limit(self, prompt):
@@ -61,54 +69,211 @@ class _Towers(Task):
 
 
 class HanoiRecursive(_Towers):
-    """Hanoi, recursively: 2 1 answers (1)AB$(2)AC$(1)BC$; about 18 tokens a move of the solution, 36 * 2^n in all.
+    """Hanoi, recursively: 2 1 answers (1)AB$(2)AC$(1)BC$. 16 * 2^n tokens for n disks, which are `length`.
 
     The program writes the solutions for the smallest disk, the two smallest, and so on, each from the one before: its
-    copy with B and C exchanged, the move of the next disk, its copy with A and B exchanged. Each copy has a pointer
-    of its own, which sees in the moves that it reads what to do; the last solution is the answer: the one for which no
-    disk is left. `paper` has one pointer for both copies, and which of the two it is at cannot be seen. `length` is
-    the number of disks.
+    copy with B and C exchanged, the move of the next disk from A to C, its copy with A and B exchanged. Each copy has
+    a pointer of its own, so that what to exchange is seen in its name: the last 3 tokens decide. The last list is the
+    answer; that it is the last is known because no disk stands on the left of its own, and said by [ANS] before it.
+    `paper` has one pointer for both copies (22 * 2^n): which of the two it is at was seen only when it set out.
     """
 
-    symbols = (*MOVES, *SIZES, "#")
+    symbols = (*MOVES, *SIZES, ":", "#")
     tools = ("pointer:3",)
     variants = {"local": "solve", "paper": "solve_paper"}
     defaults = Defaults(train_length=6, check=(2, 4, 6, 7, 8), eval=(4, 6, 8, 10, 12))
 
     def solve(self, w):
-        """Pointer 0 finds the disks; 1 and 2 copy. All three walk to the #, where only pointer 0 reads."""
+        """Pointer 0 finds the disks; 1 and 2 copy."""
         disks, first, second = (w.pointer(i) for i in range(3))
-        while disks.read() != "#":
-            for pointer in (disks, first, second):
-                pointer.right()
+        _to_mark(disks, first, second)
         last = False
         while not last:
-            last = self._begin(w, disks)
+            last = _begin(w, disks)
             say = w.output if last else w.think
-            _copy(first, say, "ACB")
+            _copy(first, say, SWAP_BC)
             say("AC", disks.read())
-            _copy(second, say, "BAC")
-            if not last:
-                disks.left()
+            _copy(second, say, SWAP_AB)
 
     def solve_paper(self, w):
         """Pointer 1 copies, goes back to the beginning of the list, and copies again."""
         disks, copier = w.pointer(0), w.pointer(1)
-        while disks.read() != "#":
-            disks.right()
-            copier.right()
+        _to_mark(disks, copier)
         last = False
         while not last:
-            last = self._begin(w, disks)
+            last = _begin(w, disks)
             say = w.output if last else w.think
-            _copy(copier, say, "ACB")
+            _copy(copier, say, SWAP_BC)
             copier.left()
-            while copier.read() != "#":
+            while copier.read() not in (":", "#"):
                 copier.left()
             say("AC", disks.read())
-            _copy(copier, say, "BAC")
-            if not last:
-                disks.left()
+            _copy(copier, say, SWAP_AB)
 
-    def _begin(self, w, disks):
-        ...
+
+class Hanoi(_Towers):
+    """Hanoi, iteratively: 2 1 answers (1)AB$(2)AC$(1)BC$. About (8n + 24) * 2^n tokens for n disks, the `length`.
+
+    `local` counts in binary: the n-th smallest disk moves when bit n turns to 1, always round the rods in the same
+    direction, every second disk the other way. At each step the state is written anew from the one before, a symbol of
+    rod, bit and direction for each disk, smallest first; the note c says that there is a carry into the next bit. The
+    moves stand among the states, and a last sweep says them; the last 7 tokens decide. `paper` says each move at once,
+    then each disk with its rod, in brackets; what lies on top of the rods was last said about n disks back, and its
+    program's head holds it, so what it must know lies further back the more disks there are.
+    """
+
+    symbols = (*MOVES, *SIZES, *STATES, ":", "#", "c", "!", "+", "-", *"ABC")
+    notes = ("c", "!", "+", "-")
+    tools = ("pointer:4",)
+    variants = {"local": "solve", "paper": "solve_paper"}
+    defaults = Defaults(train_length=6, check=(2, 4, 6, 7, 8), eval=(4, 6, 8, 10, 12))
+
+    def solve(self, w):
+        """Pointer 0 counts the disks, 1 reads the last state, 2 collects the answer, 3 reads the disk that moves."""
+        count, state, moves, disks = (w.pointer(i) for i in range(4))
+        self._first_state(w, count, (state, moves, disks))
+        while self._move(w, state, disks):
+            _walk(disks, ":")
+            self._rest(w, state)
+        w.answer()
+        while (symbol := _next(moves)) != "[ANS]":
+            if symbol in MOVES:
+                w.output(symbol)
+                w.output(_next(moves))
+
+    def _first_state(self, w, count, others):
+        """All on A, all bits 0; the largest disk goes from A to C, so the smallest one's direction takes counting."""
+        sign, symbol = "+", ""
+        while symbol != ":":
+            sign = OTHER[sign]
+            w.note(sign)
+            for pointer in (count, *others):
+                pointer.right()
+            symbol = count.read()
+        while True:
+            w.note(sign)
+            count.left()
+            if count.read() == "[BOS]":
+                break
+            w.think("A0" + sign)
+            sign = OTHER[sign]
+        w.think("#")
+
+    def _move(self, w, state, disks):
+        """Bits 1 become 0 up to the first 0, which becomes 1 and moves its disk; False if there is none: the end."""
+        while True:
+            disks.left()
+            symbol = _next_with_carry(w, state)
+            if symbol in MOVES:
+                state.right()
+                symbol = _next_with_carry(w, state)
+            if symbol == "#":
+                return False
+            rod, bit, sign = symbol
+            if bit == "0":
+                break
+            w.think(rod + "0" + sign)
+        target = TURN[sign][rod]
+        w.think(target + "1" + sign, rod + target)
+        w.note("!")
+        w.think(disks.read())
+        return True
+
+    def _rest(self, w, state):
+        """The rest of the state as it was; the move that stands there is passed over."""
+        while True:
+            symbol = _next(state)
+            if symbol in MOVES:
+                state.right()
+            else:
+                w.think(symbol)
+            if symbol == "#":
+                return
+
+    def solve_paper(self, w):
+        """One pointer follows the states, each disk with its rod, while the next one is written in brackets."""
+        p, rods = w.pointer(0), {}
+        w.answer()
+        while (disk := p.read()) != ":":
+            w.think("BC"[len(rods) % 2])
+            w.think(disk, "A")
+            rods[disk] = "A"
+            p.right()
+        for move, moved in _moves(list(rods), "A", "B", "C"):
+            w.output(move, moved)
+            rods[moved] = move[1]
+            for _ in rods:
+                disk = _thought(p)
+                w.think(disk, rods[disk])
+
+
+def _tower(sizes):
+    """A prompt: the sizes in falling order."""
+    return [*map(str, sorted(sizes, reverse=True)), ":"]
+
+
+def _moves(disks, source, spare, target):
+    """(rods, disk) of the textbook's recursion; disks: largest first."""
+    if disks:
+        yield from _moves(disks[1:], source, target, spare)
+        yield source + target, disks[0]
+        yield from _moves(disks[1:], spare, source, target)
+
+
+def _to_mark(disks, *others):
+    """All to the colon behind the disks, where only the first pointer reads: so its moves differ from later ones."""
+    symbol = ""
+    while symbol != ":":
+        for pointer in (*others, disks):
+            pointer.right()
+        symbol = disks.read()
+
+
+def _begin(w, disks):
+    """On to the next disk; begins its list, and the answer if no disk is left beyond it, which is returned."""
+    disks.left()
+    disks.left()
+    last = disks.read() == "[BOS]"
+    disks.right()
+    if last:
+        w.answer()
+    else:
+        w.think("#")
+    return last
+
+
+def _copy(pointer, say, swap):
+    """The list that begins behind the pointer, rods exchanged, up to the mark that ends it."""
+    while True:
+        symbol = _next(pointer)
+        if symbol in ("#", "[ANS]"):
+            return
+        say(swap.get(symbol, symbol))
+
+
+def _next(pointer):
+    """The symbol on the right."""
+    pointer.right()
+    return pointer.read()
+
+
+def _next_with_carry(w, pointer):
+    """The same; the note c between the two commands says that there is a carry, as nothing else near would."""
+    pointer.right()
+    w.note("c")
+    return pointer.read()
+
+
+def _walk(pointer, symbol):
+    """Right, at least once, until the pointer reads the symbol."""
+    while _next(pointer) != symbol:
+        pass
+
+
+def _thought(pointer):
+    """The next disk on the right that stands at the beginning of a thought."""
+    while True:
+        _walk(pointer, "[think]")
+        symbol = _next(pointer)
+        if symbol in SIZES:
+            return symbol

@@ -1,31 +1,29 @@
 """Multiplication of two numbers (paper, section 4): by one digit, by two, and in full.
 
 What a program must know for longer than a few tokens it says or reads again: the multiplier's digit is read at each
-step, carries are notes, and what a pointer is doing is seen in its last move. The memory holds, after the prompt,
+step, carries are notes, and what a pointer is doing is seen in its last move. Behind the prompt the memory holds
 
-    s 4 8 3        the first row, lowest digit first: it is the first sum
-    + 7 1 2 s 5 6  each further row, and its sum with the sum before, less that one's lowest digit, which is final
+    s 6 1 1            the first row, lowest digit first, one digit longer than the number: it is the first sum
+    + 8 5 0  s 9 6 0   each further row, and its sum with the sum before, less that one's lowest digit, which is final
 
-so the answer is the last sum and, from right to left, the lowest digit of each sum before it. 58*12= goes
-
-    row 1 (by 2)   s 6 1 1                          116
-    row 2 (by 1)   + 8 5      then the sum  s 9 6   58 + 11 = 69
-    answer         6 9 6                            the last sum, then the 6 of the first
+here of 58*12= : 58 times 2 is 116, 58 times 1 is 058, and 058 + 11 is 069. The answer is the last sum without its
+leading zero, 69, and then the lowest digit of each sum before it, the digit beside the s: 696.
 """
 
 from __future__ import annotations
 
 from tallystick.tasks.base import Defaults, Task
+from tallystick.tasks.numbers import DIGITS, number, operands, product, short
 
-DIGITS = "0123456789"
+CARRYING = 5 * "0" + "".join(digit * int(digit) for digit in DIGITS)
 PRODUCT_CARRIES, SUM_CARRIES = tuple(f"c{c}" for c in range(9)), ("e0", "e1")
 
 
 class Multiplication(Task):
-    """Multiply two numbers: 58*12= answers 696; 30 tokens for each pair of digits.
+    """Multiply two numbers: 58*12= answers 696. 31 tokens for each pair of digits, 13,000 for 20 digits by 20.
 
-    `length` is the number of digits of both; training draws the two lengths independently. The program is decided by
-    the last 8 tokens: see the top of the file for what it writes.
+    `length` is the number of digits of both; training draws the two lengths independently. What the program writes
+    stands at the top of its file; the last 7 tokens decide it.
     """
 
     symbols = (*DIGITS, "*", "=", "+", "s", ".", ",", *PRODUCT_CARRIES, *SUM_CARRIES)
@@ -39,12 +37,17 @@ class Multiplication(Task):
 
     def sample(self, length, rng):
         """Two uniform numbers: the first of `length` digits."""
-        return [*_number(length, rng), "*", *_number(self.digits or length, rng), "="]
+        return [*number(length, rng), "*", *number(self.digits or length, rng), "="]
 
     def sample_up_to(self, length, rng):
-        """The lengths drawn independently from 1..length; the second's only if it is free."""
+        """The lengths drawn independently from 1..length (the second's only if it is free).
+
+        A digit d of the second number comes up as often as it has carries to learn, which are 0 to d - 1; 0, which
+        ends the work at once, is every second first number of one digit.
+        """
         first, second = rng.randint(1, length), rng.randint(1, length)
-        return [*_rough(first, rng), "*", *_rough(self.digits or second, rng), "="]
+        left = number(first, rng, DIGITS if first > 1 else 8 * "0" + DIGITS)
+        return [*left, "*", *number(self.digits or second, rng, CARRYING), "="]
 
     def corners(self, length):
         """Carries everywhere and nowhere, zeros within, at the end and as a number, and sums that are all nines."""
@@ -55,36 +58,24 @@ class Multiplication(Task):
         return [[*a, "*", *b, "="] for a, b in pairs]
 
     def _seconds(self, length):
-        """Second numbers for the corners: full ones, and for free lengths very short ones too."""
+        """Second numbers for the corners: full ones, and short ones where the length is free."""
         digits = self.digits or length
-        full = [*("123456789" if digits == 1 else ()), "9" * digits, "1" * digits, "1" + "0" * (digits - 1)]
-        return list(dict.fromkeys([*full, *(["0", "7", "10"] if self.digits is None else ["0"] if digits == 1 else [])]))
+        others = {1: ["0", *"2345678"], 2: ["19", "90"], None: ["0", "7", "10"]}[self.digits]
+        return list(dict.fromkeys(["9" * digits, "1" * digits, "1" + "0" * (digits - 1), *others]))
 
     def parse(self, text):
-        """ "12*345", with or without the closing =; leading zeros are dropped."""
-        left, times, right = text.replace(" ", "").removesuffix("=").partition("*")
-        for operand in (left, right):
-            if not times or not operand or operand.strip(DIGITS):
-                raise ValueError(f"{_short(text)!r} is not a product; write two numbers of digits 0-9, as in 123*45")
-        left, right = (operand.lstrip("0") or "0" for operand in (left, right))
+        """ "123*45", with or without the closing =; leading zeros are dropped."""
+        left, right = operands(text, "*", "product", "123*45")
         if self.digits and len(right) != self.digits:
             left, right = right, left
         if self.digits and len(right) != self.digits:
-            raise ValueError(f"{_short(text)!r}: one of the two numbers must have {self.digits} digit(s)")
+            raise ValueError(f"{short(text)!r}: {self.name} needs a number of {self.digits} digit(s)")
         return [*left, "*", *right, "="]
 
     def answer(self, prompt):
-        """The product, digit by digit in blocks: Python's own int refuses to read or print more than 4,300 digits."""
+        """The product, digit by digit."""
         times = prompt.index("*")
-        left, right = _blocks(prompt[:times]), _blocks(prompt[times + 1 : -1])
-        total = [0] * (len(left) + len(right))
-        for i, a in enumerate(left):
-            carry = 0
-            for j, b in enumerate(right):
-                carry, total[i + j] = divmod(total[i + j] + a * b + carry, BASE)
-            total[i + len(right)] = carry
-        text = "".join(f"{block:0{BLOCK_DIGITS}}" for block in reversed(total))
-        return list(text.lstrip("0") or "0")
+        return product(prompt[:times], prompt[times + 1 : -1])
 
     def solve(self, w):
         """A row for each digit of the second number, and its sum with the sum before."""
@@ -110,7 +101,7 @@ class Multiplication(Task):
         """Answers 0 if a number is 0; leaves pointer `digit` on the = otherwise."""
         zero = first.read() == "0"
         if not zero:
-            _walk(digit, "*")
+            _walk_on(digit, "*")
             digit.right()
             zero = digit.read() == "0"
         if zero:
@@ -180,10 +171,11 @@ class Multiplication(Task):
 
 
 class Multiplication1(Multiplication):
-    """Multiply by one digit: 58*7= answers 406; 23 tokens a digit of the first number, whose length is `length`.
+    """Multiply by one digit: 58*7= answers 406. 25 tokens a digit of the first number, whose digits are `length`.
 
-    `local` reads the digit again at each step and is decided by the last 8 tokens; `paper` (9 + 8 tokens a digit)
-    reads it once, so that the program's head holds it over the whole sweep, and says carries as thoughts.
+    `local` reads the second number's digit again at each step: the last 6 tokens decide it. `paper` reads it once, at
+    the beginning of a sweep through the first number (18 tokens a digit), remembers carries, and re-uses pointer 1
+    for the answer: what it must know lies as far back as the number is long.
     """
 
     variants = {"local": "solve", "paper": "solve_paper"}
@@ -255,22 +247,12 @@ class Multiplication1(Multiplication):
 
 
 class Multiplication2(Multiplication1):
-    """Multiply by two digits: 58*12= answers 696; 50 tokens a digit of the first number, whose length is `length`.
+    """Multiply by two digits: 58*12= answers 696. 55 tokens a digit of the first number, whose digits are `length`.
 
-    The variants are those of multiplication-1.
+    The variants are those of multiplication-1; `paper` takes 57 tokens a digit.
     """
 
     digits = 2
-
-
-BLOCK_DIGITS = 9
-BASE = 10**BLOCK_DIGITS
-
-
-def _blocks(digits):
-    """A number in base 10^9, lowest block first."""
-    text = "".join(digits)
-    return [int(text[max(0, end - BLOCK_DIGITS) : end]) for end in range(len(text), 0, -BLOCK_DIGITS)]
 
 
 def _walk(pointer, symbol):
@@ -280,7 +262,7 @@ def _walk(pointer, symbol):
 
 
 def _walk_on(pointer, symbol):
-    """The same, from a symbol that was just read."""
+    """The same, from a symbol that is known."""
     pointer.right()
     _walk(pointer, symbol)
 
@@ -292,18 +274,3 @@ def _next_digit(pointer):
         symbol = pointer.read()
         if symbol not in PRODUCT_CARRIES:
             return symbol
-
-
-def _number(length, rng, digits=DIGITS):
-    """A number of exactly `length` of these digits; 0 is a number of one digit."""
-    first = rng.choice(digits if length == 1 else digits.replace("0", "") or "1")
-    return [first, *rng.choices(digits, k=length - 1)]
-
-
-def _rough(length, rng):
-    """Half of the time a number of few different digits: runs bring about the rare carries."""
-    return _number(length, rng, rng.choice((DIGITS, "".join(rng.choices(DIGITS, k=2)))))
-
-
-def _short(text):
-    return text if len(text) <= 40 else text[:37] + "..."

@@ -16,6 +16,11 @@ TASKS = {
     "multiplication-1": "tallystick.tasks.multiplication:Multiplication1",
     "multiplication-2": "tallystick.tasks.multiplication:Multiplication2",
     "multiplication": "tallystick.tasks.multiplication:Multiplication",
+    "sort": "tallystick.tasks.sort:Sort",
+    "hanoi": "tallystick.tasks.hanoi:Hanoi",
+    "hanoi-recursive": "tallystick.tasks.hanoi:HanoiRecursive",
+    "turing": "tallystick.tasks.turing:Turing",
+    "logic-graph": "tallystick.tasks.logic_graph:LogicGraph",
 }
 
 

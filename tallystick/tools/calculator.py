@@ -16,7 +16,7 @@ DIGITS = "0123456789"
 
 
 class Calculator:
-    """``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; mul likewise. Digits are the task's 0-9."""
+    """``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; ``mul`` likewise."""
 
     reads_memory = False
     tokens = ("[call]", "[/call]", "[obs]", "[/obs]", *FUNCTIONS, ",", *DIGITS)

@@ -63,7 +63,7 @@ class Index:
         self._depth = 63 // self._bits
         self._ends: list[int] = []  # of the lines, where "\n" stands
         self._looked = 0  # tokens searched for "\n"
-        self._sorted: list[tuple[np.ndarray, np.ndarray]] = []  # keys uint64, positions int32 or int64
+        self._sorted: list[tuple[np.ndarray, np.ndarray]] = []  # keys uint64, positions int64
         self._indexed = 0  # positions in the sorted stretches
 
     def lines(self, symbols: list[int]) -> Iterator[tuple[int, int]]:

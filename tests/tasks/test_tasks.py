@@ -18,7 +18,8 @@ from tallystick.vocab import loss_mask, render
 from tallystick.workspace import run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = [(name, variant) for name in TASKS for variant in load(name).variants]
+OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5")
+CASES = [(name, variant) for name in (*TASKS, *OPTIONS) for variant in load(name).variants]
 SPLITS = ("train", "holdout", "check", "test")
 
 
@@ -137,12 +138,16 @@ def golden(task):
     return "".join(f"{role.name.lower()}\t{' '.join(symbols)}\n" for role, symbols in segments)
 
 
+def golden_path(name, variant):
+    return GOLDEN / f"{name.replace(':', '-')}-{variant}.txt"
+
+
 def test_golden(task):
-    assert golden(task) == (GOLDEN / f"{task.name}-{task.variant}.txt").read_text()
+    assert golden(task) == golden_path(task.name, task.variant).read_text()
 
 
 def test_no_golden_file_is_left_over():
-    assert {path.stem for path in GOLDEN.iterdir()} == set(map("-".join, CASES))
+    assert set(GOLDEN.iterdir()) == {golden_path(*case) for case in CASES}
 
 
 class Probe(Task):
@@ -181,4 +186,4 @@ def test_long_problems_do_not_repeat(name):
 
 if __name__ == "__main__":
     for case in CASES:
-        (GOLDEN / f"{'-'.join(case)}.txt").write_text(golden(load(*case)))
+        golden_path(*case).write_text(golden(load(*case)))

@@ -1,0 +1,165 @@
+"""A logic graph, resolved by search (paper, section 4)."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from tallystick.tasks.base import Defaults, Task
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+"""Of which labels are spelled: base 32, without 0 and 1, which are values."""
+REACH = 8
+"""`local`: parents are among so many nodes before."""
+LINE = "(?P<node>[{0}]{{{1}}})(?::(?P<value>[01])|=(?P<a>~?[{0}]{{{1}}})((?P<op>[&|])(?P<b>~?[{0}]{{{1}}}))?)"
+"""A line of the prompt: an input with its value, or a gate."""
+
+
+class LogicGraph(Task):
+    """Evaluate the last node of a graph of ands and ors: ab:1 cd=~ab ef=cd|ab ?ef answers 1 (a line each).
+
+    A gate has one or two earlier nodes, plain or negated; labels are random, of one width (the option; without it 2, or
+    4 in `paper`). The program goes down to an operand without a value, writes who asked (`cd<ef`), and when it has a
+    value, writes that (`cd:0`) and goes back. It asks for one line at a time: `cd=`, `cd:` or `cd<`. `length` is the
+    number of nodes that it visits, all of them, each with parents among the 8 before it. `paper` has parents anywhere,
+    so that of 100,000 nodes the last needs a hundred or two, and asks for `cd` alone: for all lines that contain it.
+
+    Local, not covered. A label is said again a few lines after it was read, at most, but other labels have been read in
+    between: a gate's operands while their values are asked for, an operand before it is written who asked. To a string
+    matcher every two labels so side by side are a context of their own, and a thousand nodes have a million pairs. So
+    lookup stops in every new graph; a model must learn to copy a label whatever it is, and whatever stands between.
+    """
+
+    tools = ("search",)
+    takes_options = True
+    variants = {"local": "solve", "paper": "solve"}
+    defaults = Defaults(train_length=10, check=(3, 5, 10, 20, 40))
+    min_length = 2
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        super().__init__(options, variant)
+        if options not in ("", *"123456"):
+            raise ValueError(f"logic-graph:{options}: the width of its labels is 1 to 6, as in logic-graph:3")
+        self.width = int(options or (4 if self.variant == "paper" else 2))
+        self.symbols = (*LETTERS, *"01:=~&|<?\n")
+        self.max_length = len(LETTERS) ** self.width
+        self._line = re.compile(LINE.format(LETTERS, self.width))
+
+    def sample(self, length, rng):
+        """A graph of `length` nodes, up to 3 of them inputs."""
+        graph = _anywhere(length, rng) if self.variant == "paper" else _needed(length, rng)
+        labels = [self._label(number) for number in rng.sample(range(self.max_length), length)]
+        return self._prompt(labels, graph, lambda: rng.choice(("", "~")), lambda: rng.choice("&|"), rng)
+
+    def corners(self, length):
+        """The deepest graph, a chain; gates that all need two nodes, the nearer or the farther one first; and two
+        gates of one definition, whose labels are alike but for the first letter, the farthest back of all."""
+        inputs = _inputs(length)
+        chain = [[i - 1] if i else [] for i in range(length)]
+        pairs = [[i - 1, i - inputs] if i >= inputs else [] for i in range(length)]
+        twins = [[[], [], [0, 1], [0, 1], [2, 3]][i] if i < 5 else [i - 1] for i in range(length)]
+        graphs = [chain, pairs, [pair[::-1] for pair in pairs], *([twins] if length >= 5 else [])]
+        labels, rng = [self._label(number) for number in range(length)], random.Random(0)
+        return [
+            self._prompt(labels, graph, lambda sign=sign: sign, lambda op=op: op, rng)
+            for graph in graphs
+            for sign, op in (("~", "&"), ("", "|"))
+        ]
+
+    def _label(self, number):
+        return "".join(LETTERS[number // len(LETTERS) ** i % len(LETTERS)] for i in range(self.width))
+
+    def _prompt(self, labels, graph, sign, op, rng):
+        """The lines; graph: the parents of each node, none for an input; sign, op: draw an operand's and a gate's."""
+        lines = [
+            f"{label}={op().join(sign() + labels[parent] for parent in parents)}"
+            if parents
+            else f"{label}:{rng.choice('01')}"
+            for label, parents in zip(labels, graph, strict=True)
+        ]
+        return [*"\n".join([*lines, f"?{labels[-1]}\n"])]
+
+    def parse(self, text):
+        """The lines, every node before it is used, and ?LABEL as the last one."""
+        *lines, query = text.strip().split("\n")
+        known = set()
+        for line in lines:
+            match = self._line.fullmatch(line)
+            if not match or match["node"] in known or not {name.strip("~") for name in _operands(match)} <= known:
+                raise ValueError(f"{line[:40]!r} is not a new node; write ab:1, or ab=cd or ab=~cd|ef of earlier nodes")
+            known.add(match["node"])
+        if query[:1] != "?" or query[1:] not in known:
+            raise ValueError(f"{query[:40]!r} is not the question; the last line is a ? and one of the nodes")
+        return [*text.strip(), "\n"]
+
+    def answer(self, prompt):
+        """All nodes in order."""
+        *lines, query = "".join(prompt).split()
+        values = {}
+        for line in lines:
+            match = self._line.fullmatch(line)
+            assert match
+            bits = [values[name.strip("~")] ^ (name[0] == "~") for name in _operands(match)]
+            values[match["node"]] = all(bits) if match["op"] == "&" else any(bits) if bits else match["value"] == "1"
+        return [str(int(values[query[1:]]))]
+
+    def token_limit(self, prompt):
+        """A visit's tokens grow with the lines that contain a label."""
+        return 10_000_000 + 1_000 * len(prompt)
+
+    def solve(self, w):
+        """Depth first; the way back is in the memory."""
+        node, value = "".join(w.prompt[-1 - self.width : -1]), ""
+        while node:
+            node, value = self._visit(w, node)
+        w.answer()
+        w.output(value)
+
+    def _visit(self, w, node):
+        """The node to visit next, if any, and this one's value if it has one now."""
+        match = self._line.fullmatch(self._find(w, node, "="))
+        assert match
+        values = []
+        for name in reversed(_operands(match)):
+            known = self._find(w, name.strip("~"), ":")
+            if not known:
+                w.think(*name.strip("~"), "<", *node, "\n")
+                return name.strip("~"), ""
+            values.append((known[-1] == "1") ^ (name[0] == "~"))
+        value = str(int(all(values) if match["op"] == "&" else any(values)))
+        w.think(*node, ":", value, "\n")
+        return self._find(w, node, "<")[self.width + 1 :], value
+
+    def _find(self, w, node, mark):
+        """The line that begins so; '' for none."""
+        lines = w.find(*node, *(mark if self.variant == "local" else ""))
+        return next(("".join(line) for line in lines if "".join(line).startswith(node + mark)), "")
+
+
+def _operands(match):
+    return [name for name in (match["a"], match["b"]) if name]
+
+
+def _inputs(length):
+    return min(3, (length + 1) // 2)
+
+
+def _anywhere(length, rng):
+    """The parents of each node, if any: up to two of those before it."""
+    inputs = _inputs(length)
+    return [rng.sample(range(i), min(rng.randint(1, 2), i)) if i >= inputs else [] for i in range(length)]
+
+
+def _needed(length, rng):
+    """The same among the last REACH, such that the last node needs all others."""
+    inputs = _inputs(length)
+    while True:
+        parents, used = [[] for _ in range(length)], {length - 1}
+        for i in range(length - 1, inputs - 1, -1):
+            near = range(max(i - REACH, 0), i)
+            parents[i] = rng.sample(near, min(rng.randint(1, 2), len(near)))
+            if i - 1 not in used and i - 1 not in parents[i]:
+                parents[i][-1] = i - 1
+            used.update(parents[i])
+        if len(used) == length:
+            return parents

@@ -1,0 +1,157 @@
+"""Turing machines on the tape (paper, theorem 2.2), 5 tokens a step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tallystick.tasks.base import Defaults, Task
+from tallystick.tasks.machines import DIGITS, MARKS, Machine, read
+
+MARGIN = 1000
+"""Cells that a simulation has on both sides of the head, so that it need not look for the end at each step."""
+
+
+class Problem(NamedTuple):
+    """What a prompt says."""
+
+    cells: list[str]
+    steps: int | None
+    """After which the run is cut off; None: never."""
+    state: str
+
+
+class Turing(Task):
+    """Run a Turing machine: turing:increment (default), multiplication, palindrome, bb2 to bb5, or your own file.
+
+    `length` is a number of steps. The prompt is what stands on the tape, the head on its first cell; `|40` if the run
+    is cut off after 40 steps; `>`; and the state, if it is not the machine's start. Random problems have random tapes
+    and states, and are cut off after `length` steps. The corner is the blank tape, which is never among them: what is
+    trained on a few dozen steps of any kind is run from the start, as far as wanted; `>` alone runs to the halt.
+
+    Nobody counts the steps: the tape is closed after the last one, and a machine that reads [EOS] there answers with
+    the state that it is in. So a cut run is as local as any other, and has an answer that can be checked. At a halt the
+    answer is the halting state or, read off the tape, what stands between the head and the first blank (nothing if the
+    tape has just been closed). A busy beaver answers with its state: among its ones stand zeros, its blank, and no
+    reader could know where they end.
+    """
+
+    takes_options = True
+    defaults = Defaults(train_length=40, check=(10, 20, 40, 80, 160), eval=(40, 100, 1000, 10_000))
+    max_length = 100_000_000
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        super().__init__(options, variant)
+        self.machine = machine = read(options or "increment")
+        self.blank = machine.blank
+        self.symbols = list(dict.fromkeys([*machine.symbols, *DIGITS, *MARKS, *machine.states, *machine.halts]))
+        self.tools = (f"tape:{' '.join(machine.symbols)}",)
+        self._between = "" if all(len(symbol) == 1 for symbol in self.symbols) else " "
+
+    def sample(self, length, rng):
+        """A random tape of at most `length` cells, not blank, and a random state, cut off after `length` steps."""
+        machine = self.machine
+        cells = rng.choices(machine.symbols, k=rng.randint(1, length))
+        if set(cells) == {self.blank}:
+            cells[0] = next(symbol for symbol in machine.symbols if symbol != self.blank)
+        state = rng.choice(machine.states)
+        return [*cells, "|", *str(length), ">", *([state] if state != machine.states[0] else [])]
+
+    def corners(self, length):
+        """The blank tape."""
+        return [["|", *str(length), ">"]]
+
+    def tape(self, prompt):
+        """The cells, the head on the first."""
+        return self._problem(prompt).cells, 0
+
+    def tape_limit(self, prompt):
+        """The steps."""
+        return self._problem(prompt).steps
+
+    def token_limit(self, prompt):
+        """A step's five tokens and as many for the answer; a billion for a run that is not cut off."""
+        steps = self._problem(prompt).steps
+        return 1_000_000_000 if steps is None else 1_000_000 + 10 * (steps + len(prompt))
+
+    def parse(self, text):
+        """ "1011", "1011|40>" or "1011|40>B"; spaces stand between if a symbol or state has several characters."""
+        prompt = text.split() if self._between else list(text)
+        prompt += [] if ">" in prompt else [">"]
+        if not self._understood(prompt):
+            raise ValueError(
+                f"{text[:40]!r} is no problem; write a tape of {' '.join(self.machine.symbols)}, then, if wanted, "
+                f"|STEPS> and the state to start in, one of {' '.join(self.machine.states)}"
+            )
+        return prompt[:-1] if prompt[-1] == self.machine.states[0] else prompt
+
+    def format(self, tokens):
+        """With spaces between if a symbol or state has several characters."""
+        return self._between.join(tokens)
+
+    def _parts(self, prompt):
+        end = prompt.index(">")
+        bar = prompt.index("|") if "|" in prompt[:end] else end
+        return prompt[:bar], prompt[bar + 1 : end], prompt[end + 1 :]
+
+    def _problem(self, prompt):
+        cells, steps, state = self._parts(prompt)
+        return Problem(cells, int("".join(steps)) if steps else None, [*state, self.machine.states[0]][0])
+
+    def _understood(self, prompt):
+        cells, steps, state = self._parts(prompt)
+        known = {*cells} <= {*self.machine.symbols} and {*steps} <= {*DIGITS} and {*state} <= {*self.machine.states}
+        return known and len(state) <= 1 and len(steps) < 16 and (steps or "|" not in prompt)
+
+    def answer(self, prompt):
+        """By simulation on a row of cells that grows at both ends."""
+        problem = self._problem(prompt)
+        state, word, steps = simulate(self.machine, *problem)
+        if state in self.machine.states or not self.machine.answers_tape:
+            return [state]
+        return [] if steps == problem.steps else word
+
+    def solve(self, w):
+        """Think the state, read, write, move: the state and the symbol read decide what comes next."""
+        machine, tape = self.machine, w.tape
+        rows, halts, moves = machine.rows, machine.halts, {"L": tape.left, "R": tape.right}
+        state = machine.states[0] if w.prompt[-1] == ">" else w.prompt[-1]
+        while state not in halts:
+            w.think(state)
+            symbol = tape.read()
+            if symbol == "[EOS]":
+                break
+            written, move, state = rows[state, symbol]
+            tape.write(written)
+            moves[move]()
+        w.answer()
+        if state in halts and machine.answers_tape:
+            while (symbol := tape.read()) not in (self.blank, "[EOS]"):
+                w.output(symbol)
+                tape.right()
+        else:
+            w.output(state)
+
+
+def simulate(machine: Machine, cells: list[str], steps: int | None, state: str) -> tuple[str, list[str], int]:
+    """(last state, the symbols from the head to the first blank, steps done), after `steps` steps or at the halt."""
+    number = {symbol: i for i, symbol in enumerate(machine.symbols)}
+    states, size = [*machine.states, *machine.halts], len(number)
+    table = [
+        (number[written], 1 if move == "R" else -1, states.index(to) * size)
+        for written, move, to in (machine.rows[q, s] for q in machine.states for s in machine.symbols)
+    ]
+    blank, halt = number[machine.blank], len(table)
+    row, at, q, done = [number[cell] for cell in cells], 0, states.index(state) * size, 0
+    while q < halt and done != steps:
+        margin = min(at, len(row) - 1 - at)
+        if margin < MARGIN:
+            more = [blank] * (MARGIN + len(row))
+            row, at, margin = more + row + more, at + len(more), MARGIN
+        for _ in range(margin if steps is None else min(margin, steps - done)):
+            row[at], move, q = table[q + row[at]]
+            at += move
+            done += 1
+            if q >= halt:
+                break
+    word = [machine.symbols[i] for i in [*row[at:], blank]]
+    return states[q // size], word[: word.index(machine.blank)], done

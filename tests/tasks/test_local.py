@@ -1,0 +1,63 @@
+"""The default programs are local and covered, so lookup, trained on short problems, is exact on long ones."""
+
+import pytest
+
+from tallystick import locality, models
+from tallystick.tasks import load
+from tallystick.verify import verify
+
+K = {
+    "multiplication-1": 6,
+    "multiplication-2": 7,
+    "multiplication": 7,
+    "hanoi": 7,
+    "hanoi-recursive": 3,
+    "sort": 8,
+}
+"""By task, the tokens that its docstring says decide."""
+SHORT = {"multiplication": [4, 6, 8], "hanoi": [4, 6, 7], "hanoi-recursive": [4, 6, 8], "sort": [4, 8, 12]}
+FAR = {
+    "multiplication-1": 1000,
+    "multiplication-2": 1000,
+    "multiplication": 30,
+    "hanoi": 12,
+    "hanoi-recursive": 12,
+    "sort": 1000,
+}
+NOT_LOCAL = ["multiplication-1", "multiplication-2", "hanoi", "hanoi-recursive"]
+
+
+def taught(task, examples):
+    lookup = models.build("lookup", vocab_size=len(task.vocab))
+    return lookup.fit(locality.record(task, "train", 0, task.defaults.train_length, examples))
+
+
+@pytest.mark.parametrize("name", K)
+def test_local_and_covered(name):
+    report = locality.check(load(name), SHORT.get(name, [6, 10, 14]), problems=300)
+    assert [row["k"] for row in report["rows"]] == [K[name]] * 3
+    assert report["local"]
+    assert all(row["coverage"] > 0.9999 for row in report["rows"])
+
+
+@pytest.mark.parametrize("name", NOT_LOCAL)
+def test_the_papers_form_is_not_local(name):
+    report = locality.check(load(name, "paper"), [2, 3, 4, 5], problems=30)
+    assert report["local"] is False
+    assert report["rows"][-1]["k"] > K[name] + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", K)
+def test_local_and_covered_as_check_prints_it(name):
+    report = locality.check(load(name))
+    assert [row["k"] for row in report["rows"]][-3:] == [K[name]] * 3
+    assert (report["local"], report["covered"]) == (True, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", K)
+def test_lookup_is_exact_far_beyond(name):
+    task, length = load(name), FAR[name]
+    prompts = [task.problem("test", 0, length, i) for i in range(3)] + task.corners(length)
+    assert all(result.exact for result in verify(taught(task, 4000), task, prompts))
