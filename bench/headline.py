@@ -3,14 +3,16 @@
     python bench/headline.py                       # all of it: about 20 minutes on a 2-core machine
     python bench/headline.py --seeds 0 --models lookup
 
-Runs `tallystick train` and `tallystick eval` as a user would, one after the other. Writes results/headline.json (every
-row of every eval, wall seconds, machine and commit) and results/headline.md, the table.
+Runs `tallystick train` and `tallystick eval` as a user would, one after the other; what stands in the results already
+is not run again. Writes results/headline.json (every row of every eval, wall seconds, machine and commit) and
+results/headline.md, the table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -79,13 +81,17 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["lookup", "pythia:tiny", "mamba2:tiny"])
     parser.add_argument("--out", type=Path, default=RESULTS / "headline")
     arguments = parser.parse_args()
-    machine = {"processor": platform.processor() or platform.machine(), "system": platform.platform()}
-    runs: list[dict[str, Any]] = []
+    machine = {"processor": platform.processor() or platform.machine(), "processors": os.cpu_count()}
+    before = arguments.out.with_suffix(".json")
+    runs: list[dict[str, Any]] = json.loads(before.read_text())["runs"] if before.exists() else []
+    done = {(run["model"], run["seed"]) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models:
             for seed in arguments.seeds:
+                if (model, seed) in done:
+                    continue
                 runs.append(run_one(model, seed, Path(folder)))
-                report = {"command": " ".join(["python", *sys.argv]), "machine": machine, "runs": runs}
+                report = {"machine": machine, "runs": runs}
                 arguments.out.parent.mkdir(parents=True, exist_ok=True)
                 arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
                 arguments.out.with_suffix(".md").write_text(table(runs))

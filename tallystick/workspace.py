@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ class TapeHandle:
     __slots__ = ("_left", "_push", "_read", "_right", "_tokens", "_writes")
 
     def __init__(self, push: Any, tokens: tuple[str, ...], read: int, left: int, right: int):
-        self._push: Any = push
+        self._push: Callable[[int], Sequence[int]] = push
         self._tokens, self._read, self._left, self._right = tokens, read, left, right
         self._writes = {
             token.removeprefix("[tape.write ")[:-1]: i
