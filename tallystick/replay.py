@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,7 +121,7 @@ def _paths(task: Task, ids: np.ndarray, roles: np.ndarray, start: int) -> Iterat
     said = np.where(roles == Role.COMMAND, ids.astype(np.int64), -1)
     for token in numbers:
         name = token.removeprefix("[").removesuffix(".right]")
-        if token == f"[{name}.right]" and f"[{name}.read]" in numbers:
+        if re.fullmatch(r"\[p\d\.right\]", token):  # the tape moves, too, but not in this memory
             moves = (said == numbers[token]).astype(np.int64) - (said == numbers[f"[{name}.left]"])
             yield name, np.cumsum(np.concatenate([[moves[:start].sum()], moves[start:]]))
 
