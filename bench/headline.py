@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent.parent / "results"
+STEPS = {"pythia:tiny": ["--steps", "800"]}
+"""Budgets that are not the task's default."""
 LENGTHS = [(5, 50), (20, 50), (100, 50), (1000, 50), (10_000, 5)]
 """Digits and problems."""
 
@@ -30,7 +32,9 @@ def run_one(model: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train and evaluate one seed."""
     out = folder / f"{model.replace(':', '-')}-s{seed}"
     began = time.monotonic()
-    trained = tallystick("train", "addition", "--model", model, "--seed", str(seed), "--out", str(out), "--json")
+    trained = tallystick(
+        "train", "addition", "--model", model, "--seed", str(seed), "--out", str(out), "--json", *STEPS.get(model, [])
+    )
     train_seconds, began, rows = time.monotonic() - began, time.monotonic(), []
     for samples in sorted({samples for _, samples in LENGTHS}, reverse=True):
         lengths = ",".join(str(length) for length, n in LENGTHS if n == samples)

@@ -123,9 +123,9 @@ def test_schedule():
     assert schedule.fall == (700, 800)  # the budget ends: fall while there is time
 
 
-def test_lookup_is_fitted_to_a_thousand_examples(lookup_run):
+def test_lookup_is_fitted_to_examples_at_once(lookup_run):
     run = runs.load(lookup_run)
-    assert run.examples == 1000
+    assert run.examples == run.model.config.examples == 4000
     (row,) = runs.read_metrics(lookup_run)
     assert row["passed"]
     assert row["held_out"]["exact"] == row["held_out"]["samples"]

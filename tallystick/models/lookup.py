@@ -33,7 +33,7 @@ class Lookup(Model):
         """Number of symbols."""
         reach: int = 64
         """The longest suffix that it looks at, in tokens."""
-        examples: int = 1000
+        examples: int = 4000
         """Training examples that `train` fits it to."""
 
     PRESETS = {"tiny": {}}
