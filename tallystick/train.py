@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tallystick import locality, models, runs, tasks
+from tallystick import locality, memory, models, runs, tasks
 from tallystick.data import Batch, Loader, Source
 from tallystick.models.base import Model, State
 from tallystick.models.lookup import Lookup
@@ -65,6 +65,7 @@ class Trainer:
         self.settings = Settings(**config["settings"])
         self.task = tasks.load(config["task"], config["variant"])
         torch.set_num_threads(self.settings.threads)
+        memory.keep_freed()
         self.model = fresh_model(config, len(self.task.vocab))
         self.optimizer = _optimizer(self.model, self.settings)
         self.schedule = Schedule(self.settings)
@@ -86,23 +87,29 @@ class Trainer:
             for batch in loader:
                 if self.passed or self.step >= settings.steps:
                     break
-                self.update(batch)
+                stepped = self.update(batch)
                 self.positions = loader.positions
                 self.seconds = before + time.monotonic() - began
-                if self.step % settings.check_every == 0 or self.step == settings.steps:
+                if stepped and (self.step % settings.check_every == 0 or self.step == settings.steps):
                     self.check()
                     self.save()
 
-    def update(self, batch: Batch) -> None:
-        """One step: the state is carried over from the batch before, gradients are not."""
+    def update(self, batch: Batch) -> bool:
+        """One step: the state is carried over from the batch before, gradients are not.
+
+        False, and no step, if nothing in the batch is to be trained: it lies within a giant prompt, and is only read.
+        """
         device = self.settings.device
         ids_BL = torch.from_numpy(batch.ids.astype(np.int64)).to(device)
         trained_BL, reset_BL = torch.from_numpy(batch.trained).to(device), torch.from_numpy(batch.reset).to(device)
         whole = (batch.lengths == batch.reset.shape[1]).all()
         length_B = None if whole else torch.from_numpy(batch.lengths).to(device)
         logits_BLV, state = self.model(ids_BL[:, :-1], self.state, reset_BL=reset_BL, length_B=length_B)
-        loss = F.cross_entropy(logits_BLV[trained_BL], ids_BL[:, 1:][trained_BL])
         self.state = {name: tensor.detach() for name, tensor in state.items()}
+        self.tokens += int(batch.lengths.sum())
+        if not batch.trained.any():
+            return False
+        loss = F.cross_entropy(logits_BLV[trained_BL], ids_BL[:, 1:][trained_BL])
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * self.schedule.factor(self.step)
         self.optimizer.zero_grad()
@@ -110,8 +117,8 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
         self.step += 1
-        self.tokens += int(batch.lengths.sum())
         self.losses.append(loss.detach())
+        return True
 
     def check(self) -> None:
         """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former."""

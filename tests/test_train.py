@@ -4,10 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tallystick import runs, tasks, train
+from tallystick.data import Batch
 from tallystick.settings import Settings, configure
 from tallystick.train import Schedule
 
@@ -104,6 +106,18 @@ def test_the_state_is_carried_over_and_gradients_are_not(tmp_path):
     before = {name: tensor.clone() for name, tensor in trainer.state.items()}
     trainer.update(batches[1])
     assert any((before[name] != trainer.state[name]).any() for name in before)
+
+
+def test_a_batch_within_a_prompt_is_only_read(tmp_path):
+    """A prompt of millions of tokens fills batches with nothing to train: the state moves on, the weights do not."""
+    trainer = train.Trainer(tmp_path, config(), lambda row: None)
+    ids, no = np.full((4, 65), 9, np.uint16), np.zeros((4, 64), bool)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    assert not trainer.update(Batch(ids, no, no, np.full(4, 64)))
+    same(before, trainer.model.state_dict())
+    assert (trainer.step, trainer.tokens, trainer.losses) == (0, 256, [])
+    assert trainer.state is not None
+    assert any(tensor.any() for tensor in trainer.state.values())
 
 
 def test_schedule():
