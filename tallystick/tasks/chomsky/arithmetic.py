@@ -19,7 +19,7 @@ TRIED = ("00", "01", "10", "11")
 
 
 class BinaryAddition(Chomsky):
-    """Add binary numbers, lowest bit first: 001+01101 answers 010112, 1001+000001 answers 1001012. 14 tokens a symbol.
+    """Add binary numbers, lowest bit first: 001+01101 answers 010112, 1001+000001 answers 1001012. 15 tokens a symbol.
 
     The answer ends at its last 1, with the termination token 2. `length` is that of the whole input; at 1 and 2 it is a
     number alone, not all ones, and answers itself. Numbers are at least 1 and may end in zeros. Pointers 0 and 1 go
