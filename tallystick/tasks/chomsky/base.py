@@ -40,8 +40,8 @@ class Chomsky(Task):
     def their_score(self, prompt: list[str], output: list[str]) -> float:
         """The paper's accuracy: the share of the answer's tokens that stand in their place in the output.
 
-        Up to the termination token, where there is one. Their figure for a batch pools its tokens: an episode weighs as
-        many as its answer has.
+        Up to the termination token, where there is one. Their score is its mean over sequences, in percent (their code
+        pools the tokens of a batch, so that there a sequence weighs as many as its answer has).
         """
         answer = self.answer(prompt)
         return sum(said == want for said, want in zip(output, answer, strict=False)) / len(answer)
