@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tallystick import userfile
 from tallystick.tasks.base import Task
+from tallystick.tasks.chomsky import CHOMSKY
 
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
@@ -21,6 +22,7 @@ TASKS = {
     "hanoi-recursive": "tallystick.tasks.hanoi:HanoiRecursive",
     "turing": "tallystick.tasks.turing:Turing",
     "logic-graph": "tallystick.tasks.logic_graph:LogicGraph",
+    **CHOMSKY,
 }
 
 
@@ -29,7 +31,7 @@ def load(name: str, variant: str | None = None) -> Task:
 
     Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
     """
-    head, _, rest = name.partition(":")
+    head, _, rest = (name, "", "") if name in TASKS else name.partition(":")
     if head.endswith(".py"):
         class_name, _, options = rest.partition(":")
         cls = _from_file(head, class_name)
@@ -37,7 +39,7 @@ def load(name: str, variant: str | None = None) -> Task:
         module, class_name = TASKS[head].split(":")
         cls, options = getattr(import_module(module), class_name), rest
     else:
-        raise ValueError(f"unknown task {head!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
+        raise ValueError(f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
     task = cls(options, variant)
     task.name = name
     return task

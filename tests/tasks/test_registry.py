@@ -58,6 +58,7 @@ def test_options_stand_in_the_name(mine):
     [
         ("nothing", None, "unknown task 'nothing'; there are: addition, reverse"),
         ("", None, "unknown task ''; there are"),
+        ("chomsky:sort", None, "unknown task 'chomsky:sort'; there are: addition, .*chomsky:bucket-sort, or"),
         ("addition", "fast", "unknown variant 'fast'; there are: local, paper"),
         ("addition:3", None, "addition takes no options, but was given '3'"),
         ("nothing.py:Mine", None, "no file nothing.py"),

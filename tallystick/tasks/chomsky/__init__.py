@@ -1,0 +1,48 @@
+"""The 15 tasks of Delétang et al. 2023 (arXiv 2207.02098), "Neural Networks and the Chomsky Hierarchy".
+
+Alphabets, distributions and what `length` counts are those of the paper's published code, which decides where its text
+differs. A prompt is their input and nothing else: that it ends is seen by reading beyond it. Where their output is
+padded behind a termination token, ours ends with that token.
+"""
+
+from __future__ import annotations
+
+CLASSES = {
+    "even-pairs": "regular:EvenPairs",
+    "modular-arithmetic": "regular:ModularArithmetic",
+    "parity-check": "regular:ParityCheck",
+    "cycle-navigation": "regular:CycleNavigation",
+    "stack-manipulation": "context_free:StackManipulation",
+    "reverse-string": "context_free:ReverseString",
+    "modular-arithmetic-brackets": "context_free:ModularArithmeticBrackets",
+    "solve-equation": "context_free:SolveEquation",
+    "duplicate-string": "context_sensitive:DuplicateString",
+    "missing-duplicate": "context_sensitive:MissingDuplicate",
+    "odds-first": "context_sensitive:OddsFirst",
+    "binary-addition": "arithmetic:BinaryAddition",
+    "binary-multiplication": "arithmetic:BinaryMultiplication",
+    "compute-sqrt": "arithmetic:ComputeSqrt",
+    "bucket-sort": "context_sensitive:BucketSort",
+}
+"""In the order of the paper's tables: short name -> module of this package and class."""
+CHOMSKY = {f"chomsky:{name}": f"tallystick.tasks.chomsky.{place}" for name, place in CLASSES.items()}
+"""The 15 names that tasks.load takes, and where each is."""
+QUADRATIC = ("chomsky:binary-multiplication", "chomsky:compute-sqrt")
+"""Those whose programs take quadratically many tokens."""
+PUBLISHED = dict.fromkeys(
+    [
+        "chomsky:even-pairs",
+        "chomsky:modular-arithmetic",
+        "chomsky:parity-check",
+        "chomsky:cycle-navigation",
+        "chomsky:stack-manipulation",
+        "chomsky:reverse-string",
+        "chomsky:duplicate-string",
+        "chomsky:missing-duplicate",
+        "chomsky:odds-first",
+        "chomsky:binary-addition",
+    ],
+    100.0,
+)
+"""The paper's best score at lengths 41 to 500, in percent, of RNN, Stack-RNN, Tape-RNN, Transformer and LSTM (its table
+of results). The five others are not 100 and are left out: their figures could not be checked."""

@@ -1,0 +1,266 @@
+"""Deterministic context-free: the tape is the stack, its head on the first free cell; a pointer reads the input."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+from tallystick.tasks.chomsky.base import END, Chomsky, plain_corners
+from tallystick.tasks.chomsky.expressions import DIGITS, MODULUS, chains, evaluate, expression
+
+CONSTANTS = tuple(DIGITS)
+LINES = tuple(f"{sign}x+{n}" for sign in ("", "-") for n in DIGITS)
+"""What an expression with the unknown can be worth."""
+OF_PARTS: dict[tuple[int, int], str] = dict(zip(product((0, 1, -1), range(MODULUS)), (*CONSTANTS, *LINES), strict=True))
+"""(a, b) -> the symbol of ax+b."""
+LINEAR_PARTS = {symbol: parts for parts, symbol in OF_PARTS.items()}
+NEGATED = {**{digit: DIGITS[-int(digit) % MODULUS] for digit in DIGITS}, "x": "-x+0"}
+
+
+class _OnStack(Chomsky):
+    """The tape begins empty."""
+
+    def tape(self, prompt):
+        """Blank."""
+        return [], 0
+
+
+class StackManipulation(_OnStack):
+    """Bits make a stack; 2 pops, 3 pushes 0, 4 pushes 1: 0110422 answers 1102, 110222 answers 2. 9 tokens a symbol.
+
+    The answer is the stack from its top, and the termination token 2; a pop from the empty stack does nothing. The last
+    4 tokens decide.
+    """
+
+    alphabet = "01234"
+    symbols = alphabet
+    tools = ("pointer:1", "tape:01")
+    example = "0110422"
+
+    def sample(self, length, rng):
+        """1 to length - 1 bits, then actions; a single bit for length 1."""
+        bits = rng.randrange(1, length) if length > 1 else 1
+        return rng.choices("01", k=bits) + rng.choices("234", k=length - bits)
+
+    def corners(self, length):
+        """Pops throughout, then a push; no pop; one action; pops and pushes in turn; all popped and pushed again."""
+        if length == 1:
+            return [["0"], ["1"]]
+        half = length // 2
+        texts = ["1" + "2" * (length - 1), "0" + "2" * (length - 2) + "4", "1" + ("34" * length)[: length - 1]]
+        texts += ["1" * (length - 1) + "2", "0" * (length - 1) + "3", "1" + ("42" * length)[: length - 1]]
+        texts += ["01"[:half] + ("2" * half + "3" * length)[: length - len("01"[:half])]]
+        texts += ["1" * half + "2" * (length - half)]
+        return [list(text) for text in dict.fromkeys(texts)]
+
+    def allows(self, prompt):
+        """Bits before actions."""
+        return re.fullmatch("[01]+[234]*", "".join(prompt)) is not None
+
+    def answer(self, prompt):
+        """By a list."""
+        stack = []
+        for symbol in prompt:
+            if symbol != "2":
+                stack.append(str(int(symbol) % 3))
+            elif stack:
+                stack.pop()
+        return [*reversed(stack), "2"]
+
+    def solve(self, w):
+        """Each symbol is pushed or pops; then all is popped."""
+        p = w.pointer(0)
+        while (symbol := p.read()) != END:
+            if symbol != "2":
+                _push(w, {"3": "0", "4": "1"}.get(symbol, symbol))
+            elif _pop(w) == self.blank:
+                w.tape.right()
+            p.right()
+        w.answer()
+        while (symbol := _pop(w)) != self.blank:
+            w.output(symbol)
+        w.output("2")
+
+
+class ReverseString(Chomsky):
+    """Reverse a bit string: 011010 answers 010110, 1101 answers 1011. 8 tokens a symbol; the last 3 decide."""
+
+    symbols = "01"
+    example = "011010"
+
+    def sample(self, length, rng):
+        """Uniform bits."""
+        return rng.choices("01", k=length)
+
+    def corners(self, length):
+        """Bits all alike, alternating, and one alone."""
+        return plain_corners(length)
+
+    def answer(self, prompt):
+        """The bits, last first."""
+        return prompt[::-1]
+
+    def solve(self, w):
+        """To the end, then back, saying what is read."""
+        p = w.pointer(0)
+        while p.read() != END:
+            p.right()
+        w.answer()
+        p.left()
+        while (symbol := p.read()) != "[BOS]":
+            w.output(symbol)
+            p.left()
+
+
+class ModularArithmeticBrackets(_OnStack):
+    """The value modulo 5 of an expression: ((1-2)*(-3)) answers 3, (4-(2+(3))) answers 4. 8 tokens a symbol.
+
+    Each operation has its brackets, so that a closing one says what to do with the last symbols on the stack. A digit's
+    own minus is taken with it. The last 8 tokens decide.
+    """
+
+    operators = "+-*"
+    alphabet = (*DIGITS, *"+-*()")
+    symbols = alphabet
+    tools = ("pointer:1", "tape:01234+-*(")
+    example = "((1-2)*(-3))"
+
+    def sample(self, length, rng):
+        """Their grammar."""
+        return expression(length, self.operators, rng)
+
+    def corners(self, length):
+        """Brackets as deep as can be, on the left and on the right, for each operator and with minus signs."""
+        return chains(length, self.operators)
+
+    def allows(self, prompt):
+        """Whether it has a value."""
+        return evaluate(prompt) >= 0
+
+    def answer(self, prompt):
+        """By reductions of the last symbols read."""
+        return [DIGITS[evaluate(prompt)]]
+
+    def solve(self, w):
+        """The value is what is left on the stack."""
+        _evaluate(w, w.pointer(0))
+        w.answer()
+        w.output(_pop(w))
+
+
+class SolveEquation(_OnStack):
+    """Solve an equation modulo 5 for x: (2-(x+4))=1 answers 2, -x=3 answers 2. 8 tokens a symbol.
+
+    As in their code the operators are + and -, and inputs of length 1 and 2 are zeros, whose answer is 0. The values on
+    the stack are constants or, where x is in them, lines: x+0 ... x+4, -x+0 ... -x+4. The last 8 tokens decide.
+    """
+
+    operators = "+-"
+    alphabet = (*DIGITS, *"+-()x=")
+    symbols = (*alphabet, *LINES)
+    tools = ("pointer:1", f"tape:{' '.join((*CONSTANTS, *LINES))} + - (")
+    example = "(2-(x+4))=1"
+
+    def sample(self, length, rng):
+        """An expression, one digit of which is hidden, and its value."""
+        if length < 3:
+            return ["0"] * length
+        left = expression(length - 2, self.operators, rng)
+        hidden = rng.randrange(len(left))
+        while left[hidden] not in DIGITS:
+            hidden = (hidden + 1) % len(left)
+        return _hide(left, hidden)
+
+    def corners(self, length):
+        """Deep brackets with x at the beginning, in the middle and at the end."""
+        if length < 3:
+            return [["0"] * length]
+        equations = []
+        for left in chains(length - 2, self.operators):
+            digits = [i for i, symbol in enumerate(left) if symbol in DIGITS]
+            places = {digits[0], digits[len(digits) // 2], digits[-1]}
+            equations += [_hide(left, place) for place in sorted(places)]
+        return equations
+
+    def allows(self, prompt):
+        """One x, before the =, and one digit behind it."""
+        whole = prompt[-2:-1] == ["="] and prompt[-1] in DIGITS and prompt.count("x") == 1
+        return prompt in (["0"], ["0", "0"]) or (whole and evaluate(_set(prompt, "0")) >= 0)
+
+    def answer(self, prompt):
+        """The digit with which the left side has the right side's value."""
+        solutions = [x for x in DIGITS if evaluate(_set(prompt, x)) == int(prompt[-1])]
+        return solutions if "x" in prompt else ["0"]
+
+    def solve(self, w):
+        """ax+b = c with a = 1 or -1, which is its own inverse."""
+        p = w.pointer(0)
+        if _evaluate(w, p) == "=":
+            p.right()
+            right = int(p.read())
+            w.answer()
+            a, b = LINEAR_PARTS[_pop(w)]
+            w.output(DIGITS[(right - b) * a % MODULUS])
+        else:
+            w.answer()
+            w.output(_pop(w))
+
+
+def _evaluate(w, p):
+    """Leaves the value of what the pointer reads on the stack; returns the = or the end that comes after it."""
+    begins = True  # whether an operand begins here, where - is no operator but the digit's own
+    while (symbol := p.read()) not in (END, "="):
+        if symbol == ")":
+            _close(w)
+        elif symbol == "-" and begins:
+            p.right()
+            _push(w, NEGATED[p.read()])
+        else:
+            _push(w, "x+0" if symbol == "x" else symbol)
+        begins = symbol == "(" or (symbol in "+-*" and not begins)
+        p.right()
+    return symbol
+
+
+def _close(w):
+    """(a+b) becomes its value, and so does (a)."""
+    right = _pop(w)
+    operator = _pop(w)
+    if operator == "(":
+        w.tape.write(right)
+    else:
+        left = _pop(w)
+        w.tape.left()
+        w.tape.write(_operate(left, operator, right))
+    w.tape.right()
+
+
+def _operate(left, operator, right):
+    """Of two values; one at least is a constant, and both are where they are multiplied."""
+    (a, b), (c, d) = LINEAR_PARTS[left], LINEAR_PARTS[right]
+    if operator == "*":
+        return DIGITS[b * d % MODULUS]
+    sign = 1 if operator == "+" else -1
+    return OF_PARTS[a + sign * c, (b + sign * d) % MODULUS]
+
+
+def _push(w, symbol):
+    """On top; the head goes to the next free cell."""
+    w.tape.write(symbol)
+    w.tape.right()
+
+
+def _pop(w):
+    """What was on top, whose cell is free now; the blank below the bottom."""
+    w.tape.left()
+    return w.tape.read()
+
+
+def _hide(left, place):
+    """The equation in which x stands at this place of the left side."""
+    return [*left[:place], "x", *left[place + 1 :], "=", DIGITS[evaluate(left)]]
+
+
+def _set(prompt, digit):
+    """The left side, x being the digit."""
+    return [digit if symbol == "x" else symbol for symbol in prompt[:-2]]

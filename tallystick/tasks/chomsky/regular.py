@@ -1,0 +1,163 @@
+"""Regular: a state of a few values, said as a note after each symbol, so that it never lies far back."""
+
+from __future__ import annotations
+
+from tallystick.tasks.chomsky.base import END, Chomsky, plain_corners
+
+MODULUS = 5
+DIGITS = "01234"
+STEP = {"-1": -1, "0": 0, "1": 1}
+
+
+class ParityCheck(Chomsky):
+    """Is the number of ones odd? 1010100 answers 1, 01111 answers 0. 5 tokens a symbol.
+
+    The note after each symbol is the parity so far; the last 5 tokens decide.
+    """
+
+    symbols = ("0", "1", "even", "odd")
+    notes = ("even", "odd")
+    example = "1010100"
+
+    def sample(self, length, rng):
+        """Uniform bits."""
+        return rng.choices("01", k=length)
+
+    def corners(self, length):
+        """Bits all alike, alternating, and one alone."""
+        return plain_corners(length)
+
+    def answer(self, prompt):
+        """The number of ones, modulo 2."""
+        return [str(prompt.count("1") % 2)]
+
+    def solve(self, w):
+        """A walk, with the parity after each symbol."""
+        p, odd = w.pointer(0), 0
+        while (symbol := p.read()) != END:
+            odd ^= symbol == "1"
+            w.note(self.notes[odd])
+            p.right()
+        w.answer()
+        w.output(str(odd))
+
+
+class EvenPairs(ParityCheck):
+    """Is the number of pairs 01 and 10 odd? 001110 answers 0, 0101001 answers 1. 5 tokens a symbol.
+
+    The note after each symbol is the parity so far; the symbol before it is still in sight. The last 5 tokens decide.
+    """
+
+    example = "001110"
+
+    def answer(self, prompt):
+        """The number of neighbours that differ, modulo 2."""
+        return [str(sum(a != b for a, b in zip(prompt, prompt[1:], strict=False)) % 2)]
+
+    def solve(self, w):
+        """A walk, with the parity after each symbol."""
+        p, odd, before = w.pointer(0), 0, ""
+        while (symbol := p.read()) != END:
+            odd ^= {before, symbol} == {"0", "1"}
+            w.note(self.notes[odd])
+            p.right()
+            before = symbol
+        w.answer()
+        w.output(str(odd))
+
+
+class CycleNavigation(Chomsky):
+    """Where does a walk on a cycle of 5 places end? 1 -1 0 -1 -1 answers 3, 1 1 1 -1 answers 2. 5 tokens a symbol.
+
+    The note after each step is the place; the last 5 tokens decide.
+    """
+
+    alphabet = tuple(STEP)
+    symbols = (*STEP, *"234", *(f"at{place}" for place in DIGITS))
+    notes = tuple(f"at{place}" for place in DIGITS)
+    example = "1 -1 0"
+
+    def sample(self, length, rng):
+        """Uniform steps."""
+        return rng.choices(list(STEP), k=length)
+
+    def corners(self, length):
+        """Always the same step, and there and back."""
+        return [[step] * length for step in STEP] + [(["1", "-1"] * length)[:length]]
+
+    def format(self, tokens):
+        """Words."""
+        return " ".join(tokens)
+
+    def answer(self, prompt):
+        """The sum, modulo 5."""
+        return [DIGITS[(prompt.count("1") - prompt.count("-1")) % MODULUS]]
+
+    def solve(self, w):
+        """A walk, with the place after each step."""
+        p, place = w.pointer(0), 0
+        while (symbol := p.read()) != END:
+            place = (place + STEP[symbol]) % MODULUS
+            w.note(self.notes[place])
+            p.right()
+        w.answer()
+        w.output(DIGITS[place])
+
+
+class ModularArithmetic(Chomsky):
+    """The value of an expression modulo 5, products first: 1+2*3 answers 2, 1-1-1 answers 4. 5 tokens a symbol.
+
+    Two notes: at each sign the sum of the terms before it, at each digit the product, with its sign, that is being
+    made. The last 8 tokens decide. Expressions are odd: as in their code, an even `length` gives the odd one below it.
+    """
+
+    alphabet = (*DIGITS, *"+-*")
+    symbols = (*DIGITS, *"+-*", *(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
+    notes = (*(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
+    example = "1+2*3"
+
+    def sample(self, length, rng):
+        """Uniform digits and signs."""
+        prompt = rng.choices(DIGITS, k=length)
+        prompt[1::2] = rng.choices("+-*", k=length // 2)
+        return prompt[: (length - 1) | 1]
+
+    def corners(self, length):
+        """One sign throughout, between large digits and between zeros, and all of them in turn."""
+        size = (length - 1) | 1
+        pairs = ["4+", "4-", "4*", "0*", "0-", "2*3-", "1-4*", "3+2*2-"]
+        return [list((pair * size)[:size]) for pair in pairs]
+
+    def allows(self, prompt):
+        """Digits and signs in turn."""
+        digits = {*prompt[::2]} <= {*DIGITS}
+        return len(prompt) % 2 == 1 and digits and {*prompt[1::2]} <= {*"+-*"}
+
+    def answer(self, prompt):
+        """The sum of the terms, each a product."""
+        terms = "".join(prompt).replace("-", "+-").split("+")
+        return [DIGITS[sum(_product(term) for term in terms) % MODULUS]]
+
+    def solve(self, w):
+        """A walk with the sum and the product, which a sign or the end adds to the sum unless it is *."""
+        p, total, product, sign = w.pointer(0), 0, 0, "+"
+        while sign != END:
+            digit = int(p.read())
+            product = product * digit if sign == "*" else -digit if sign == "-" else digit
+            product %= MODULUS
+            w.note(f"p{product}")
+            p.right()
+            sign = p.read()
+            total = total if sign == "*" else (total + product) % MODULUS
+            w.note(f"s{total}")
+            p.right()
+        w.answer()
+        w.output(DIGITS[total])
+
+
+def _product(term):
+    """Of "-2*3", modulo 5."""
+    value = -1 if term.startswith("-") else 1
+    for digit in term.removeprefix("-").split("*"):
+        value = value * int(digit) % MODULUS
+    return value
