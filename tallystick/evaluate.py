@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from tallystick.data import Source
 from tallystick.engine import generate
 from tallystick.models.base import Model
 from tallystick.runs import Run
@@ -89,9 +90,8 @@ def poisson_bound(events: int, confidence: float = 0.95) -> float:
 
 def _training_prompts(run: Run) -> set[tuple[str, ...]]:
     """The problems that training drew."""
-    settings = run.config["settings"]
-    seed, length = settings["seed"], settings["train_length"]
-    return {tuple(run.task.problem("train", seed, length, i, up_to=True)) for i in range(run.examples)}
+    source = Source.of(run.config)
+    return {tuple(source.problem(run.task, i)) for i in range(run.examples)}
 
 
 def report(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
