@@ -94,7 +94,9 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
     end = min(end, len(ids))
     kept = np.isin(roles[:end], REMEMBERED)
     kept &= ~((roles[:end] == Role.THOUGHT) & (ids[:end] == EOS))
-    remembered = np.flatnonzero(kept[1:]) + 1  # [BOS] is not
+    prompt = int(np.argmax(roles != Role.PROMPT)) or len(roles)
+    kept[: 1 + task.marks] = kept[prompt - task.marks : prompt] = False  # [BOS] and the marks are not
+    remembered = np.flatnonzero(kept)
     size = int(np.searchsorted(remembered, start))
     starts, spans = {}, [(size - NEAR, size)]
     for name, path in _paths(task, ids[:end], roles[:end], start):
@@ -108,7 +110,7 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
         "start": start,
         "ids": ids[start:end].tolist(),
         "roles": _digits(roles[start:end]),
-        "prompt": int(np.argmax(roles != Role.PROMPT)) or len(roles),
+        "prompt": prompt,
         "memory": size,
         "cells": cells,
         "pointers": starts,
@@ -121,7 +123,7 @@ def _paths(task: Task, ids: np.ndarray, roles: np.ndarray, start: int) -> Iterat
     said = np.where(roles == Role.COMMAND, ids.astype(np.int64), -1)
     for token in numbers:
         name = token.removeprefix("[").removesuffix(".right]")
-        if re.fullmatch(r"\[p\d\.right\]", token):  # the tape moves, too, but not in this memory
+        if re.fullmatch(r"\[(\S+\.)?p\d\.right\]", token):  # the tape moves, too, but not in this memory
             moves = (said == numbers[token]).astype(np.int64) - (said == numbers[f"[{name}.left]"])
             yield name, np.cumsum(np.concatenate([[moves[:start].sum()], moves[start:]]))
 

@@ -19,7 +19,7 @@ QUICK = ["--model", "lookup"]
 
 COMMANDS = {
     "check": {"task", "variant", "lengths", "problems", "seed", "as_json"},
-    "eval": {"folders", "lengths", "samples", "mode", "seed", "device", "as_json"},
+    "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
     "resume": {"folder", "as_json"},
