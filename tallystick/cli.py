@@ -322,6 +322,29 @@ def report(
         print(made["report"])
 
 
+@app.command("data")
+def write_data(
+    task: TaskName,
+    out: Annotated[Path, typer.Option(help="the file: .jsonl, or .parquet with chat messages and token ids")],
+    variant: Variant = None,
+    lengths: Lengths = None,
+    samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
+    split: Annotated[str, typer.Option(help="train, holdout, check (of at most a length) or test (exactly)")] = "train",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write trajectories to a file, for others to train on; by default of the training length."""
+    from tallystick import export
+
+    loaded = tasks.load(task, variant)
+    wanted = _lengths(lengths, loaded, (loaded.defaults.train_length,))
+    made = export.write(loaded, out, wanted, samples, split, seed)
+    if as_json:
+        _print_json(made)
+    else:
+        print(made["file"])
+
+
 def as_main() -> Any:
     """The click command, for tests that freeze its names."""
     return typer.main.get_command(app)
