@@ -99,7 +99,8 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
     remembered = np.flatnonzero(kept)
     size = int(np.searchsorted(remembered, start))
     starts, spans = {}, [(size - NEAR, size)]
-    for name, path in _paths(task, ids[:end], roles[:end], start):
+    part, _ = task.part_of(task.vocab.decode(ids[1:prompt].tolist()))
+    for name, path in _paths(part, ids[:end], roles[:end], start):
         starts[name] = int(path[0])
         spans.append((int(path.min()) - NEAR, int(path.max()) + NEAR + 1))
     cells = []
@@ -111,6 +112,7 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
         "ids": ids[start:end].tolist(),
         "roles": _digits(roles[start:end]),
         "prompt": prompt,
+        "marks": task.marks,
         "memory": size,
         "cells": cells,
         "pointers": starts,
@@ -123,7 +125,7 @@ def _paths(task: Task, ids: np.ndarray, roles: np.ndarray, start: int) -> Iterat
     said = np.where(roles == Role.COMMAND, ids.astype(np.int64), -1)
     for token in numbers:
         name = token.removeprefix("[").removesuffix(".right]")
-        if re.fullmatch(r"\[(\S+\.)?p\d\.right\]", token):  # the tape moves, too, but not in this memory
+        if re.fullmatch(r"\[p\d\.right\]", token):  # the tape moves, too, but not in this memory
             moves = (said == numbers[token]).astype(np.int64) - (said == numbers[f"[{name}.left]"])
             yield name, np.cumsum(np.concatenate([[moves[:start].sum()], moves[start:]]))
 
