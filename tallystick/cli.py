@@ -247,6 +247,7 @@ def evaluate(
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="random problems of each length")] = 50,
     mode: Annotated[str, typer.Option(help="verify (fast) or generate (free-running, live tools)")] = "verify",
+    part: Annotated[str | None, typer.Option(help="of a mixture: problems of this task alone")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
@@ -260,12 +261,14 @@ def evaluate(
     if mode not in evaluation.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(evaluation.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]
-    rows = [_lengths(lengths, run.task, run.task.defaults.eval) for run in loaded]
+    posed = [evaluation.part_of(run.task, part) for run in loaded]
+    rows = [_lengths(lengths, task, task.defaults.eval) for task in posed]
     reports = []
     for run, wanted in zip(loaded, rows, strict=True):
         torch.set_num_threads(run.config["settings"]["threads"])
         with display.Evaluation(run, quiet=as_json) as table:
-            report = evaluation.report(run, evaluation.evaluate(run, wanted, samples, mode, seed, table.row))
+            made = evaluation.evaluate(run, wanted, samples, mode, seed, table.row, part)
+            report = evaluation.report(run, made, part)
         runs.write_eval(run.path, report)
         reports.append(report)
     if as_json:
@@ -290,7 +293,7 @@ def solve(
     prompt = run.task.parse(problem)
     sink = display.Trace(run.task) if trace else None
     (result,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
-    answer = run.task.format(result.output)
+    answer = run.task.part_of(prompt)[0].format(result.output)
     if as_json:
         _print_json({"answer": answer, "right": result.answer, "exact": result.exact, "stop": result.stop,
                      "tokens": result.tokens, "first_error": result.first_error})  # fmt: skip
@@ -317,6 +320,29 @@ def report(
         _print_json(made)
     else:
         print(made["report"])
+
+
+@app.command("data")
+def write_data(
+    task: TaskName,
+    out: Annotated[Path, typer.Option(help="the file: .jsonl, or .parquet with chat messages and token ids")],
+    variant: Variant = None,
+    lengths: Lengths = None,
+    samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
+    split: Annotated[str, typer.Option(help="train, holdout, check (of at most a length) or test (exactly)")] = "train",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write trajectories to a file, for others to train on; by default of the training length."""
+    from tallystick import export
+
+    loaded = tasks.load(task, variant)
+    wanted = _lengths(lengths, loaded, (loaded.defaults.train_length,))
+    made = export.write(loaded, out, wanted, samples, split, seed)
+    if as_json:
+        _print_json(made)
+    else:
+        print(made["file"])
 
 
 def as_main() -> Any:

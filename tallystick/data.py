@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import count
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,26 @@ class Source:
     state_passing: float = 0.0
     """Share of the examples that begin in the state that the one before them left, not in zero: the model meets states
     as old as those of problems far longer than its own (Buitrago and Gu 2025, arXiv 2507.02782)."""
+    curriculum: int = 0
+    """The first so many examples grow evenly from the task's shortest length to `length`. It counts examples, not
+    steps, so that an example stays a pure function of its number."""
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> Source:
+        """The source of a run, from its config.json."""
+        settings = config["settings"]
+        own = {name: settings[name] for name in ("seed", "state_passing", "curriculum") if name in settings}
+        return cls(task=config["task"], variant=config["variant"], length=settings["train_length"], **own)
+
+    def largest(self, task: tasks.Task, example: int) -> int:
+        """The length that the example has at most."""
+        if example >= self.curriculum:
+            return self.length
+        return task.min_length + (self.length - task.min_length + 1) * example // self.curriculum
+
+    def problem(self, task: tasks.Task, example: int) -> list[str]:
+        """The example's prompt."""
+        return task.problem("train", self.seed, self.largest(task, example), example, up_to=True)
 
 
 @dataclass(frozen=True)
@@ -156,7 +177,8 @@ def produce(
     for example, row, skip in _examples(position or [], worker, workers):
         fresh = random.Random(f"{source.seed} {example}").random() >= source.state_passing
         packer.begin(example, row, skip, reset=fresh)
-        workspace.run_problem(task, packer, "train", source.seed, source.length, example, up_to=True)
+        largest = source.largest(task, example)
+        workspace.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
 
 
 def _examples(position: Position, worker: int, workers: int) -> Iterator[tuple[int, int | None, int]]:

@@ -25,7 +25,7 @@ STYLES = {
     Role.OUTPUT: "bold magenta",
     Role.NOTE: "yellow",
 }
-POINTER = re.compile(r"\[p\d\.(read|left|right)\]")
+POINTER = re.compile(r"\[(\S+\.)?p\d\.(read|left|right)\]")
 OUT, ERR = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -43,10 +43,12 @@ def trajectory(task: Task, shown: Trajectory) -> None:
     for role, symbols in shown.segments:
         for symbol in symbols:
             text.append(symbol, STYLES[role]).append(" ")
-            name, _, verb = symbol.strip("[]").partition(".")
+            name, _, verb = symbol.strip("[]").rpartition(".")
             if role == Role.COMMAND and POINTER.fullmatch(symbol):
                 moves[name] = moves.get(name, 0) + {"left": -1, "right": 1}.get(verb, 0)
-        if role in (Role.PROMPT, Role.THOUGHT, Role.OUTPUT):
+        if role == Role.PROMPT:
+            memory += symbols[task.marks : len(symbols) - task.marks]
+        elif role in (Role.THOUGHT, Role.OUTPUT):
             memory += [symbol for symbol in symbols if symbol != "[EOS]"]
     OUT.print(text)
     OUT.print(f"\nmemory, {len(memory)} cells: {' '.join(memory)}", markup=False)

@@ -9,9 +9,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from tallystick import tools as toolbox
 from tallystick import workspace
-from tallystick.episode import BOS, BadCommand, Episode, Record, Role, Sink, StopReason, ToolError
+from tallystick.episode import BOS, BadCommand, Record, Role, Sink, StopReason, ToolError
 from tallystick.models.base import Model, select
 from tallystick.tasks import Task
 from tallystick.verify import CONTEXT, Result, abstains, near_tie
@@ -88,11 +87,9 @@ class _Speaker:
         self._limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
         self._record = Record()
-        commands, memory = toolbox.start_all(task, prompt)
-        ids = task.vocab.encode(prompt)
-        self._episode = Episode(ids, commands, memory, _Tee([self._record, *([sink] if sink else [])]), _notes(task))
+        self._episode = workspace.begin(task, prompt, _Tee([self._record, *([sink] if sink else [])]))
         self.result = Generated(index, answer=False)
-        self.unread: list[int] = [BOS, *ids]
+        self.unread: list[int] = [BOS, *task.vocab.encode(prompt)]
         self.over = False
         self._at = len(self.unread)
 
@@ -164,7 +161,3 @@ class _Tee:
     def close(self, ok: bool) -> None:
         for sink in self._sinks:
             sink.close(ok)
-
-
-def _notes(task: Task) -> frozenset[int]:
-    return frozenset(task.vocab.encode(task.notes))

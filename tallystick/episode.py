@@ -109,7 +109,7 @@ class Episode:
 
     prompt: ids of the problem; commands: the live tools' commands, built over `memory`; memory: the context memory
     that the tools read (prompt + thoughts + outputs, an array of uint16), or None if none of them does; notes: ids
-    of the task's symbols that are notes by themselves.
+    of the task's symbols that are notes by themselves; marks: so many at each end of the prompt are not remembered.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Episode:
         memory: array | None,
         sink: Sink,
         notes: frozenset[int] = frozenset(),
+        marks: int = 0,
     ):
         self.memory = memory
         self.role = Role.THOUGHT
@@ -135,7 +136,7 @@ class Episode:
         self._ids = array("H", [BOS, *prompt])
         self._roles = array("B", bytes([Role.PROMPT]) * len(self._ids))
         if memory is not None:
-            memory.extend(prompt)
+            memory.extend(prompt[marks : len(prompt) - marks])
 
     def push(self, token: int) -> Sequence[int]:
         """Take a token that the model (or program) says; returns the tool's observation, () for none.

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from tallystick.data import Source
 from tallystick.engine import generate
 from tallystick.models.base import Model
 from tallystick.runs import Run
 from tallystick.tasks import Task
+from tallystick.tasks.mixture import marked
 from tallystick.verify import Result, verify
 
 MODES: dict[str, Callable[[Model, Task, list[list[str]]], list[Any]]] = {"verify": verify, "generate": generate}
@@ -26,17 +28,21 @@ def evaluate(
     mode: str = "verify",
     seed: int = 0,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
+    part: str | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the design's `eval` document: random problems of each length, and its corners where the task has some.
 
-    report: takes each row as it is made.
+    report: takes each row as it is made. part: of a mixture, the task whose problems alone are posed; they are those
+    of the task by itself, so that mixtures can be compared with each other and with training on that task.
     """
+    posed = part_of(run.task, part)
     seen = _training_prompts(run) if min(lengths) <= run.config["settings"]["train_length"] else set()
     rows = []
     for length in lengths:
-        problems = [run.task.problem("test", seed, length, i) for i in range(samples)]
-        for corners, prompts in ((False, problems), (True, run.task.corners(length))):
+        problems = [posed.problem("test", seed, length, i) for i in range(samples)]
+        for corners, prompts in ((False, problems), (True, posed.corners(length))):
             if prompts:
+                prompts = [marked(part, prompt) for prompt in prompts] if part else prompts
                 began = time.monotonic()
                 results = MODES[mode](run.model, run.task, prompts)
                 row = {"length": length, "corners": corners, "mode": mode, "seed": seed, "samples": len(prompts)}
@@ -45,6 +51,13 @@ def evaluate(
                 rows[-1]["state_bytes"] = run.model.state_bytes(max(result.tokens for result in results))
                 report(rows[-1])
     return rows
+
+
+def part_of(task: Task, part: str | None) -> Task:
+    """The part of a mixture, or the task itself for None. Raises ValueError if it has no such part."""
+    if part is not None and part not in task.parts:
+        raise ValueError(f"{task.name} has no part {part!r}: {', '.join(task.parts) or 'it is no mixture'}")
+    return task if part is None else task.parts[part]
 
 
 def summary(results: list[Result]) -> dict[str, Any]:
@@ -89,12 +102,12 @@ def poisson_bound(events: int, confidence: float = 0.95) -> float:
 
 def _training_prompts(run: Run) -> set[tuple[str, ...]]:
     """The problems that training drew."""
-    settings = run.config["settings"]
-    seed, length = settings["seed"], settings["train_length"]
-    return {tuple(run.task.problem("train", seed, length, i, up_to=True)) for i in range(run.examples)}
+    source = Source.of(run.config)
+    return {tuple(source.problem(run.task, i)) for i in range(run.examples)}
 
 
-def report(run: Run, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The design's `eval` document."""
+def report(run: Run, rows: list[dict[str, Any]], part: str | None = None) -> dict[str, Any]:
+    """The design's `eval` document; of one part of a mixture it names that, too."""
     names = {name: run.config[name] for name in ("task", "variant", "model")}
+    names |= {"part": part} if part else {}
     return names | {"train_length": run.config["settings"]["train_length"], "rows": rows}

@@ -94,10 +94,13 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
     end = min(end, len(ids))
     kept = np.isin(roles[:end], REMEMBERED)
     kept &= ~((roles[:end] == Role.THOUGHT) & (ids[:end] == EOS))
-    remembered = np.flatnonzero(kept[1:]) + 1  # [BOS] is not
+    prompt = int(np.argmax(roles != Role.PROMPT)) or len(roles)
+    kept[: 1 + task.marks] = kept[prompt - task.marks : prompt] = False  # [BOS] and the marks are not
+    remembered = np.flatnonzero(kept)
     size = int(np.searchsorted(remembered, start))
     starts, spans = {}, [(size - NEAR, size)]
-    for name, path in _paths(task, ids[:end], roles[:end], start):
+    part, _ = task.part_of(task.vocab.decode(ids[1:prompt].tolist()))
+    for name, path in _paths(part, ids[:end], roles[:end], start):
         starts[name] = int(path[0])
         spans.append((int(path.min()) - NEAR, int(path.max()) + NEAR + 1))
     cells = []
@@ -108,7 +111,8 @@ def stretch(task: Task, ids: np.ndarray, roles: np.ndarray, start: int, end: int
         "start": start,
         "ids": ids[start:end].tolist(),
         "roles": _digits(roles[start:end]),
-        "prompt": int(np.argmax(roles != Role.PROMPT)) or len(roles),
+        "prompt": prompt,
+        "marks": task.marks,
         "memory": size,
         "cells": cells,
         "pointers": starts,

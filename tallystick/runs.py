@@ -177,17 +177,26 @@ def keep_metrics(path: Path, step: int) -> None:
 
 
 def write_eval(path: Path, report: dict[str, Any]) -> None:
-    """Write eval.json. Rows of the same weights stay, unless one of the same length, corners and mode replaces them."""
+    """Write eval.json, or, of one part of a mixture, eval-PART.json.
+
+    Rows of the same weights stay, unless one of the same length, corners and mode replaces them.
+    """
     weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
-    before = read_eval(path) or {}
+    part = report.get("part")
+    before = read_eval(path, part) or {}
     old = before["rows"] if before.get("weights") == weights else []
     rows = {(row["mode"], row["length"], row["corners"]): row for row in [*old, *report["rows"]]}
-    _write_json(path / "eval.json", report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
+    _write_json(_eval_file(path, part), report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
 
 
-def read_eval(path: Path) -> dict[str, Any] | None:
-    """eval.json, or None if the run was never evaluated."""
-    return json.loads((path / "eval.json").read_text()) if (path / "eval.json").exists() else None
+def read_eval(path: Path, part: str | None = None) -> dict[str, Any] | None:
+    """What `write_eval` wrote, or None if the run was never evaluated."""
+    file = _eval_file(path, part)
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _eval_file(path: Path, part: str | None) -> Path:
+    return path / (f"eval-{part.replace(':', '-').replace('/', '-')}.json" if part else "eval.json")
 
 
 def write_report(path: Path, page: str) -> None:

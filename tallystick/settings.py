@@ -36,6 +36,8 @@ class Settings:
     """Largest norm of the gradient."""
     state_passing: float
     """Share of examples begun in the state that the one before left: 0.5 by default, 0 for models whose state grows."""
+    curriculum: int = 0
+    """Examples over which the largest length grows evenly from the task's shortest to train_length; 0: none."""
     check_every: int = 50
     """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
     ready: float = 1e-3
@@ -83,7 +85,7 @@ def _build(task: Task, model: str, settings: dict[str, str], others: list[str]) 
 def _check_range(task: Task, settings: Settings) -> None:
     task.check_length(settings.train_length)
     for key, value in asdict(settings).items():
-        least_is_zero = key in ("seed", "weight_decay", "state_passing")
+        least_is_zero = key in ("seed", "weight_decay", "state_passing", "curriculum")
         if not isinstance(value, str) and (value < 0 if least_is_zero else value <= 0):
             raise ValueError(f"{key}={value} must {'not be negative' if least_is_zero else 'be greater than 0'}")
     if settings.rows % settings.workers:

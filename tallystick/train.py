@@ -79,10 +79,7 @@ class Trainer:
     def run(self) -> None:
         """Train until the held-out problems are exact with a margin, or the budget is used up."""
         settings, began, before = self.settings, time.monotonic(), self.seconds
-        source = Source(
-            task=self.config["task"], variant=self.config["variant"], length=settings.train_length,
-            seed=settings.seed, state_passing=settings.state_passing,
-        )  # fmt: skip
+        source = Source.of(self.config)
         with Loader(source, settings.rows, settings.row_tokens, settings.workers, self.positions) as loader:
             for batch in loader:
                 if self.passed or self.step >= settings.steps:
@@ -216,9 +213,8 @@ def resume(path: Path, report: Report = lambda row: None) -> bool:
 
 def _fit(trainer: Trainer, model: Lookup) -> bool:
     """lookup: no steps, only examples."""
-    task, settings = trainer.task, trainer.settings
-    began = time.monotonic()
-    examples = locality.record(task, "train", settings.seed, settings.train_length, model.config.examples)
+    task, source, began = trainer.task, Source.of(trainer.config), time.monotonic()
+    examples = [locality.trace(task, source.problem(task, i)) for i in range(model.config.examples)]
     model.fit(examples)
     trainer.tokens, trainer.seconds = sum(len(ids) for ids, _ in examples), time.monotonic() - began
     trainer.positions = [[[[len(examples) - 1, 0]]]]

@@ -93,15 +93,12 @@ class Workspace:
     """
 
     def __init__(self, task: Task, prompt: list[str], sink: Sink):
-        vocab = task.vocab
-        commands, memory = toolbox.start_all(task, prompt)
-        self._ids, self._tokens = vocab.ids, vocab.tokens
-        self.prompt = prompt
+        self._episode = begin(task, prompt, self)
+        self._task, self.prompt = task.part_of(prompt)
         """The problem. A model has it in its state alone: a local program looks at its last few symbols at most."""
-        self._task, self._sink = task, sink
-        self._limit = task.token_limit(prompt)
-        notes = frozenset(vocab.encode(task.notes))
-        self._episode = Episode(vocab.encode(prompt), commands, memory, self, notes)
+        self._ids, self._tokens = self._task.vocab.ids, self._task.vocab.tokens
+        self._sink = sink
+        self._limit = self._task.token_limit(self.prompt)
         self._push = self._episode.push
         self._pointers: dict[int, PointerHandle] = {}
         self._expected: Iterator[str] | None = None  # the answer's rest, from answer() on
@@ -206,6 +203,10 @@ class Workspace:
     def close(self, ok: bool) -> None:
         """Nothing is left to do at the end: `run` closes the sink itself."""
 
+    def solve(self) -> None:
+        """Run the task's program on this problem."""
+        self._task.program(self)
+
     def finish(self) -> None:
         """The program has returned: check that the answer is whole, and say [EOS]."""
         if self._expected is None:
@@ -217,6 +218,14 @@ class Workspace:
         self._episode.flush()
 
 
+def begin(task: Task, prompt: list[str], sink: Sink) -> Episode:
+    """An episode on this problem, with the live tools of the task; of a mixture, of the part that solves it."""
+    part, own = task.part_of(prompt)
+    commands, memory = toolbox.start_all(part, own)
+    notes = frozenset(part.vocab.encode(part.notes))
+    return Episode(part.vocab.encode(prompt), commands, memory, sink, notes, task.marks)
+
+
 def run(task: Task, prompt: list[str], sink: Sink) -> None:
     """Run the task's program on one problem, into `sink`; ends quietly if the sink raises StopProgram.
 
@@ -226,7 +235,7 @@ def run(task: Task, prompt: list[str], sink: Sink) -> None:
     try:
         workspace = Workspace(task, prompt, sink)
         _arm()
-        task.program(workspace)
+        workspace.solve()
         _disarm()
         workspace.finish()
     except StopProgram:

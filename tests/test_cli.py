@@ -19,7 +19,8 @@ QUICK = ["--model", "lookup"]
 
 COMMANDS = {
     "check": {"task", "variant", "lengths", "problems", "seed", "as_json"},
-    "eval": {"folders", "lengths", "samples", "mode", "seed", "device", "as_json"},
+    "data": {"task", "out", "variant", "lengths", "samples", "split", "seed", "as_json"},
+    "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
     "resume": {"folder", "as_json"},
@@ -186,6 +187,11 @@ WRONG = {
     "not a setting": ["train", "addition", "colour"],
     "unknown option": ["train", "addition", "--fast"],
     "unknown mode": ["eval", "RUN", "--mode", "guess"],
+    "data of another ending": ["data", "addition", "--out", "data.csv"],
+    "data of another split": ["data", "addition", "--split", "live", "--out", "data.jsonl"],
+    "data of a wrong length": ["data", "addition", "--lengths", "0", "--out", "data.jsonl"],
+    "data into no folder": ["data", "addition", "--out", "nowhere/data.jsonl"],
+    "data of no file": ["data", "addition"],
     "zero length": ["show", "addition", "--length", "0"],
     "negative length": ["show", "addition", "--length", "-5"],
     "huge length": ["show", "addition", "--length", str(10**15)],

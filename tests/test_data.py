@@ -14,7 +14,7 @@ from tallystick import tasks
 from tallystick.data import Batch, Loader, Packer, Source, produce
 from tallystick.episode import BLOCK, Record, Role
 from tallystick.vocab import loss_mask
-from tallystick.workspace import ProgramError, run_problem
+from tallystick.workspace import ProgramError, run
 
 ROOT = Path(__file__).parents[1]
 WILD = """
@@ -64,11 +64,11 @@ def wild(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture(params=["short", "long", "giant"])
+@pytest.fixture(params=["short", "long", "growing", "giant"])
 def source(request, wild):
     """Examples far shorter than a row, about as long, and one in 36 of them longer than two blocks."""
-    name, length = {"short": (f"{wild}:Wild", 1), "long": ("addition", 8), "giant": (f"{wild}:Wild", 9)}[request.param]
-    return Source(task=name, variant=None, length=length, seed=3)
+    name, length = {"short": (f"{wild}:Wild", 1), "giant": (f"{wild}:Wild", 9)}.get(request.param, ("addition", 8))
+    return Source(task=name, variant=None, length=length, seed=3, curriculum=20 * (request.param == "growing"))
 
 
 def width(source):
@@ -108,7 +108,7 @@ def inputs(batches, row):
 def examples(source, numbers):
     task = tasks.load(source.task, source.variant)
     for number in numbers:
-        run_problem(task, sink := Record(), "train", source.seed, source.length, number, up_to=True)
+        run(task, source.problem(task, number), sink := Record())
         yield number, sink.ids, loss_mask(sink.roles)
 
 
@@ -321,3 +321,13 @@ def test_state_passing(share):
     examples = {0.0: 400, 0.5: 400, 1.0: 0}[share]
     assert examples <= sum(resets) <= examples + 60
     assert (len(resets) > 25) == (share > 0)
+
+
+def test_a_curriculum_grows_evenly_from_the_shortest_to_the_longest():
+    task = tasks.load("addition")
+    source = Source(task="addition", variant=None, length=5, seed=0, curriculum=10)
+    assert [source.largest(task, example) for example in range(12)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5]
+    longest = [max(map(len, "".join(source.problem(task, i)[:-1]).split("+"))) for i in range(200)]
+    assert max(longest[:2]) == 1
+    assert max(longest[:6]) <= 3
+    assert max(longest) == 5

@@ -148,16 +148,20 @@ def replayed(task, sink, start):
     for token, role in list(zip(sink.ids.tolist(), sink.roles.tolist(), strict=True))[1:start]:
         word = task.vocab.tokens[token]
         if role == Role.COMMAND:
-            at[word[1:3]] += {"left": -1, "right": 1, "read": 0}[word[4:-1]]
-        elif role != Role.OBSERVATION and word != "[EOS]":
+            name, verb = word[1:-1].split(".")[-2:]
+            at[name] += {"left": -1, "right": 1, "read": 0}[verb]
+        elif role != Role.OBSERVATION and word not in ("[EOS]", "[addition]"):
             memory.append(token)
     return memory, at
 
 
-@pytest.mark.parametrize("variant", ["local", "paper"])
+MIXED = ("reverse:1,addition:9", None)
+
+
+@pytest.mark.parametrize(("name", "variant"), [("addition", "local"), ("addition", "paper"), MIXED])
 @pytest.mark.parametrize("start", [1, 50, 1000, 3000, 3700])
-def test_a_stretch_begins_with_the_memory_as_it_stood(variant, start):
-    task = tasks.load("addition", variant)
+def test_a_stretch_begins_with_the_memory_as_it_stood(name, variant, start):
+    task = tasks.load(name, variant)
     sink = episode(task, 100)
     part = replay.stretch(task, sink.ids, sink.roles, start, start + 200)
     memory, at = replayed(task, sink, start)

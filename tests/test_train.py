@@ -47,11 +47,13 @@ def same(one, other):
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=0, msg=name)
 
 
-@pytest.mark.parametrize("step", [4, 8])
-@pytest.mark.parametrize("model", ["mamba2:tiny", "pythia:tiny"])
-def test_resume_is_bit_exact(tmp_path, step, model):
+@pytest.mark.parametrize(
+    ("step", "model", "curriculum"),
+    [(4, "mamba2:tiny", 0), (8, "mamba2:tiny", 100), (4, "pythia:tiny", 100), (8, "pythia:tiny", 0)],
+)
+def test_resume_is_bit_exact(tmp_path, step, model, curriculum):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    settings = {**SMALL, "margin": "99"}  # never passes, so both run to the end
+    settings = {**SMALL, "margin": "99", "curriculum": str(curriculum)}  # never passes, so both run to the end
     trained(whole, model=model, overrides=settings, steps=12)
     with pytest.raises(KeyboardInterrupt):
         train.train(parts, config(model=model, overrides=settings, steps=12), interrupt_at(step))
@@ -181,6 +183,7 @@ def test_a_changed_task_file_is_noticed(tmp_path):
         ({"lr": "fast"}, {}, "lr"),
         ({"lr": "0"}, {}, "lr"),
         ({"rows": "-2"}, {}, "rows"),
+        ({"curriculum": "-1"}, {}, "curriculum"),
         ({"d_model": "x"}, {}, "d_model"),
         ({"workers": "3"}, {}, "workers"),
         ({}, {"train_length": 0}, "length"),

@@ -33,9 +33,12 @@ class Replay {
     this.before = { size, at: { ...at } };
     this.episode.ids.forEach((id, i) => {
       const role = this.roles[i],
-        [name, verb] = this.words[id].replace(/^\[|\]$/g, "").split(".");
+        [name, verb] = this.words[id].replace(/^\[|\]$/g, "").split(".").slice(-2);
       if (role === COMMAND && name in at) at[name] += { left: -1, right: 1 }[verb] || 0;
-      const kept = role === PROMPT ? i + this.episode.start > 0 : (role === THOUGHT && id !== EOS) || role === OUTPUT;
+      const place = i + this.episode.start,
+        { marks, prompt } = this.episode;
+      const given = place > marks && place < prompt - marks; // [BOS] and a mixture's marks are not remembered
+      const kept = role === PROMPT ? given : (role === THOUGHT && id !== EOS) || role === OUTPUT;
       if (kept) {
         this.cells.set(size, { id, role });
         size += 1;

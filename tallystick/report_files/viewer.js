@@ -309,7 +309,7 @@ function problem(replay) {
 }
 
 function meaning(replay, token, word, role, size, at) {
-  const [name, verb] = word.replace(/^\[|\]$/g, "").split(".");
+  const [name, verb] = word.replace(/^\[|\]$/g, "").split(".").slice(-2);
   if (role === COMMAND && name in at)
     return verb === "read"
       ? `pointer ${name} reads cell ${count(at[name])}`

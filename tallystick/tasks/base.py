@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -57,6 +57,10 @@ class Task(ABC):
     """Whether options may stand after a colon in its name, as turing:bb5; they are then in `self.options`."""
     blank = "[_]"
     """What an unwritten cell of the tape reads."""
+    parts: Mapping[str, Task] = {}
+    """Of a mixture: the tasks that it mixes, by name."""
+    marks = 0
+    """How many tokens at each end of a prompt are not remembered: 1 in a mixture, whose task marks they are."""
     answers_by_token = True
     """Whether the answer is `answer(prompt)`, token for token; False where `score` decides otherwise."""
 
@@ -105,6 +109,10 @@ class Task(ABC):
     def score(self, prompt: list[str], output: list[str], tools: object = None) -> float:
         """1 if the output is right, else 0."""
         return float(output == self.answer(prompt))
+
+    def part_of(self, prompt: list[str]) -> tuple[Task, list[str]]:
+        """The task that solves this prompt, and what it sees of it: this one and all, but for a mixture."""
+        return self, prompt
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
         """What stands on the tape, and the cell that the head is on."""

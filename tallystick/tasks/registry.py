@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tallystick import userfile
+from tallystick.tasks import mixture
 from tallystick.tasks.base import Task
 from tallystick.tasks.chomsky import CHOMSKY
 
@@ -27,10 +28,25 @@ TASKS = {
 
 
 def load(name: str, variant: str | None = None) -> Task:
-    """A task from "addition", "turing:bb5" (name:options) or "my_task.py:Reverse" (file:class).
+    """A task from "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
     Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
     """
+    task = _mixture(name, variant) if "," in name else _single(name, variant)
+    task.name = name
+    return task
+
+
+def _mixture(name: str, variant: str | None) -> Task:
+    weights, shared = mixture.read(name)
+    variants = variant.split("+") if variant else [None] * len(weights)
+    if len(variants) != len(weights):
+        raise ValueError(f"variant {variant!r}: a mixture has one for each of its {len(weights)} parts, as local+paper")
+    parts = {part: load(part, own) for part, own in zip(weights, variants, strict=True)}
+    return mixture.Mixture(parts, list(weights.values()), shared)
+
+
+def _single(name: str, variant: str | None) -> Task:
     head, _, rest = (name, "", "") if name in TASKS else name.partition(":")
     if head.endswith(".py"):
         class_name, _, options = rest.partition(":")
@@ -40,9 +56,7 @@ def load(name: str, variant: str | None = None) -> Task:
         cls, options = getattr(import_module(module), class_name), rest
     else:
         raise ValueError(f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
-    task = cls(options, variant)
-    task.name = name
-    return task
+    return cls(options, variant)
 
 
 def _from_file(path: str, class_name: str) -> type[Task]:
@@ -58,6 +72,7 @@ def _is_own_task(value: object) -> bool:
 
 
 def source(task: Task) -> tuple[str, str]:
-    """The text of the task's file and its SHA-256, as kept in a run folder."""
-    text = Path(inspect.getsourcefile(type(task)) or "").read_text()
+    """The text of the task's file (of a mixture, of its parts') and its SHA-256, as kept in a run folder."""
+    files = dict.fromkeys(inspect.getsourcefile(type(part)) or "" for part in task.parts.values() or [task])
+    text = "\n".join(Path(file).read_text() for file in files)
     return text, hashlib.sha256(text.encode()).hexdigest()

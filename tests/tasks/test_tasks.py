@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tallystick import tools
-from tallystick.episode import Episode, Record, Role, Trajectory
+from tallystick.episode import Record, Role, Trajectory
 from tallystick.tasks import TASKS, Task, load
 from tallystick.vocab import loss_mask, render
-from tallystick.workspace import run
+from tallystick.workspace import begin, run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5")
-CASES = [(name, variant) for name in (*TASKS, *OPTIONS) for variant in load(name).variants]
+MIXTURES = ("addition:0.33,multiplication-2:0.67", "turing:bb3:1,logic-graph:2,sort:3,reverse:1,shared")
+CASES = [(name, variant) for name in (*TASKS, *OPTIONS, *MIXTURES) for variant in load(name).variants]
 SPLITS = ("train", "holdout", "check", "test")
 
 
@@ -78,7 +78,7 @@ def test_the_output_scores(task):
 def test_problem_and_answer_are_text_too(task):
     for prompt in some_problems(task):
         assert task.parse(task.format(prompt)) == prompt
-        assert task.format(task.answer(prompt)) or not task.answer(prompt)
+        assert task.part_of(prompt)[0].format(task.answer(prompt)) or not task.answer(prompt)
 
 
 @pytest.mark.parametrize("text", ["§", "§\n"])
@@ -109,13 +109,7 @@ def test_render_gives_the_recorded_ids_and_mask(task):
 def replay(task, prompt, said):
     """What is said anew into an episode with live tools; their observations are forced between."""
     sink = Record()
-    vocab = task.vocab
-    episode = Episode(
-        vocab.encode(prompt),
-        *tools.start_all(task, prompt),
-        sink,
-        frozenset(vocab.encode(task.notes)),
-    )
+    episode = begin(task, prompt, sink)
     for token in said:
         episode.push(token)
     episode.flush()

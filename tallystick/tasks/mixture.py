@@ -1,0 +1,147 @@
+"""Mixtures of tasks: ``addition:0.33,multiplication-2:0.67`` (paper, section 4, figures 8 and 9)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tallystick.episode import MARKS
+from tallystick.tasks.base import Defaults, Task
+from tallystick.vocab import Vocabulary
+
+SHARED = "shared"
+"""The last word of a mixture whose parts also share their commands."""
+
+
+def read(name: str) -> tuple[dict[str, float], bool]:
+    """ "addition:1,turing:bb5:2,shared" -> the parts' names and weights, and whether commands are shared.
+
+    Raises ValueError for a part without a weight greater than 0, or one that stands there twice.
+    """
+    texts = name.split(",")
+    shared = texts[-1] == SHARED
+    weights: dict[str, float] = {}
+    for text in texts[:-1] if shared else texts:
+        part, _, weight = text.rpartition(":")
+        if not part or part in weights or not 0 < _number(weight) < math.inf:
+            twice = "stands twice" if part in weights else "is not name:weight, the weight greater than 0"
+            raise ValueError(f"{text!r} {twice}; write a mixture as addition:0.33,multiplication-2:0.67")
+        weights[part] = float(weight)
+    return weights, shared
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+class Mixture(Task):
+    """Problems of several tasks, drawn by weight (of any sum), each solved by its own task's program.
+
+    A prompt begins and ends with its task's mark, as [addition], which is not remembered: cell 0 is the symbol after
+    it. At the end, because only there is it close to the first command, whatever the length.
+    Symbols that several parts have are one token, and what is learnt of them in one part may serve in another. Commands
+    are each part's own, as [addition.p0.read], so that what is local and covered in a part is so in the mixture; where
+    they are `shared`, as in the paper, equal commands are one token, and in the same context another part may go on
+    otherwise. A variant names each part's, as local+paper.
+    """
+
+    marks = 1
+
+    def __init__(self, parts: dict[str, Task], weights: list[float], shared: bool = False):
+        self.parts, self._weights = parts, weights
+        variants = [[next(iter(part.variants)) for part in parts.values()], [part.variant for part in parts.values()]]
+        self.variants = {"+".join(names): "solve" for names in variants}
+        super().__init__(variant="+".join(variants[1]))
+        self.options = ",".join(f"{name}:{weight}" for name, weight in zip(parts, weights, strict=True))
+        self.tools = tuple(spec for part in parts.values() for spec in part.tools)
+        self.min_length = max(part.min_length for part in parts.values())
+        self.max_length = min(part.max_length for part in parts.values())
+        self.defaults = self._defaults()
+        self.vocab = self._unite(shared)
+
+    def _defaults(self) -> Defaults:
+        """Those of the heaviest part, less the lengths that others do not have."""
+        heaviest = max(zip(self._weights, self.parts.values(), strict=True), key=lambda pair: pair[0])[1].defaults
+        lengths = {name: getattr(heaviest, name) for name in ("check", "eval")}
+        possible = range(self.min_length, self.max_length + 1)
+        return replace(heaviest, **{name: tuple(n for n in ns if n in possible) for name, ns in lengths.items()})
+
+    def _unite(self, shared: bool) -> Vocabulary:
+        """The vocabulary of all. Each part gets one with the same ids, in which its commands have their plain names."""
+        renamed = {name: {} if shared else _commands(name, part) for name, part in self.parts.items()}
+        tokens = [f"[{name}]" for name in self.parts]
+        for name, part in self.parts.items():
+            tokens += [renamed[name].get(token, token) for token in part.vocab.tokens[len(MARKS) :]]
+        self.symbols = tuple(dict.fromkeys(tokens))
+        for name, part in self.parts.items():
+            plain = {new: token for token, new in renamed[name].items()}
+            part.vocab = Vocabulary(plain.get(token, token) for token in self.symbols)
+        return Vocabulary(self.symbols)
+
+    def part_of(self, prompt):
+        """The task that the mark names, and the prompt between its marks."""
+        return self.parts[prompt[0][1:-1]], prompt[1:-1]
+
+    def sample(self, length, rng):
+        """Of exactly `length`, of a part drawn by weight."""
+        name = self._draw(rng)
+        return marked(name, self.parts[name].sample(length, rng))
+
+    def sample_up_to(self, length, rng):
+        """Of at most `length`, as the part that is drawn has it."""
+        name = self._draw(rng)
+        return marked(name, self.parts[name].sample_up_to(length, rng))
+
+    def _draw(self, rng):
+        return rng.choices(list(self.parts), self._weights)[0]
+
+    def corners(self, length):
+        """Those of all parts."""
+        return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.corners(length)]
+
+    def parse(self, text):
+        """The part's name, then its problem: "addition 12+34"."""
+        name, _, problem = text.partition(" ")
+        if name not in self.parts:
+            raise ValueError(f"{text[:40]!r} does not begin with a part's name and a space: {', '.join(self.parts)}")
+        return marked(name, self.parts[name].parse(problem))
+
+    def format(self, tokens):
+        """A problem as `parse` takes it; an answer is formatted by its part."""
+        part, problem = self.part_of(tokens)
+        return f"{tokens[0][1:-1]} {part.format(problem)}"
+
+    def answer(self, prompt):
+        """The part's."""
+        part, own = self.part_of(prompt)
+        return part.answer(own)
+
+    def score(self, prompt, output, tools=None):
+        """The part's."""
+        part, own = self.part_of(prompt)
+        return part.score(own, output, tools)
+
+    def tape(self, prompt):
+        """The part's."""
+        part, own = self.part_of(prompt)
+        return part.tape(own)
+
+    def token_limit(self, prompt):
+        """The part's."""
+        part, own = self.part_of(prompt)
+        return part.token_limit(own)
+
+
+def marked(name: str, prompt: list[str]) -> list[str]:
+    """A part's prompt as the mixture's."""
+    return [f"[{name}]", *prompt, f"[{name}]"]
+
+
+def _commands(name: str, part: Task) -> dict[str, str]:
+    """A part's own commands, and the marks around its tools' answers, by what they are called in the mixture."""
+    tokens = dict.fromkeys(token for tool in part.built_tools for token in tool.tokens)
+    words = {*part.symbols, part.blank}
+    return {token: f"[{name}.{token[1:-1]}]" for token in tokens if token[0] == "[" and token not in words}
