@@ -79,12 +79,15 @@ class Results:
 
     def __init__(self, path: Path, table: Callable[[list[Run]], str]):
         self.path, self._table = path, table
-        before = path.with_suffix(".json")
-        self.runs: list[Run] = json.loads(before.read_text())["runs"] if before.exists() else []
+        self.runs = self._stored()
+
+    def _stored(self) -> list[Run]:
+        stored = self.path.with_suffix(".json")
+        return json.loads(stored.read_text())["runs"] if stored.exists() else []
 
     def add(self, run: Run) -> None:
-        """Take a run in, and write both files."""
-        self.runs.append(run)
+        """Take a run in, and write both files; what another process has put there meanwhile is kept."""
+        self.runs = [*self._stored(), run]
         machine = {"processor": platform.processor() or platform.machine(), "processors": os.cpu_count()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = ",\n".join(json.dumps(run) for run in self.runs)

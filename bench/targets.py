@@ -38,11 +38,6 @@ class Target:
         """What names it: task and model."""
         return self.task, self.model or tasks.load(self.task).defaults.model
 
-    @property
-    def length(self) -> int:
-        """The longest that it is trained on."""
-        return tasks.load(self.task).defaults.train_length
-
 
 def at(length: int, samples: int = 50, mode: str = "verify") -> Measure:
     """Random problems of one length, and its corners."""
@@ -70,7 +65,8 @@ def run_one(target: Target, seed: int, folder: Path) -> Run:
     task, model = target.of
     arguments = [task, "--model", model, "--seed", str(seed), *target.settings]
     run = train_and_eval(arguments, target.measures, folder / f"{'-'.join(target.of).replace(':', '-')}-s{seed}")
-    return {"task": task, "model": model, "seed": seed, "length": target.length, **run}
+    length = tasks.load(task).defaults.train_length
+    return {"task": task, "model": model, "seed": seed, "train_length": length, **run}
 
 
 def table(runs: list[Run]) -> str:
@@ -93,7 +89,7 @@ def table(runs: list[Run]) -> str:
             (length,), mode = measure.lengths, measure.mode
             margins = [row["min_margin"] for run in mine for row in run["rows"] if row["length"] == length]
             seeds = ", ".join(str(run["seed"]) for run in mine)
-            told = [f"<= {target.length}", seeds, span(mine, "train_cpu_seconds")]
+            told = [f"<= {mine[0]['train_length']}", seeds, span(mine, "train_cpu_seconds")]
             where = f"{length:,}" + (", generate" if mode == "generate" else "")
             counts = [exact(mine, length, corners, mode) for corners in (False, True)]
             rows.append([*target.of, *told, where, *counts, f"{min(margins):.1f}"])

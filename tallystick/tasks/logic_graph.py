@@ -27,9 +27,9 @@ class LogicGraph(Task):
     A gate has one or two earlier nodes, plain or negated; labels are random, of one width (the option; without it 2, or
     4 in `paper`). `length` is the number of nodes that the program visits, all of them, each with parents among the 8
     before it. It reads a gate, `[find]ef=`, and asks for its last operand with all that is to be done then in the same
-    line, `ab<+|+cdef`: for ab, as it is (+) or negated (~), or cd, as it is, being ef. When ab has a value, it says this
-    with the sign in one note, `1+`, and asks for the other operand with what is left of the gate: `cd<1ef`, whatever cd
-    is, ef is 1 (0, + or ~: or 0, cd's value, its negation). To an operand without a value, `[find]ab:`, it goes down;
+    line, `ab<+|+cdef`: ab, as it is (+; ~ if negated), or cd, as it is, gives ef. When ab has a value it says it with
+    that sign in one note, `1+`, and asks for the other operand with what is left of the gate, `cd<1ef`: ef is 1 whatever
+    cd is (or 0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes down;
     and once a gate has its value, `cd:0`, the line `cd<` says who asked.
 
     Local, not covered. A label is said again at most 20 tokens after it was read, but other labels have been read in
