@@ -28,8 +28,8 @@ class LogicGraph(Task):
     4 in `paper`). `length` is the number of nodes that the program visits, all of them, each with parents among the 8
     before it. It reads a gate, `[find]ef=`, and asks for its last operand with all that is to be done then in the same
     line, `ab<+|+cdef`: ab, as it is (+; ~ if negated), or cd, as it is, gives ef. When ab has a value it says it with
-    that sign in one note, `1+`, and asks for the other operand with what is left of the gate, `cd<1ef`: ef is 1 whatever
-    cd is (or 0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes down;
+    that sign in one note, `1+`, and asks for the other operand with what is left of the gate, `cd<1ef`: 1, whatever
+    cd is (0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes down;
     and once a gate has its value, `cd:0`, the line `cd<` says who asked.
 
     Local, not covered. A label is said again at most 20 tokens after it was read, but other labels have been read in
