@@ -58,9 +58,12 @@ KINDS = {"int": int, "float": float, "str": str}
 def configure(task: Task, model: str, overrides: dict[str, str], **given: Any) -> dict[str, Any]:
     """The run's config.json: names, and every setting of training and model resolved.
 
-    overrides: key=value of Settings or of the model's Config; given: Settings, None where nothing was said.
+    overrides: key=value of Settings or of the model's Config, over the task's own; given: Settings, None where nothing
+    was said.
     Raises ValueError for an unknown key or a value out of range.
     """
+    if models.split_preset(model) == models.split_preset(task.defaults.model):
+        overrides = {**task.defaults.settings, **overrides}
     kinds = {field.name: KINDS[str(field.type)] for field in fields(Settings)}
     built = _build(task, model, {key: value for key, value in overrides.items() if key not in kinds}, list(kinds))
     values: dict[str, Any] = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}

@@ -11,6 +11,8 @@ import torch
 from tallystick import runs, tasks, train
 from tallystick.data import Batch
 from tallystick.settings import Settings, configure
+from tallystick.tasks import Defaults
+from tallystick.tasks.reverse import Reverse
 from tallystick.train import Schedule
 
 SMALL = {"rows": "4", "row_tokens": "64", "check_every": "4"}
@@ -174,6 +176,37 @@ def test_a_changed_task_file_is_noticed(tmp_path):
     assert not runs.load(run).changed
     path.write_text(path.read_text() + "# another comment\n")
     assert runs.load(run).changed
+
+
+class Slow(Reverse):
+    """A task that needs a longer memory."""
+
+    defaults = Defaults(model="mamba2:tiny", settings={"dt_min": "0.001", "lr": "0.002"})
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "dt_min", "lr"),
+    [
+        ("mamba2", {}, 0.001, 0.002),
+        ("mamba2:tiny", {"dt_min": "0.01"}, 0.01, 0.002),
+        ("mamba2:small", {}, 0.05, 6e-3),
+    ],
+)
+def test_a_task_sets_its_own_model(model, overrides, dt_min, lr):
+    made = configure(Slow(), model, overrides)
+    assert (made["model_settings"]["dt_min"], made["settings"]["lr"]) == (dt_min, lr)
+
+
+def test_a_model_that_is_not_the_tasks_own_need_not_know_its_settings():
+    assert configure(Slow(), "lookup", {})["settings"]["lr"] == 6e-3
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_every_task_can_be_trained_as_it_is(name):
+    task = tasks.load(name)
+    made = configure(task, task.defaults.model, {})
+    given = made["settings"] | made["model_settings"]
+    assert {key: str(given[key]) for key in task.defaults.settings} == task.defaults.settings
 
 
 @pytest.mark.parametrize(

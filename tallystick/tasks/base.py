@@ -6,7 +6,7 @@ import hashlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ class Defaults:
     """The budget of training; it stops earlier once the held-out problems are exact with a margin."""
     model: str = "mamba2:tiny"
     """The model trained."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What that model and its training need to be set to; a user's own key=value come last. Not for other models."""
     check: tuple[int, ...] = (3, 5, 10, 20, 50)
     """Rows of `check`."""
     eval: tuple[int, ...] = (5, 10, 20, 100, 1000)

@@ -100,17 +100,35 @@ def test_a_hundred_thousand_nodes():
     assert (sink.ok, len(needed(PAPER, prompt))) == (True, 112)
 
 
+def said(task, text):
+    """By the program, and by the tool."""
+    prompt = task.parse(text)
+    run(task, prompt, sink := Record())
+    return "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
+
+
 def test_a_small_one():
-    prompt = LOCAL.parse(SMALL)
-    run(LOCAL, prompt, sink := Record())
-    said = "".join(LOCAL.vocab.decode(sink.ids[1 + len(prompt) :]))
-    assert said == (
-        "[find]ef=[/find][obs]ef=cd|ab[/line][/obs][find]ab:[/find][obs]ab:1[/line][/obs][find]cd:[/find][obs][/obs]"
-        "cd<ef\n[find]cd=[/find][obs]cd=~ab[/line][/obs][find]ab:[/find][obs]ab:1[/line][/obs]"
-        "cd:0\n[find]cd<[/find][obs]cd<ef[/line][/obs]"
-        "[find]ef=[/find][obs]ef=cd|ab[/line][/obs][find]ab:[/find][obs]ab:1[/line][/obs]"
-        "[find]cd:[/find][obs]cd:0[/line][/obs]ef:1\n[find]ef<[/find][obs][/obs][ANS]1[EOS]"
+    assert said(LOCAL, SMALL) == (
+        "[find]ef=[/find][obs]ef=cd|ab[/line][/obs]ab<+|+cdef\n[find]ab:[/find][obs]ab:1[/line][/obs]1+cd<1ef\n"
+        "[find]cd:[/find][obs][/obs][find]cd=[/find][obs]cd=~ab[/line][/obs]ab<~cd\n"
+        "[find]ab:[/find][obs]ab:1[/line][/obs]1~cd:0\n[find]cd<[/find][obs]cd<1ef[/line][/obs]"
+        "01ef:1\n[find]ef<[/find][obs][/obs][ANS]1[EOS]"
     )
+
+
+@pytest.mark.parametrize("value", "01")
+@pytest.mark.parametrize(
+    ("gate", "left"),
+    [
+        ("xy&ab", {"0": "0", "1": "+"}),
+        ("~xy&ab", {"0": "0", "1": "~"}),
+        ("xy&~ab", {"0": "+", "1": "0"}),
+        ("~xy|ab", {"0": "~", "1": "1"}),
+        ("xy|~ab", {"0": "1", "1": "+"}),
+    ],
+)
+def test_what_is_left_of_a_gate(gate, left, value):
+    assert f"xy<{left[value]}cd\n" in said(LOCAL, f"xy:1\nab:{value}\ncd={gate}\n?cd")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +136,8 @@ def test_a_small_one():
     [
         ("", "'' is not the question"),
         ("ab:1", "'ab:1' is not the question"),
-        ("ab:1\n?cd", "'.cd' is not the question; the last line is a . and one of the nodes"),
+        ("ab:1\n?cd", "'.cd' is not the question; the last line is a . and one of the gates"),
+        ("ab:1\n?ab", "'.ab' is not the question; the last line is a . and one of the gates"),
         ("ab:2\n?ab", "'ab:2' is not a new node; write ab:1, or ab=cd"),
         ("ab=cd\n?ab", "'ab=cd' is not a new node"),
         ("ab=ab\n?ab", "'ab=ab' is not a new node"),
@@ -158,9 +177,9 @@ def test_there_are_only_so_many_labels():
 
 def test_local_but_not_covered():
     report = locality.check(LOCAL, [10, 20, 40], 150)
-    assert [row["k"] for row in report["rows"]] == [36, 36, 36]
+    assert [row["k"] for row in report["rows"]] == [20, 20, 20]
     assert (report["local"], report["covered"]) == (True, False)
-    assert 0.6 < report["rows"][-1]["coverage"] < 0.9
+    assert 0.3 < report["rows"][-1]["coverage"] < 0.7
 
 
 def test_the_papers_is_not_local():
