@@ -18,7 +18,7 @@ from tallystick.vocab import loss_mask, render
 from tallystick.workspace import run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5")
+OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5", "turing-universal:bb3")
 CASES = [(name, variant) for name in (*TASKS, *OPTIONS) for variant in load(name).variants]
 SPLITS = ("train", "holdout", "check", "test")
 
