@@ -16,7 +16,7 @@ LONGEST = 10**12
 
 
 def addition(n: int, bits: int) -> float:
-    """Exact: of N numbers, a sum lies d below or above the middle in N - d of N^2 pairs; with r = 2^b / N, r - r^2/4."""
+    """Exact: of N^2 pairs, N - d have a sum that lies d beside the middle; with r = 2^b / N that makes r - r^2 / 4."""
     share = _power(bits - _numbers(n))
     return 1.0 if share >= 2 else share - share**2 / 4
 

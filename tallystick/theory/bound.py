@@ -34,8 +34,8 @@ def bound(
     """For each model the lengths from which its state is too small, and what it can reach at the lengths given.
 
     seeds: train it with each of these on the task's variant `direct`, and measure it beside the bound; steps: the
-    budget; samples: problems of each length. report: takes a line a run. Raises ValueError for a task without counted answers or, with seeds, without
-    that variant, and for a model whose state grows.
+    budget; samples: problems of each length. report: takes a line a run. Raises ValueError for a task without counted
+    answers or, with seeds, without that variant, and for a model whose state grows.
     """
     rows = []
     for name in names:

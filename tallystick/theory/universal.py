@@ -1,7 +1,7 @@
 """Theorem 2.2 (paper, section 1): through a tape, a string matcher learns any Turing machine from short runs.
 
-Its bound: m = n0 M log(M / delta) / epsilon samples of at most n0 steps, M = states x symbols, are enough to be wrong on
-a share of at most epsilon at any length, with probability 1 - delta.
+Its bound: m = n0 M log(M / delta) / epsilon samples of at most n0 steps, M = states x symbols, are enough to be wrong
+on a share of at most epsilon at any length, with probability 1 - delta.
 """
 
 from __future__ import annotations
@@ -45,9 +45,8 @@ def universal(
     for name in names:
         for seed in seeds:
             runs.append(measure(task, name, seed, lengths, SAMPLES, {}))
-            report(
-                f"{name}, seed {seed}: {runs[-1]['trained']['seconds']:.0f} s; exact at {lengths[-1]}: {_exact(runs[-1], lengths[-1])}"
-            )
+            seconds, exact = runs[-1]["trained"]["seconds"], _exact(runs[-1], lengths[-1])
+            report(f"{name}, seed {seed}: {seconds:.0f} s; exact at {lengths[-1]}: {exact}")
     return {
         "theorem": "2.2",
         "task": task.name,
