@@ -13,14 +13,17 @@ from torch.nn import functional as F
 
 from tallystick.models.base import Model, State
 
+SHARPNESS = 3.0
+"""Of the tanh: at more than 1 a bit that is kept stays near 1 or -1 even unrounded."""
 BIT_WEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Bits(Model):
-    """A gated recurrent cell, its state rounded to bits after every token (gradients pass straight through).
+    """A gated recurrent cell, its state rounded to bits after every token.
 
     Between tokens there is nothing else: the state is handed out packed, eight bits a byte, and what is said is read
-    from it alone. So after a prompt it can give at most 2^N different answers, whatever the weights.
+    from it alone. So after a prompt it can give at most 2^N different answers, whatever the weights. Only while
+    gradients are recorded is a random half of the bits left unrounded (a step has no gradient); it is taken for a tanh.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,11 @@ class Bits(Model):
     def _step(self, s_BN: Tensor, x_BW: Tensor) -> Tensor:
         """Each bit keeps its value or takes a new one."""
         gate_BN, new_BN = self.update(F.relu(self.hidden(s_BN) + x_BW)).chunk(2, dim=-1)
-        return _Round.apply(torch.lerp(new_BN.tanh(), s_BN, gate_BN.sigmoid()))
+        soft_BN = (SHARPNESS * torch.lerp(new_BN.tanh(), s_BN, gate_BN.sigmoid())).tanh()
+        hard_BN = torch.where(soft_BN > 0, 1.0, -1.0)
+        if not torch.is_grad_enabled():
+            return hard_BN
+        return soft_BN + torch.where(_coin(soft_BN), hard_BN - soft_BN, 0.0).detach()
 
     def init_state(self, batch: int) -> State:
         shape = (batch, self.config.bits // 8)
@@ -76,16 +83,9 @@ class Bits(Model):
         return self.config.bits // 8
 
 
-class _Round(torch.autograd.Function):
-    """To 1 or -1, with the gradient of doing nothing (Bengio et al. 2013, arXiv 1308.3432)."""
-
-    @staticmethod
-    def forward(ctx, x):
-        return torch.where(x > 0, 1.0, -1.0)
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        return gradients[0]
+def _coin(soft_BN: Tensor) -> Tensor:
+    """True half of the time: by a digit of the values themselves, so that a run repeats bit for bit."""
+    return (soft_BN.detach() * 10_000).floor() % 2 == 0
 
 
 def unpack(bits_BY: Tensor) -> Tensor:
