@@ -36,6 +36,11 @@ def listing(rows: dict[str, str]) -> None:
         OUT.print(f"{name:<{width}}  {about}", markup=False, soft_wrap=True)
 
 
+def note(line: str) -> None:
+    """A line of progress."""
+    ERR.print(line, markup=False, soft_wrap=True)
+
+
 def trajectory(task: Task, shown: Trajectory) -> None:
     """A trajectory coloured by role, then the memory that it left and where its pointers stand."""
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in Role)))

@@ -27,6 +27,8 @@ COMMANDS = {
     "show": {"task", "length", "seed", "variant", "as_json"},
     "solve": {"folder", "problem", "trace", "max_tokens", "as_json"},
     "tasks": {"as_json"},
+    "theory bound": {"task", "model", "lengths", "seeds", "steps", "out", "as_json"},
+    "theory universal": {"machine", "model", "lengths", "seeds", "epsilon", "delta", "out", "as_json"},
     "tools": {"as_json"},
     "train": {
         "task",
@@ -68,6 +70,7 @@ def run(tmp_path_factory):
 
 def test_names_are_frozen():
     commands = cli.as_main().commands
+    commands |= {f"theory {name}": command for name, command in commands.pop("theory").commands.items()}
     frozen = {name: {option.name for option in command.params} for name, command in commands.items()}
     assert {name: frozen[name] for name in COMMANDS} == COMMANDS
 
@@ -150,6 +153,22 @@ def test_solve_without_an_answer(capsys, run):
     assert printed.err.startswith("tallystick: no answer: token_limit")
 
 
+def test_theory_bound(capsys, tmp_path):
+    out = tmp_path / "theory"
+    text = tallystick(capsys, "theory", "bound", "--lengths", "3,5", "--out", out).out
+    assert "| bits:16 | 16 | 5 | 6 | 7 |" in text
+    assert text == out.with_suffix(".md").read_text()
+    report = json.loads(tallystick(capsys, "theory", "bound", "--lengths", "3,5", "--json").out)
+    assert report["theorem"] == "2.1"
+    assert json.loads(out.with_suffix(".json").read_text()).keys() == {*report, "environment"}
+
+
+def test_theory_universal(capsys):
+    arguments = ("bb2", "--model", "lookup", "--seeds", "0", "--lengths", "40", "--json")
+    report = json.loads(tallystick(capsys, "theory", "universal", *arguments).out)
+    assert (report["theorem"], report["states"], report["bound"]) == ("2.2", 2, 14_023)
+
+
 def test_train_prints_its_folder_last(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = tallystick(capsys, "train", "reverse", *QUICK).out
@@ -201,6 +220,13 @@ WRONG = {
     "zero steps": ["train", "addition", "--steps", "0"],
     "zero samples": ["eval", "RUN", "--samples", "0"],
     "negative seed": ["train", "addition", "--seed", "-1"],
+    "no theorem": ["theory"],
+    "unknown theorem": ["theory", "halting"],
+    "answers not counted": ["theory", "bound", "turing:bb5"],
+    "growing state": ["theory", "bound", "--model", "pythia"],
+    "no model without tools": ["theory", "bound", "sort", "--seeds", "0", "--model", "bits:16"],
+    "no machine": ["theory", "universal", "bb6"],
+    "no probability": ["theory", "universal", "bb2", "--epsilon", "2"],
     "wrong seeds": ["train", "addition", "--seeds", "4-0"],
     "no folder": ["eval", "nowhere"],
     "no folder to resume": ["resume", "nowhere"],

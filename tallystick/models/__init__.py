@@ -11,6 +11,7 @@ MODELS = {
     "mamba2": "tallystick.models.mamba2:Mamba2",
     "pythia": "tallystick.models.transformer:Pythia",
     "lookup": "tallystick.models.lookup:Lookup",
+    "bits": "tallystick.models.bits:Bits",
 }
 """Short name -> module:Class.  Wherever a name is taken, so are "package.module:Class" and "my_model.py:Class"."""
 

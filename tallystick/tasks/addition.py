@@ -15,13 +15,19 @@ class Addition(Task):
 
     `length` is the number of digits of both operands; training draws the two lengths independently (1 to n each), for
     a model trained on equal lengths cannot add 12 and 3 digits. `local` sends a fresh pointer on the last sweep and
-    is decided by the last 7 tokens; `paper` re-uses pointer 1, whose first sweep looks the same there.
+    is decided by the last 7 tokens; `paper` re-uses pointer 1, whose first sweep looks the same there. `direct` has no
+    tool and thinks nothing: what theorem 2.1 says no fixed state can do at every length (`tallystick theory bound`).
     """
 
     symbols = (*DIGITS, "+", "=", *CARRIES)
     tools = ("pointer:3",)
-    variants = {"local": "solve", "paper": "solve_paper"}
+    variants = {"local": "solve", "paper": "solve_paper", "direct": "solve_direct"}
     defaults = Defaults(train_length=5, check=(3, 5, 10, 20, 50))
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        super().__init__(options, variant)
+        if self.variant == "direct":
+            self.tools = ()
 
     def sample(self, length, rng):
         """Two uniform numbers of exactly `length` digits."""
@@ -85,6 +91,11 @@ class Addition(Task):
         while p.read() != "[ANS]":
             p.right()
         self._say_sum(w, p)
+
+    def solve_direct(self, w):
+        """The answer at once, from what the state holds at the end of the prompt."""
+        w.answer()
+        w.output(*self.answer(w.prompt))
 
     def _add(self, w):
         """Both pointers to the last digits, then digit and carry until both read no digit any more.

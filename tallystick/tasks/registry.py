@@ -22,6 +22,7 @@ TASKS = {
     "hanoi": "tallystick.tasks.hanoi:Hanoi",
     "hanoi-recursive": "tallystick.tasks.hanoi:HanoiRecursive",
     "turing": "tallystick.tasks.turing:Turing",
+    "turing-universal": "tallystick.tasks.turing_universal:TuringUniversal",
     "logic-graph": "tallystick.tasks.logic_graph:LogicGraph",
     **CHOMSKY,
 }

@@ -6,11 +6,20 @@ from tallystick.tasks.base import Defaults, Task
 
 
 class Reverse(Task):
-    """Reverse a bit string: 101> answers 101 backwards, 1101> answers 1011."""
+    """Reverse a bit string: 101> answers 101 backwards, 1101> answers 1011.
+
+    `direct` has no tool: to answer n bits, its state must hold n bits (`tallystick theory bound reverse`).
+    """
 
     symbols = "01>"
     tools = ("pointer:1",)
+    variants = {"default": "solve", "direct": "solve_direct"}
     defaults = Defaults(train_length=10, check=(6, 10, 20, 40, 100))
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        super().__init__(options, variant)
+        if self.variant == "direct":
+            self.tools = ()
 
     def sample(self, length, rng):
         """`length` bits, then >."""
@@ -43,3 +52,8 @@ class Reverse(Task):
             if symbol == "[BOS]":
                 break
             w.output(symbol)
+
+    def solve_direct(self, w):
+        """The answer at once, from what the state holds at the end of the prompt."""
+        w.answer()
+        w.output(*self.answer(w.prompt))

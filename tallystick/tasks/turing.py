@@ -88,17 +88,12 @@ class Turing(Task):
         """With spaces between if a symbol or state has several characters."""
         return self._between.join(tokens)
 
-    def _parts(self, prompt):
-        end = prompt.index(">")
-        bar = prompt.index("|") if "|" in prompt[:end] else end
-        return prompt[:bar], prompt[bar + 1 : end], prompt[end + 1 :]
-
     def _problem(self, prompt):
-        cells, steps, state = self._parts(prompt)
+        cells, steps, state = parts(prompt)
         return Problem(cells, int("".join(steps)) if steps else None, [*state, self.machine.states[0]][0])
 
     def _understood(self, prompt):
-        cells, steps, state = self._parts(prompt)
+        cells, steps, state = parts(prompt)
         known = {*cells} <= {*self.machine.symbols} and {*steps} <= {*DIGITS} and {*state} <= {*self.machine.states}
         return known and len(state) <= 1 and len(steps) < 16 and (steps or "|" not in prompt)
 
@@ -130,6 +125,13 @@ class Turing(Task):
                 tape.right()
         else:
             w.output(state)
+
+
+def parts(prompt: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """A prompt's cells, the digits of its steps, and its state: each may be empty."""
+    end = prompt.index(">")
+    bar = prompt.index("|") if "|" in prompt[:end] else end
+    return prompt[:bar], prompt[bar + 1 : end], prompt[end + 1 :]
 
 
 def simulate(machine: Machine, cells: list[str], steps: int | None, state: str) -> tuple[str, list[str], int]:

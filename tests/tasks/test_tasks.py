@@ -17,7 +17,7 @@ from tallystick.vocab import loss_mask, render
 from tallystick.workspace import begin, run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5")
+OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5", "turing-universal:bb3")
 MIXTURES = ("addition:0.33,multiplication-2:0.67", "turing:bb3:1,logic-graph:2,sort:3,reverse:1,shared")
 CASES = [(name, variant) for name in (*TASKS, *OPTIONS, *MIXTURES) for variant in load(name).variants]
 SPLITS = ("train", "holdout", "check", "test")

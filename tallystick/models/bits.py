@@ -1,0 +1,100 @@
+"""A recurrent network whose whole state is so many bits: the finite set S of Theorem 2.1 (paper, section 1), literally.
+
+Glossary: B batch, L length, V vocabulary, W width, N bits of the state, Y its bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tallystick.models.base import Model, State
+
+SHARPNESS = 3.0
+"""Of the tanh: at more than 1 a bit that is kept stays near 1 or -1 even unrounded."""
+BIT_WEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Bits(Model):
+    """A gated recurrent cell, its state rounded to bits after every token.
+
+    Between tokens there is nothing else: the state is handed out packed, eight bits a byte, and what is said is read
+    from it alone. So after a prompt it can give at most 2^N different answers, whatever the weights. Only while
+    gradients are recorded is a random half of the bits left unrounded (a step has no gradient); it is taken for a tanh.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes."""
+
+        vocab_size: int
+        """Number of symbols."""
+        bits: int = 32
+        """Size of the state, a multiple of 8."""
+        width: int = 128
+        """Hidden units of the update and of the output."""
+
+    PRESETS = {"tiny": {"bits": 32}, "16": {"bits": 16}, "32": {"bits": 32}, "64": {"bits": 64}}
+    chunk = 1024
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        if config.bits < 8 or config.bits % 8:
+            raise ValueError(f"bits={config.bits} must be a multiple of 8")
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.hidden = nn.Linear(config.bits, config.width)
+        self.update = nn.Linear(config.width, 2 * config.bits)
+        self.out = nn.Linear(config.bits, config.width)
+        self.head = nn.Linear(config.width, config.vocab_size)
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        x_BLW, s_BN = self.embedding(ids_BL), unpack(state["bits"])
+        states = []
+        for i in range(ids_BL.shape[1]):
+            if reset_BL is not None:
+                s_BN = torch.where(self._counts(reset_BL[:, i], length_B, i), -1.0, s_BN)
+            new_BN = self._step(s_BN, x_BLW[:, i])
+            s_BN = new_BN if length_B is None else torch.where((i < length_B)[:, None], new_BN, s_BN)
+            states.append(s_BN)
+        logits_BLV = self.head(F.relu(self.out(torch.stack(states, 1))))
+        return logits_BLV, {"bits": pack(s_BN)}
+
+    def _counts(self, reset_B: Tensor, length_B: Tensor | None, i: int) -> Tensor:
+        return (reset_B if length_B is None else reset_B & (i < length_B))[:, None]
+
+    def _step(self, s_BN: Tensor, x_BW: Tensor) -> Tensor:
+        """Each bit keeps its value or takes a new one."""
+        gate_BN, new_BN = self.update(F.relu(self.hidden(s_BN) + x_BW)).chunk(2, dim=-1)
+        soft_BN = (SHARPNESS * torch.lerp(new_BN.tanh(), s_BN, gate_BN.sigmoid())).tanh()
+        hard_BN = torch.where(soft_BN > 0, 1.0, -1.0)
+        if not torch.is_grad_enabled():
+            return hard_BN
+        return soft_BN + torch.where(_coin(soft_BN), hard_BN - soft_BN, 0.0).detach()
+
+    def init_state(self, batch: int) -> State:
+        shape = (batch, self.config.bits // 8)
+        return {"bits": torch.zeros(shape, dtype=torch.uint8, device=self.embedding.weight.device)}
+
+    def state_bytes(self, length: int) -> int:
+        return self.config.bits // 8
+
+
+def _coin(soft_BN: Tensor) -> Tensor:
+    """True half of the time: by a digit of the values themselves, so that a run repeats bit for bit."""
+    return (soft_BN.detach() * 10_000).floor() % 2 == 0
+
+
+def unpack(bits_BY: Tensor) -> Tensor:
+    """Bytes as 1 and -1, float [B, N]."""
+    weights = torch.tensor(BIT_WEIGHTS, dtype=torch.uint8, device=bits_BY.device)
+    return torch.where((bits_BY[..., None] & weights) > 0, 1.0, -1.0).flatten(1)
+
+
+def pack(s_BN: Tensor) -> Tensor:
+    """1 and -1 as bytes, uint8 [B, Y]."""
+    weights = torch.tensor(BIT_WEIGHTS, dtype=torch.uint8, device=s_BN.device)
+    return ((s_BN.unflatten(1, (-1, 8)) > 0) * weights).sum(-1, dtype=torch.uint8)
