@@ -1,6 +1,7 @@
 """The recurrence as a plain loop over time: the specification that every faster kernel is tested against.
 
-Glossary: B batch, L length, H heads, P head dim, N state size (d_state).
+Glossary: B batch, L length, H heads (of LSTM and GRU: units), P head dim, N state size (d_state), G gates of all
+units.
 """
 
 from __future__ import annotations
@@ -26,3 +27,44 @@ def ssd_recurrent(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, 
         y_BHP1.append(state_BHPN @ C_BL1N1[:, t])
     y_BLHP = torch.stack(y_BHP1, dim=1).squeeze(-1)
     return (y_BLHP if D_H is None else torch.addcmul(y_BLHP, x_BLHP, D_H[:, None])), state_BHPN
+
+
+def lstm_recurrent(x_BLG, weight_GH, state_BH, cell_BH, reset_BL=None, count_BL=None):
+    """LSTM (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000) or a coupled one.
+
+    `x_BLG`: what the input adds to the gates, f, i, g, o of H each; without i, G = 3 H, it is 1 - f.  For each token
+    `cell = f cell + i g`, `state = o tanh(cell)`.  `reset_BL` as in `ssd_recurrent`; a token that does not count by
+    `count_BL` leaves both untouched.  Returns `(state_BLH, state_BH, cell_BH)`; changes no argument.
+    """
+    states = []
+    for t in range(x_BLG.shape[1]):
+        if reset_BL is not None:
+            state_BH, cell_BH = (s.masked_fill(reset_BL[:, t, None], 0.0) for s in (state_BH, cell_BH))
+        f, *i, g, o = (x_BLG[:, t] + state_BH @ weight_GH.mT).split(state_BH.shape[1], dim=-1)
+        new_cell_BH = f.sigmoid() * cell_BH + (i[0].sigmoid() if i else 1 - f.sigmoid()) * g.tanh()
+        new_state_BH = o.sigmoid() * new_cell_BH.tanh()
+        if count_BL is not None:
+            new_cell_BH = torch.where(count_BL[:, t, None], new_cell_BH, cell_BH)
+            new_state_BH = torch.where(count_BL[:, t, None], new_state_BH, state_BH)
+        state_BH, cell_BH = new_state_BH, new_cell_BH
+        states.append(state_BH)
+    return torch.stack(states, dim=1), state_BH, cell_BH
+
+
+def gru_recurrent(x_BLG, weight_GH, state_BH, reset_BL=None, count_BL=None):
+    """GRU (Cho et al. 2014, arXiv 1406.1078), the reset gate after the product as cuDNN has it.
+
+    `x_BLG`: what the input adds to the gates, r, z, n of H each.  For each token `n = tanh(x_n + r U_n state)`,
+    `state = (1 - z) n + z state`.  Masks as in `lstm_recurrent`.  Returns `(state_BLH, state_BH)`.
+    """
+    states = []
+    for t in range(x_BLG.shape[1]):
+        if reset_BL is not None:
+            state_BH = state_BH.masked_fill(reset_BL[:, t, None], 0.0)
+        r, z, n = x_BLG[:, t].chunk(3, dim=-1)
+        own_r, own_z, own_n = (state_BH @ weight_GH.mT).chunk(3, dim=-1)
+        r, z = (r + own_r).sigmoid(), (z + own_z).sigmoid()
+        new_BH = (1 - z) * (n + r * own_n).tanh() + z * state_BH
+        state_BH = new_BH if count_BL is None else torch.where(count_BL[:, t, None], new_BH, state_BH)
+        states.append(state_BH)
+    return torch.stack(states, dim=1), state_BH

@@ -1,0 +1,132 @@
+"""LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014, arXiv 1406.1078), stacked.
+
+Glossary: B batch, L length, V vocabulary, D units of a layer (and width of the embedding), G gates of all units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tallystick.kernels.linear import linear
+from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
+from tallystick.kernels.rnn import gru, lstm
+from tallystick.models.base import Model, State
+
+
+class Recurrent(Model):
+    """What LSTM and GRU share: layers of gates, one on the other.  State, for each layer: `h.i`, of an LSTM `c.i`."""
+
+    PRESETS = {
+        "tiny": {"n_layer": 1, "d_model": 128},
+        "small": {"n_layer": 1, "d_model": 256},
+        "paper": {"n_layer": 4, "d_model": 1536},
+    }
+    TRAINING = {"rows": 32, "row_tokens": 64}
+    rows, chunk = 32, 256
+    parts = "h"
+    """Of a layer's state."""
+
+    def __init__(self, config, gates: int):
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(Layer(config.d_model, gates) for _ in range(config.n_layer))
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        count_BL = None
+        if length_B is not None:
+            count_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device) < length_B[:, None]
+            reset_BL = None if reset_BL is None else reset_BL & count_BL
+        h_LBD, new = None, {}
+        for i, layer in enumerate(self.layers):
+            # A product with the whole embedding is smaller than one with every token of the batch.
+            x_LBG = layer(self.embedding.weight)[ids_BL.t()] if h_LBD is None else layer(h_LBD)
+            before = [state[f"{part}.{i}"] for part in self.parts]
+            h_LBD, *after = self.scan(x_LBG, layer.own.weight, before, reset_BL, count_BL)
+            new |= {f"{part}.{i}": tensor for part, tensor in zip(self.parts, after, strict=True)}
+        return linear(h_LBD, self.head.weight).transpose(0, 1), new
+
+    def scan(self, x_LBG, weight_GD, before, reset_BL, count_BL):
+        """The recurrence; ragged rows, which are rare, by the plain loop."""
+        fast, plain = self.forms
+        if count_BL is None:
+            return fast(x_LBG, weight_GD, *before, None if reset_BL is None else reset_BL.t())
+        h_BLD, *after = plain(x_LBG.transpose(0, 1), weight_GD, *before, reset_BL, count_BL)
+        return h_BLD.transpose(0, 1), *after
+
+    def init_state(self, batch: int) -> State:
+        shape = (batch, self.config.d_model)
+        names = [f"{part}.{i}" for i in range(self.config.n_layer) for part in self.parts]
+        return {name: self.embedding.weight.new_zeros(shape) for name in names}
+
+    def state_bytes(self, length: int) -> int:
+        return sum(tensor.nbytes for tensor in self.init_state(1).values())
+
+
+class Layer(nn.Module):
+    """The weights of one layer; called, what its input adds to the gates."""
+
+    def __init__(self, width: int, gates: int):
+        super().__init__()
+        self.input = nn.Linear(width, gates * width)
+        self.own = nn.Linear(width, gates * width, bias=False)
+        nn.init.zeros_(self.input.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.input.weight) + self.input.bias
+
+
+class LSTM(Recurrent):
+    """One gate both forgets and lets in, unless `coupled=false`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes."""
+
+        vocab_size: int
+        """Number of symbols."""
+        d_model: int = 128
+        """Units of a layer."""
+        n_layer: int = 1
+        """Number of layers."""
+        coupled: bool = True
+        """The input gate is 1 - the forget gate: the cell is a mean of what came in, whatever the length (Greff et al.
+        2017, arXiv 1503.04069, section 3)."""
+        forget_bias: float = 1.0
+        """Of the forget gate at first: a cell starts with sigmoid of it left after a token."""
+
+    parts = "hc"
+    forms = lstm, lstm_recurrent
+
+    def __init__(self, config: Config):
+        super().__init__(config, gates=3 if config.coupled else 4)
+        for layer in self.layers:
+            nn.init.constant_(layer.input.bias.data[: config.d_model], config.forget_bias)
+
+
+class GRU(Recurrent):
+    """Two gates and no cell."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes."""
+
+        vocab_size: int
+        """Number of symbols."""
+        d_model: int = 128
+        """Units of a layer."""
+        n_layer: int = 1
+        """Number of layers."""
+        update_bias: float = 0.0
+        """Of the gate z at first: sigmoid of it is left of a state after a token."""
+
+    forms = gru, gru_recurrent
+
+    def __init__(self, config: Config):
+        super().__init__(config, gates=3)
+        for layer in self.layers:
+            nn.init.constant_(layer.input.bias.data[config.d_model : 2 * config.d_model], config.update_bias)
