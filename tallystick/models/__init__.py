@@ -12,6 +12,9 @@ MODELS = {
     "lstm": "tallystick.models.rnn:LSTM",
     "gru": "tallystick.models.rnn:GRU",
     "pythia": "tallystick.models.transformer:Pythia",
+    "nope": "tallystick.models.transformer:NoPE",
+    "mistral": "tallystick.models.transformer:Mistral",
+    "hybrid": "tallystick.models.hybrid:Hybrid",
     "lookup": "tallystick.models.lookup:Lookup",
 }
 """Short name -> module:Class.  Wherever a name is taken, so are "package.module:Class" and "my_model.py:Class"."""

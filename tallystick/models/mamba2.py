@@ -64,11 +64,6 @@ class Mamba2(Model):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        inner = config.expand * config.d_model
-        if inner % config.head_dim:
-            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
@@ -86,17 +81,20 @@ class Mamba2(Model):
         return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
 
     def init_state(self, batch: int) -> State:
-        config, state = self.config, {}
-        inner = config.expand * config.d_model
-        conv_shape = (batch, config.d_conv - 1, inner + 2 * config.d_state)
-        ssm_shape = (batch, inner // config.head_dim, config.head_dim, config.d_state)
-        for i in range(config.n_layer):
-            state[f"conv.{i}"] = self.embedding.weight.new_zeros(conv_shape)
-            state[f"ssm.{i}"] = self.embedding.weight.new_zeros(ssm_shape)
+        state = {}
+        for i in range(self.config.n_layer):
+            state[f"conv.{i}"], state[f"ssm.{i}"] = empty(self.config, batch, self.embedding.weight)
         return state
 
     def state_bytes(self, length: int) -> int:
         return sum(tensor.nbytes for tensor in self.init_state(1).values())
+
+
+def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A block's state before the first token: the convolution's, the scan's."""
+    inner = config.expand * config.d_model
+    conv = like.new_zeros(batch, config.d_conv - 1, inner + 2 * config.d_state)
+    return conv, like.new_zeros(batch, inner // config.head_dim, config.head_dim, config.d_state)
 
 
 class Spans:
@@ -143,6 +141,10 @@ class Block(nn.Module):
     def __init__(self, config: Mamba2.Config):
         super().__init__()
         inner = config.expand * config.d_model
+        if inner % config.head_dim:
+            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
+        if config.d_conv < 2:
+            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # z, xBC, dt
         self.heads, self.d_state = inner // config.head_dim, config.d_state
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
