@@ -68,3 +68,38 @@ def gru_recurrent(x_BLG, weight_GH, state_BH, reset_BL=None, count_BL=None):
         state_BH = new_BH if count_BL is None else torch.where(count_BL[:, t, None], new_BH, state_BH)
         states.append(state_BH)
     return torch.stack(states, dim=1), state_BH
+
+
+def selective_scan(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, reset_BL=None):
+    """Mamba's recurrence (Gu and Dao 2023, arXiv 2312.00752, algorithm 2): a decay of its own for each entry.
+
+    For each channel `state = exp(dt A) state + dt x B`, then `y = state C`.  A is negative; resets and `dt == 0` as in
+    `ssd_recurrent`.  Returns `(y_BLE, state_BEN)`; changes no argument.
+    """
+    y_BE = []
+    for t in range(x_BLE.shape[1]):
+        if reset_BL is not None:
+            state_BEN = state_BEN.masked_fill(reset_BL[:, t, None, None], 0.0)
+        decay_BEN = torch.exp(dt_BLE[:, t, :, None] * A_EN)
+        state_BEN = decay_BEN * state_BEN + (dt_BLE[:, t] * x_BLE[:, t])[..., None] * B_BLN[:, t, None]
+        y_BE.append((state_BEN * C_BLN[:, t, None]).sum(-1))
+    return torch.stack(y_BE, dim=1), state_BEN
+
+
+def gated_delta_recurrent(q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, reset_BL=None):
+    """The gated delta rule (Yang et al. 2024, arXiv 2412.06464, eq. 10).
+
+    For each head `state = decay state (I - beta k kᵀ) + beta v kᵀ`, then `y = state q`: what the state holds under k is
+    replaced by v.  Resets as in `ssd_recurrent`; `log_decay == 0` and `beta == 0` leave the state untouched.  Returns
+    `(y_BLHP, state_BHPN)`; changes no argument.
+    """
+    y_BHP = []
+    for t in range(q_BLHN.shape[1]):
+        if reset_BL is not None:
+            state_BHPN = state_BHPN.masked_fill(reset_BL[:, t, None, None, None], 0.0)
+        state_BHPN = state_BHPN * log_decay_BLH[:, t, :, None, None].exp()
+        held_BHP = (state_BHPN @ k_BLHN[:, t, ..., None])[..., 0]
+        written_BHP = beta_BLH[:, t, :, None] * (v_BLHP[:, t] - held_BHP)
+        state_BHPN = state_BHPN + written_BHP[..., None] * k_BLHN[:, t, :, None]
+        y_BHP.append((state_BHPN @ q_BLHN[:, t, ..., None])[..., 0])
+    return torch.stack(y_BHP, dim=1), state_BHPN

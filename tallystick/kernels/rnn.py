@@ -53,7 +53,9 @@ class _LSTM(torch.autograd.Function):
             if keep_B1 is not None:
                 h, c = h * keep_B1, c * keep_B1
             torch.addmm(x_BG, h, weight_HG, out=gates_BG)
-            sigmoids.sigmoid_(), g.tanh_(), o.sigmoid_()
+            sigmoids.sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
             if coupled:
                 torch.lerp(g, c, f, out=new_c)
             else:

@@ -152,7 +152,7 @@ class Block(nn.Module):
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.dt_bias = nn.Parameter(_initial_dt_bias(self.heads, config.dt_min, config.dt_max))
+        self.dt_bias = nn.Parameter(initial_dt_bias(self.heads, config.dt_min, config.dt_max))
         self.gate_norm = nn.RMSNorm(inner, eps=1e-5)
         self.out_proj = nn.Linear(inner, config.d_model, bias=False)
         self.out_proj.weight.data /= math.sqrt(config.n_layer)
@@ -181,7 +181,7 @@ class Block(nn.Module):
         return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
 
 
-def _initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
+def initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
     """softplus of it is log-uniform in [least, most]."""
     dt_H = torch.empty(heads).uniform_(math.log(least), math.log(most)).exp()
     return dt_H + torch.log(-torch.expm1(-dt_H))

@@ -5,10 +5,12 @@ Glossary: B batch, L length, V vocabulary, D units of a layer (and width of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn import functional as F
 
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
@@ -28,12 +30,19 @@ class Recurrent(Model):
     rows, chunk = 32, 256
     parts = "h"
     """Of a layer's state."""
+    forms: tuple[Callable, Callable]
+    """The recurrence, and its plain loop."""
 
-    def __init__(self, config, gates: int):
+    def __init__(self, config, gates: int, lasting: int, bias: float):
+        """lasting: which gate says what is left of the state; bias: its first one."""
         super().__init__(config)
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(Layer(config.d_model, gates) for _ in range(config.n_layer))
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        width = config.d_model
+        self.embedding = nn.Embedding(config.vocab_size, width)
+        self.layers = nn.ModuleList(Layer(width, gates, self.forms) for _ in range(config.n_layer))
+        self.head = nn.Linear(width, config.vocab_size, bias=False)
+        for name, parameter in self.named_parameters():
+            if name.endswith("input.bias"):
+                nn.init.constant_(parameter.data[lasting * width : (lasting + 1) * width], bias)
 
     def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
         state = self.init_state(len(ids_BL)) if state is None else state
@@ -41,22 +50,13 @@ class Recurrent(Model):
         if length_B is not None:
             count_BL = torch.arange(ids_BL.shape[1], device=ids_BL.device) < length_B[:, None]
             reset_BL = None if reset_BL is None else reset_BL & count_BL
-        h_LBD, new = None, {}
+        x, chosen_LB, new = self.embedding.weight, ids_BL.t(), {}
         for i, layer in enumerate(self.layers):
-            # A product with the whole embedding is smaller than one with every token of the batch.
-            x_LBG = layer(self.embedding.weight)[ids_BL.t()] if h_LBD is None else layer(h_LBD)
             before = [state[f"{part}.{i}"] for part in self.parts]
-            h_LBD, *after = self.scan(x_LBG, layer.own.weight, before, reset_BL, count_BL)
+            x, *after = layer(x, chosen_LB, before, reset_BL, count_BL)
+            chosen_LB = None
             new |= {f"{part}.{i}": tensor for part, tensor in zip(self.parts, after, strict=True)}
-        return linear(h_LBD, self.head.weight).transpose(0, 1), new
-
-    def scan(self, x_LBG, weight_GD, before, reset_BL, count_BL):
-        """The recurrence; ragged rows, which are rare, by the plain loop."""
-        fast, plain = self.forms
-        if count_BL is None:
-            return fast(x_LBG, weight_GD, *before, None if reset_BL is None else reset_BL.t())
-        h_BLD, *after = plain(x_LBG.transpose(0, 1), weight_GD, *before, reset_BL, count_BL)
-        return h_BLD.transpose(0, 1), *after
+        return linear(x, self.head.weight).transpose(0, 1), new
 
     def init_state(self, batch: int) -> State:
         shape = (batch, self.config.d_model)
@@ -68,16 +68,29 @@ class Recurrent(Model):
 
 
 class Layer(nn.Module):
-    """The weights of one layer; called, what its input adds to the gates."""
+    """The weights of one layer."""
 
-    def __init__(self, width: int, gates: int):
+    def __init__(self, width: int, gates: int, forms: tuple[Callable, Callable]):
         super().__init__()
+        self.forms = forms
         self.input = nn.Linear(width, gates * width)
         self.own = nn.Linear(width, gates * width, bias=False)
         nn.init.zeros_(self.input.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.input.weight) + self.input.bias
+    def forward(self, x, chosen_LB, before, reset_BL, count_BL):
+        """x: the inputs [L, B, D], or the embedding [V, D] of which `chosen_LB` are the inputs.
+
+        A product with the embedding is smaller than one with every token.  Ragged rows, which are rare, take the plain
+        loop.
+        """
+        x_LBG = linear(x, self.input.weight) + self.input.bias
+        if chosen_LB is not None:
+            x_LBG = F.embedding(chosen_LB, x_LBG)
+        fast, plain = self.forms
+        if count_BL is None:
+            return fast(x_LBG, self.own.weight, *before, None if reset_BL is None else reset_BL.t())
+        h_BLD, *after = plain(x_LBG.transpose(0, 1), self.own.weight, *before, reset_BL, count_BL)
+        return h_BLD.transpose(0, 1), *after
 
 
 class LSTM(Recurrent):
@@ -103,9 +116,7 @@ class LSTM(Recurrent):
     forms = lstm, lstm_recurrent
 
     def __init__(self, config: Config):
-        super().__init__(config, gates=3 if config.coupled else 4)
-        for layer in self.layers:
-            nn.init.constant_(layer.input.bias.data[: config.d_model], config.forget_bias)
+        super().__init__(config, gates=3 if config.coupled else 4, lasting=0, bias=config.forget_bias)
 
 
 class GRU(Recurrent):
@@ -127,6 +138,4 @@ class GRU(Recurrent):
     forms = gru, gru_recurrent
 
     def __init__(self, config: Config):
-        super().__init__(config, gates=3)
-        for layer in self.layers:
-            nn.init.constant_(layer.input.bias.data[config.d_model : 2 * config.d_model], config.update_bias)
+        super().__init__(config, gates=3, lasting=1, bias=config.update_bias)

@@ -93,22 +93,32 @@ class ParallelBlock(nn.Module):
         return x_BLD + attended_BLD + mlp_BLD, key_BTHP, value_BTHP
 
 
+class GatedMLP(nn.Module):
+    """x + out(silu(gate(norm(x))) * up(norm(x))), SwiGLU (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.gate_up, self.mlp_out = nn.Linear(width, 2 * inner, bias=False), nn.Linear(inner, width, bias=False)
+
+    def forward(self, x_BLD):
+        gate, up = self.gate_up(self.norm(x_BLD)).chunk(2, dim=-1)
+        return x_BLD + self.mlp_out(F.silu(gate) * up)
+
+
 class GatedBlock(nn.Module):
     """Attention and then a gated MLP (SwiGLU), RMS norms, no bias."""
 
     def __init__(self, config):
         super().__init__()
-        width, inner = config.d_model, config.mlp_ratio * config.d_model
-        self.attention_norm, self.mlp_norm = nn.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
-        self.attention = Attention(width, config.n_head, bias=False)
-        self.gate_up, self.mlp_out = nn.Linear(width, 2 * inner, bias=False), nn.Linear(inner, width, bias=False)
+        self.attention_norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.attention = Attention(config.d_model, config.n_head, bias=False)
+        self.mlp = GatedMLP(config.d_model, config.mlp_ratio * config.d_model)
 
     def forward(self, x_BLD, old_key_BTHP, old_value_BTHP, cache):
         normed_BLD = self.attention_norm(x_BLD)
         attended_BLD, key_BTHP, value_BTHP = self.attention(normed_BLD, old_key_BTHP, old_value_BTHP, cache)
-        x_BLD = x_BLD + attended_BLD
-        gate, up = self.gate_up(self.mlp_norm(x_BLD)).chunk(2, dim=-1)
-        return x_BLD + self.mlp_out(F.silu(gate) * up), key_BTHP, value_BTHP
+        return self.mlp(x_BLD + attended_BLD), key_BTHP, value_BTHP
 
 
 class NoPE(Transformer):
