@@ -17,6 +17,7 @@ MODELS = {
     "nope": "tallystick.models.transformer:NoPE",
     "mistral": "tallystick.models.transformer:Mistral",
     "hybrid": "tallystick.models.hybrid:Hybrid",
+    "rmt": "tallystick.models.rmt:RMT",
     "lookup": "tallystick.models.lookup:Lookup",
 }
 """Short name -> module:Class.  Wherever a name is taken, so are "package.module:Class" and "my_model.py:Class"."""
