@@ -56,7 +56,8 @@ KINDS = {"int": int, "float": float, "str": str}
 
 
 def configure(task: Task, model: str, overrides: dict[str, str], **given: Any) -> dict[str, Any]:
-    """The run's config.json: names, and every setting of training and model resolved.
+    """The run's config.json: names, and every setting of training and model resolved: the user's, else the model's
+    own (`Model.TRAINING`), else the task's, else the default.
 
     overrides: key=value of Settings or of the model's Config, over the task's own; given: Settings, None where nothing
     was said.
@@ -68,6 +69,7 @@ def configure(task: Task, model: str, overrides: dict[str, str], **given: Any) -
     built = _build(task, model, {key: value for key, value in overrides.items() if key not in kinds}, list(kinds))
     values: dict[str, Any] = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
     values["state_passing"] = 0.5 if built.state_bytes(1) == built.state_bytes(1000) else 0.0
+    values |= built.TRAINING
     values |= {key: value for key, value in given.items() if value is not None}
     values |= {key: models.read_value(key, overrides[key], kinds[key]) for key in overrides if key in kinds}
     settings = Settings(**values)

@@ -7,7 +7,6 @@ chunked scan measures what `engine.generate` would do, in memory that does not g
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,9 @@ import torch
 from tallystick import workspace
 from tallystick.data import Batch, Packer, Position
 from tallystick.episode import Record, StopProgram, StopReason
-from tallystick.models.base import Model
+from tallystick.models.base import Model, select
 from tallystick.tasks import Task
+from tallystick.vocab import Vocabulary
 
 CONTEXT = 16
 """Tokens of context kept with a first error."""
@@ -53,10 +53,10 @@ class Result:
 def verify(
     model: Model, task: Task, prompts: Iterable[Sequence[str]], *, chunk: int | None = None, carry: bool = False
 ) -> list[Result]:
-    """Verify one episode for each prompt. The episodes are packed end to end, `chunk` tokens a forward.
+    """Verify one episode for each prompt. They are packed end to end into `model.rows` rows, `chunk` tokens a forward.
 
-    An episode is looked at up to its first deviation. carry: each begins in the state that the one before it left, as
-    if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
+    An episode is looked at up to its first deviation. carry: each begins in the state that the one before it in its row
+    left, as if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
     """
     scan = _Scan(model, task, chunk or model.chunk, carry)
     for prompt in prompts:
@@ -65,96 +65,124 @@ def verify(
 
 
 class _Scan:
-    """The forward passes over the packed stream, and the score of each episode."""
+    """The forward passes over the packed streams, and the score of each episode."""
 
     def __init__(self, model: Model, task: Task, chunk: int, carry: bool):
         self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
-        self._packer = Packer(1, chunk, self._score)
-        self._state = None
-        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
-        self._offset = 0  # position of the batch's first token in its episode
-        self._current = -1  # the episode that the batch begins in
+        self._packer = Packer(model.rows, chunk, self._score)
+        self._state = model.init_state(model.rows)
         self.results: list[Result] = []
+        self._rows = [_Row(self.results, task.vocab) for _ in range(model.rows)]
         self._tie: float | None = None
+        self._running = False
 
     def run(self, prompt: list[str]) -> None:
         self.results.append(Result(len(self.results)))
         if self._tie is None:
             self._tie = near_tie(self._model, self._task, prompt, self._device)
-        self._packer.begin(self.results[-1].index)
+        row = self._packer.begin(self.results[-1].index)
+        self._rows[row].episodes.append(self.results[-1].index)
+        self._running = True
         workspace.run(self._task, prompt, self._packer)
+        self._running = False
         if not self.results[-1].exact:
             self._packer.clear()
 
     def finish(self) -> list[Result]:
-        with suppress(StopProgram):
-            self._packer.drain()
+        self._packer.drain()
         for result in self.results:
             result.answer = True if result.exact else None
         return self.results
 
     @torch.no_grad()
     def _score(self, batch: Batch, position: Position) -> None:
-        used = int(batch.lengths[0])
+        live, used = np.flatnonzero(batch.lengths), batch.lengths.max()
         if not used:
             return
-        ids = torch.from_numpy(batch.ids[:, : used + 1].astype(np.int64)).to(self._device)
-        reset, resets = batch.reset[:, :used], batch.reset.any() and not self._carry
-        logits, self._state = self._model(
-            ids[:, :-1], self._state, reset_BL=torch.from_numpy(reset).to(self._device) if resets else None
-        )
-        where = np.flatnonzero(batch.trained[0, :used])
-        rows = logits[0, torch.from_numpy(where).to(self._device)]
-        margins = margin(rows, ids[0, 1:][torch.from_numpy(where).to(self._device)]).cpu().numpy()
-        episode = self._current + np.cumsum(reset[0])
-        self._count(where, margins, episode[where], rows, batch)
-        self._advance(batch.ids[0, :used], reset[0], int(episode[-1]))
-        if self._current == len(self.results) - 1 and not self.results[-1].exact:
+        logits = self._forward(batch.ids[live, :used], batch.reset[live, :used], live, batch.lengths[live])
+        for row, row_logits in zip(live, logits, strict=True):
+            n = batch.lengths[row]
+            ids, trained, reset = batch.ids[row, : n + 1], batch.trained[row, :n], batch.reset[row, :n]
+            self._rows[row].score(ids, trained, reset, row_logits, self._tie or 0.0)
+        if self._running and not self.results[-1].exact:
             raise StopProgram
 
-    def _count(self, where, margins, episode, rows, batch) -> None:
-        """Add the batch to its episodes' results; where [T]: positions of model tokens, with margins and episodes."""
-        for number in np.unique(episode):
-            result = self.results[number]
+    def _forward(self, ids: np.ndarray, reset: np.ndarray, live: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """Logits of the rows that have tokens; the state of the others stays."""
+        ids_BL, reset_BL, live_B, length_B = (
+            torch.from_numpy(array).to(self._device) for array in (ids.astype(np.int64), reset, live, lengths)
+        )
+        alone = len(live) < len(self._rows)
+        before = select(self._state, live_B) if alone else self._state
+        logits, after = self._model(
+            ids_BL,
+            before,
+            reset_BL=reset_BL if reset.any() and not self._carry else None,
+            length_B=None if (lengths == ids.shape[1]).all() else length_B,
+        )
+        if alone:
+            after = {name: self._state[name].index_copy(0, live_B, tensor) for name, tensor in after.items()}
+        self._state = after
+        return logits
+
+
+class _Row:
+    """One of the packed streams: the score of the episodes that lie in it, one after the other."""
+
+    def __init__(self, results: list[Result], vocab: Vocabulary):
+        self._results, self._vocab = results, vocab
+        self.episodes: list[int] = []
+        """That have begun, in order."""
+        self._begun = 0  # of these, before this batch
+        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
+        self._offset = 0  # position of the batch's first token in its episode
+
+    def score(self, ids: np.ndarray, trained: np.ndarray, reset: np.ndarray, logits: torch.Tensor, tie: float) -> None:
+        """Take the row's next tokens, as `Batch` has them, with logits of each."""
+        where = np.flatnonzero(trained)
+        rows = logits[torch.from_numpy(where).to(logits.device)]
+        targets = torch.from_numpy(ids[1:][where].astype(np.int64)).to(logits.device)
+        margins = margin(rows, targets).cpu().numpy()
+        begun = self._begun + np.cumsum(reset)
+        for number in np.unique(begun[where]):
+            result, inside = self._results[self.episodes[number - 1]], np.flatnonzero(begun[where] == number)
             if not result.exact:
                 continue
-            inside = np.flatnonzero(episode == number)
             wrong = inside[margins[inside] <= 0]
             if len(wrong):
                 inside = inside[inside <= wrong[0]]
-                self._deviate(result, int(where[wrong[0]]), float(margins[wrong[0]]), rows[int(wrong[0])], batch)
+                self._deviate(result, int(where[wrong[0]]), float(margins[wrong[0]]), rows[int(wrong[0])], ids, reset)
             result.model_tokens += len(inside)
-            result.tokens = self._position(int(where[inside[-1]]), batch) + 2
-            result.near_ties += int((np.abs(margins[inside]) < self._tie).sum())
+            result.tokens = self._position(int(where[inside[-1]]), reset) + 2
+            result.near_ties += int((np.abs(margins[inside]) < tie).sum())
             result.min_margin = min(result.min_margin, float(margins[inside].min()))
+        self._offset = self._position(len(reset) - 1, reset) + 1
+        self._tail, self._begun = np.concatenate([self._tail, ids[:-1]])[-CONTEXT:], int(begun[-1])
 
-    def _deviate(self, result: Result, at: int, margin: float, logits: torch.Tensor, batch: Batch) -> None:
+    def _deviate(
+        self, result: Result, at: int, margin: float, logits: torch.Tensor, ids: np.ndarray, reset: np.ndarray
+    ) -> None:
         """at: the input whose next token is wrong."""
-        before = np.concatenate([self._tail, batch.ids[0, : at + 1]])
-        position = self._position(at, batch) + 1
+        before = np.concatenate([self._tail, ids[: at + 1]])
+        position = self._position(at, reset) + 1
         context = before[-min(CONTEXT, position) :]
         result.exact = False
         result.stop = StopReason.UNSEEN if abstains(logits) else StopReason.DEVIATED
-        words = self._task.vocab.tokens
+        words = self._vocab.tokens
         result.first_error = {
             "index": result.index,
             "position": position,
-            "context": self._task.vocab.decode(context.tolist()),
-            "want": words[batch.ids[0, at + 1]],
-            "got": None if abstains(logits) else words[int(_best_other(logits, int(batch.ids[0, at + 1])))],
+            "context": self._vocab.decode(context.tolist()),
+            "want": words[ids[at + 1]],
+            "got": None if abstains(logits) else words[int(_best_other(logits, int(ids[at + 1])))],
             "margin": margin,
         }
 
-    def _position(self, at: int, batch: Batch) -> int:
+    def _position(self, at: int, reset: np.ndarray) -> int:
         """Where input `at` of the batch stands in its episode."""
-        starts = np.flatnonzero(batch.reset[0, : at + 1])
+        starts = np.flatnonzero(reset[: at + 1])
         return at - int(starts[-1]) if len(starts) else self._offset + at
-
-    def _advance(self, ids: np.ndarray, reset: np.ndarray, episode: int) -> None:
-        starts = np.flatnonzero(reset)
-        self._offset = len(ids) - int(starts[-1]) if len(starts) else self._offset + len(ids)
-        self._tail, self._current = np.concatenate([self._tail, ids])[-CONTEXT:], episode
 
 
 def margin(logits_TV: torch.Tensor, targets_T: torch.Tensor) -> torch.Tensor:

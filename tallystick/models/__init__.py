@@ -9,7 +9,15 @@ from tallystick import userfile
 
 MODELS = {
     "mamba2": "tallystick.models.mamba2:Mamba2",
+    "mamba1": "tallystick.models.mamba1:Mamba1",
+    "gated-deltanet": "tallystick.models.deltanet:GatedDeltaNet",
+    "lstm": "tallystick.models.rnn:LSTM",
+    "gru": "tallystick.models.rnn:GRU",
     "pythia": "tallystick.models.transformer:Pythia",
+    "nope": "tallystick.models.transformer:NoPE",
+    "mistral": "tallystick.models.transformer:Mistral",
+    "hybrid": "tallystick.models.hybrid:Hybrid",
+    "rmt": "tallystick.models.rmt:RMT",
     "lookup": "tallystick.models.lookup:Lookup",
     "bits": "tallystick.models.bits:Bits",
 }

@@ -17,7 +17,8 @@ State = dict[str, Tensor]
 class Model(nn.Module):
     """A causal sequence model whose state goes in and comes out.
 
-    A subclass sets `Config`, `PRESETS` and `chunk`, and writes `forward`, `init_state` and `state_bytes`.
+    A subclass sets `Config`, `PRESETS` and `chunk`, `TRAINING` and `rows` where they are other ones, and writes
+    `forward`, `init_state` and `state_bytes`.
     One pass, any chunking and token by token agree in fp32, to 1e-5 of the token's largest logit and of each
     state tensor's largest entry.  Keeping a state is a snapshot, `select` forks it.
     """
@@ -32,8 +33,15 @@ class Model(nn.Module):
     PRESETS: Mapping[str, Mapping[str, object]] = {}
     """Preset name -> fields of `Config`; one is "tiny"."""
 
+    TRAINING: Mapping[str, object] = {}
+    """Settings of training whose defaults are other ones for this model."""
+
     chunk: int = 1024
     """Tokens of one row that long verification best feeds at once (measured on CPU)."""
+
+    rows: int = 1
+    """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must
+    then be constant in size."""
 
     def __init__(self, config):
         super().__init__()

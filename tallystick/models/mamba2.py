@@ -64,11 +64,6 @@ class Mamba2(Model):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        inner = config.expand * config.d_model
-        if inner % config.head_dim:
-            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
@@ -86,17 +81,20 @@ class Mamba2(Model):
         return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
 
     def init_state(self, batch: int) -> State:
-        config, state = self.config, {}
-        inner = config.expand * config.d_model
-        conv_shape = (batch, config.d_conv - 1, inner + 2 * config.d_state)
-        ssm_shape = (batch, inner // config.head_dim, config.head_dim, config.d_state)
-        for i in range(config.n_layer):
-            state[f"conv.{i}"] = self.embedding.weight.new_zeros(conv_shape)
-            state[f"ssm.{i}"] = self.embedding.weight.new_zeros(ssm_shape)
+        state = {}
+        for i in range(self.config.n_layer):
+            state[f"conv.{i}"], state[f"ssm.{i}"] = empty(self.config, batch, self.embedding.weight)
         return state
 
     def state_bytes(self, length: int) -> int:
         return sum(tensor.nbytes for tensor in self.init_state(1).values())
+
+
+def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """A block's state before the first token: the convolution's, the scan's."""
+    inner = config.expand * config.d_model
+    conv = like.new_zeros(batch, config.d_conv - 1, inner + 2 * config.d_state)
+    return conv, like.new_zeros(batch, inner // config.head_dim, config.head_dim, config.d_state)
 
 
 class Spans:
@@ -143,6 +141,10 @@ class Block(nn.Module):
     def __init__(self, config: Mamba2.Config):
         super().__init__()
         inner = config.expand * config.d_model
+        if inner % config.head_dim:
+            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
+        if config.d_conv < 2:
+            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # z, xBC, dt
         self.heads, self.d_state = inner // config.head_dim, config.d_state
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
@@ -150,7 +152,7 @@ class Block(nn.Module):
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.dt_bias = nn.Parameter(_initial_dt_bias(self.heads, config.dt_min, config.dt_max))
+        self.dt_bias = nn.Parameter(initial_dt_bias(self.heads, config.dt_min, config.dt_max))
         self.gate_norm = nn.RMSNorm(inner, eps=1e-5)
         self.out_proj = nn.Linear(inner, config.d_model, bias=False)
         self.out_proj.weight.data /= math.sqrt(config.n_layer)
@@ -179,7 +181,7 @@ class Block(nn.Module):
         return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
 
 
-def _initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
+def initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
     """softplus of it is log-uniform in [least, most]."""
     dt_H = torch.empty(heads).uniform_(math.log(least), math.log(most)).exp()
     return dt_H + torch.log(-torch.expm1(-dt_H))

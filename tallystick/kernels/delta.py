@@ -1,0 +1,55 @@
+"""The gated delta rule by matrix products over chunks, in plain PyTorch.
+
+Source: Yang et al. 2024, arXiv 2412.06464, section 3.3.  What a token writes, u = beta (v - decay state k), depends on
+what the tokens before it in the chunk have written: a triangular system, solved for all chunks at once.  Between
+chunks only the state is carried.
+
+Glossary: B batch, L length, H heads, P entries of a value, N of a key, C chunks, Q chunk length (L = C Q); G stands for
+(B, H, C).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def _chunks(t_BLH, chunk: int):
+    """[B, L, H, ...] -> [B, H, C, Q, ...], filled up with zeros: tokens that leave the state untouched."""
+    pad = -t_BLH.shape[1] % chunk
+    return F.pad(t_BLH, (0, 0) * (t_BLH.dim() - 2) + (0, pad)).transpose(1, 2).unflatten(2, (-1, chunk))
+
+
+def _weights(log_decay_GQ, reset_BL, chunk: int):
+    """What is left of token j at token i (0 above the diagonal), of the state that enters at i, of i where it leaves.
+
+    Resets are masks, as in `ssd`.
+    """
+    log_GQ = log_decay_GQ.cumsum(-1)
+    sees_SQQ = torch.ones(chunk, chunk, dtype=torch.bool, device=log_GQ.device).tril()
+    decay_GQQ, entry_GQ = (log_GQ[..., None] - log_GQ[..., None, :]).clamp(max=0.0).exp(), log_GQ.exp()
+    exit_GQ = (log_GQ[..., -1:] - log_GQ).exp()
+    if reset_BL is not None:
+        segment_SQ = _chunks(reset_BL[..., None], chunk).cumsum(-1)
+        sees_SQQ = sees_SQQ & (segment_SQ[..., None] == segment_SQ[..., None, :])
+        entry_GQ, exit_GQ = entry_GQ * (segment_SQ == 0), exit_GQ * (segment_SQ == segment_SQ[..., -1:])
+    return decay_GQQ * sees_SQQ, entry_GQ[..., None], exit_GQ[..., None]
+
+
+def gated_delta_chunked(q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, reset_BL=None, chunk=32):
+    """The same function as `reference.gated_delta_recurrent`, `chunk` tokens at once; any length."""
+    length, chunk = q_BLHN.shape[1], min(chunk, q_BLHN.shape[1])
+    tensors = (q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH[..., None])
+    q_GQN, k_GQN, v_GQP, log_decay_GQ, beta_GQ1 = (_chunks(t, chunk) for t in tensors)
+    decay_GQQ, entry_GQ1, exit_GQ1 = _weights(log_decay_GQ, reset_BL, chunk)
+    scores_GQQ, overlap_GQQ = decay_GQQ * (q_GQN @ k_GQN.mT), beta_GQ1 * decay_GQQ * (k_GQN @ k_GQN.mT)
+    known = torch.cat([beta_GQ1 * v_GQP, beta_GQ1 * entry_GQ1 * k_GQN], dim=-1)
+    # The diagonal is taken as 1, whatever stands there.
+    solved = torch.linalg.solve_triangular(overlap_GQQ, known, upper=False, unitriangular=True)
+    parts = *solved.split([v_GQP.shape[-1], k_GQN.shape[-1]], dim=-1), entry_GQ1 * q_GQN, scores_GQQ, exit_GQ1 * k_GQN
+    y_BHQP = []
+    for c, (fresh_QP, held_QN, q_QN, scores_QQ, k_QN) in enumerate(zip(*(p.unbind(2) for p in parts), strict=True)):
+        written_QP = fresh_QP - held_QN @ state_BHPN.mT
+        y_BHQP.append(q_QN @ state_BHPN.mT + scores_QQ @ written_QP)
+        state_BHPN = entry_GQ1[:, :, c, -1:] * state_BHPN + written_QP.mT @ k_QN
+    return torch.cat(y_BHQP, dim=2).transpose(1, 2)[:, :length], state_BHPN

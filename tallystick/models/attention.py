@@ -1,0 +1,179 @@
+"""Attention with a state: over everything since the last reset, or over a window of constant size.
+
+Both caches are one call's view of the state, worked out once for all layers: who sees whom, and what is kept.
+
+Glossary: B batch, L length, H heads, P head dim, R rotated part of P, T cached tokens, M = T + L tokens that a call
+can see, W window, S queries of a block, J = S + W - 1 keys that a block can see, N blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tallystick.models.base import State
+
+
+class Cache:
+    """Full attention.  Positions count from the last reset, where the cache starts anew.
+
+    State: `length` (tokens since then) and for each layer the rotated keys `k.i` and values `v.i`, first token first,
+    as long as the longest row, zeros behind.
+    """
+
+    def __init__(
+        self,
+        length_B: Tensor,
+        cached: int,
+        ids_BL: Tensor,
+        reset_BL: Tensor | None,
+        count_B: Tensor | None,
+        rotated: int,
+    ):
+        (batch, length), device = ids_BL.shape, ids_BL.device
+        own_L = torch.arange(length, device=device)
+        count_B = own_L.new_full((batch,), length) if count_B is None else count_B
+        start_BL = _starts(own_L, reset_BL, count_B)
+        fresh_BL = start_BL >= 0
+        position_BL = torch.where(fresh_BL, own_L - start_BL, length_B[:, None] + own_L)
+        self.rotation = _rotation(position_BL, rotated)
+
+        sees_old_BLT = ~fresh_BL[..., None] & (torch.arange(cached, device=device) < length_B[:, None])[:, None]
+        sees_own_BLL = (own_L <= own_L[:, None]) & (own_L >= start_BL[..., None])
+        self.mask_B1LM = torch.cat([sees_old_BLT, sees_own_BLL], dim=-1)[:, None]
+
+        # The row's new cache: the old tokens and the counted ones; after a reset, only those since the last one.
+        last_B, none_B = start_BL[:, -1], count_B.new_zeros(batch)
+        kept_old_B = torch.where(last_B >= 0, none_B, length_B)
+        self.length_B = kept_old_B + count_B - last_B.clamp(min=0)
+        slot_T = torch.arange(int(self.length_B.max()), device=device)
+        own_BT = cached + last_B.clamp(min=0)[:, None] + slot_T - kept_old_B[:, None]
+        self.source_BT = torch.where(slot_T < kept_old_B[:, None], slot_T, own_BT).clamp(max=cached + length - 1)
+        self.empty_BT = slot_T >= self.length_B[:, None]
+        self.keeps_all = len(slot_T) == cached + length and not bool(self.empty_BT.any())
+
+    @staticmethod
+    def entries(length: int, window: int) -> int:
+        """Keys in a state after `length` tokens."""
+        return length
+
+    def attend(self, query_BLHP, key_BLHP, value_BLHP, old_key_BTHP, old_value_BTHP):
+        """What each token sees, flattened, and the layer's new keys and values."""
+        key_BMHP = torch.cat([old_key_BTHP, _rotate(key_BLHP, *self.rotation)], dim=1)
+        value_BMHP = torch.cat([old_value_BTHP, value_BLHP], dim=1)
+        seen_BHLP = F.scaled_dot_product_attention(
+            _rotate(query_BLHP, *self.rotation).transpose(1, 2),
+            key_BMHP.transpose(1, 2),
+            value_BMHP.transpose(1, 2),
+            attn_mask=self.mask_B1LM,
+        )
+        return seen_BHLP.transpose(1, 2).flatten(2), self._keep(key_BMHP), self._keep(value_BMHP)
+
+    def _keep(self, seen_BMHP: Tensor) -> Tensor:
+        """The new cache, from all tokens that the call saw."""
+        if self.keeps_all:
+            return seen_BMHP
+        row_B1 = torch.arange(len(seen_BMHP), device=seen_BMHP.device)[:, None]
+        return seen_BMHP[row_B1, self.source_BT].masked_fill(self.empty_BT[..., None, None], 0.0)
+
+
+class WindowCache:
+    """Attention over the last W tokens, the present one included, in time linear in the length.
+
+    State: `length` (of the T = W - 1 slots, those filled) and for each layer keys `k.i`, not rotated, and values
+    `v.i`, last token last.  Only distances matter to rotary positions, so they count from the oldest slot.
+    """
+
+    def __init__(
+        self,
+        length_B: Tensor,
+        cached: int,
+        ids_BL: Tensor,
+        reset_BL: Tensor | None,
+        count_B: Tensor | None,
+        rotated: int,
+    ):
+        (batch, length), device = ids_BL.shape, ids_BL.device
+        own_L = torch.arange(length, device=device)
+        count_B = own_L.new_full((batch,), length) if count_B is None else count_B
+        start_BL = _starts(own_L, reset_BL, count_B)
+        first_BL = torch.where(start_BL >= 0, cached + start_BL, cached - length_B[:, None])
+
+        self.block = min(length, cached + 1)  # queries that are worked on together
+        self.pad = -length % self.block
+        self.rotation = _rotation(torch.arange(cached + length, device=device)[None], rotated)
+        key_J = torch.arange(self.block + cached, device=device)
+        query_S1 = key_J[: self.block, None]
+        band_SJ = (key_J >= query_S1) & (key_J <= query_S1 + cached)
+        offset_N11 = torch.arange(0, length, self.block, device=device)[:, None, None]
+        first_BNS1 = F.pad(first_BL, (0, self.pad)).unflatten(1, (-1, self.block))[..., None]
+        self.mask_C1SJ = (band_SJ & (key_J + offset_N11 >= first_BNS1)).flatten(0, 1)[:, None]
+
+        last_B = start_BL[:, -1]
+        held_B = torch.where(last_B >= 0, count_B - last_B, length_B + count_B)
+        self.length_B = held_B.clamp(max=cached)
+        slot_T = torch.arange(cached, device=device)
+        self.source_BT = count_B[:, None] + slot_T
+        self.empty_BT = slot_T < cached - self.length_B[:, None]
+
+    @staticmethod
+    def entries(length: int, window: int) -> int:
+        """Keys in a state, whatever the length."""
+        return window - 1
+
+    def attend(self, query_BLHP, key_BLHP, value_BLHP, old_key_BTHP, old_value_BTHP):
+        """What each token sees, flattened, and the layer's new keys and values."""
+        length = query_BLHP.shape[1]
+        key_BMHP, value_BMHP = torch.cat([old_key_BTHP, key_BLHP], 1), torch.cat([old_value_BTHP, value_BLHP], 1)
+        own = tuple(angle[:, -length:] for angle in self.rotation)
+        query_CSHP = F.pad(_rotate(query_BLHP, *own), (0, 0, 0, 0, 0, self.pad)).unflatten(1, (-1, self.block))
+        seen_CHSP = F.scaled_dot_product_attention(
+            query_CSHP.flatten(0, 1).transpose(1, 2),
+            self._blocks(_rotate(key_BMHP, *self.rotation)),
+            self._blocks(value_BMHP),
+            attn_mask=self.mask_C1SJ,
+        )
+        seen_BLD = seen_CHSP.transpose(1, 2).reshape(len(query_BLHP), length + self.pad, -1)[:, :length]
+        return seen_BLD, self._keep(key_BMHP), self._keep(value_BMHP)
+
+    def _blocks(self, seen_BMHP: Tensor) -> Tensor:
+        """What each block of queries can see, [blocks of all rows, H, J, P]."""
+        padded = F.pad(seen_BMHP, (0, 0, 0, 0, 0, self.pad))
+        return padded.unfold(1, self.mask_C1SJ.shape[-1], self.block).flatten(0, 1).transpose(-1, -2)
+
+    def _keep(self, seen_BMHP: Tensor) -> Tensor:
+        row_B1 = torch.arange(len(seen_BMHP), device=seen_BMHP.device)[:, None]
+        return seen_BMHP[row_B1, self.source_BT].masked_fill(self.empty_BT[..., None, None], 0.0)
+
+
+def empty(names, batch: int, entries: int, heads: int, head_dim: int, like: Tensor) -> State:
+    """The caches `k.name` and `v.name` of layers before the first token, and their common `length`."""
+    shape, length_B = (batch, entries, heads, head_dim), torch.zeros(batch, dtype=torch.int64, device=like.device)
+    return {"length": length_B, **{f"{kind}.{name}": like.new_zeros(shape) for name in names for kind in "kv"}}
+
+
+def _starts(own_L: Tensor, reset_BL: Tensor | None, count_B: Tensor) -> Tensor:
+    """Where each token's sequence starts in the call; -1: before it."""
+    if reset_BL is None:
+        return own_L.new_full((len(count_B), len(own_L)), -1)
+    return torch.where(reset_BL & (own_L < count_B[:, None]), own_L, -1).cummax(1).values
+
+
+def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
+    """cos and sin of the angles position * 10000^(-2 r / R) (Su et al. 2021, arXiv 2104.09864), the half R twice.
+
+    The angles in double precision: in single, those of far positions would depend on where the call began.
+    """
+    exponent_R = torch.arange(0, rotated, 2, device=position_BL.device).repeat(2).double() / max(rotated, 1)
+    angle_BL1R = position_BL[..., None, None] * 10000.0**-exponent_R
+    return angle_BL1R.cos().float(), angle_BL1R.sin().float()
+
+
+def _rotate(x_BLHP: Tensor, cos_BL1R: Tensor, sin_BL1R: Tensor) -> Tensor:
+    """Rotates the first R entries of each head, pairing entry r with r + R / 2 (GPT-NeoX); all but NoPE's R = 0."""
+    if not cos_BL1R.shape[-1]:
+        return x_BLHP
+    turned, rest = x_BLHP.split((cos_BL1R.shape[-1], x_BLHP.shape[-1] - cos_BL1R.shape[-1]), dim=-1)
+    first, second = turned.chunk(2, dim=-1)
+    return torch.cat([turned * cos_BL1R + torch.cat([-second, first], dim=-1) * sin_BL1R, rest], dim=-1)

@@ -1,0 +1,94 @@
+"""Mamba-2 with a block of full attention among its own (as Jamba; Lieber et al. 2024, arXiv 2403.19887).
+
+Glossary: B batch, L length, D model width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tallystick.kernels.fused import rms_norm
+from tallystick.kernels.linear import linear
+from tallystick.models import mamba2, transformer
+from tallystick.models.attention import Cache, empty
+from tallystick.models.base import Model
+
+
+class Hybrid(Model):
+    """Attention without positions, which the Mamba blocks provide.
+
+    Its state grows with the length, so it is no fixed-state model.  State: that of `Mamba2` and of `Cache`.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(mamba2.Mamba2.Config):
+        """Sizes: Mamba-2's, and of the attention."""
+
+        n_layer: int = 3
+        """Number of blocks of both kinds."""
+        attention_every: int = 3
+        """One block of so many, the middle one, attends."""
+        n_head: int = 2
+        """Attention heads; divides d_model."""
+        mlp_ratio: int = 4
+        """Width of the attention blocks' MLP over d_model."""
+
+    PRESETS = {
+        "tiny": {"n_layer": 3, "d_model": 64, "d_state": 16, "n_head": 2},
+        "small": {"n_layer": 3, "d_model": 128, "d_state": 16, "n_head": 4},
+        "paper": {**mamba2.Mamba2.PRESETS["paper"], "attention_every": 8, "n_head": 8, "mlp_ratio": 2},
+    }
+    TRAINING = {"lr": 3e-3}
+    chunk = 512
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        if config.d_model % config.n_head:
+            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
+        if not 0 < config.attention_every <= config.n_layer:
+            raise ValueError(f"attention_every={config.attention_every} must be in 1..n_layer={config.n_layer}")
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(
+            transformer.ParallelBlock(config) if self._attends(i) else mamba2.Block(config)
+            for i in range(config.n_layer)
+        )
+        for layer in self.layers:
+            if isinstance(layer, transformer.ParallelBlock):
+                transformer.initialise(layer, config.n_layer)
+        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)  # at 0.02 the norms magnify rounding
+        if config.tied:
+            self.head.weight = self.embedding.weight
+
+    def _attends(self, i: int) -> bool:
+        every = self.config.attention_every
+        return i % every == every // 2
+
+    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+        state = self.init_state(len(ids_BL)) if state is None else state
+        spans = mamba2.Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
+        cached = state[f"k.{self.config.attention_every // 2}"].shape[1]
+        cache = Cache(state["length"], cached, ids_BL, reset_BL, length_B, rotated=0)
+        x_BLD, new = self.embedding(ids_BL), {"length": cache.length_B}
+        for i, layer in enumerate(self.layers):
+            first, second = (f"{part}.{i}" for part in (("k", "v") if self._attends(i) else ("conv", "ssm")))
+            view = cache if self._attends(i) else spans
+            x_BLD, new[first], new[second] = layer(x_BLD, state[first], state[second], view)
+        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
+
+    def init_state(self, batch):
+        config, weight = self.config, self.embedding.weight
+        attending = [i for i in range(config.n_layer) if self._attends(i)]
+        state = empty(attending, batch, 0, config.n_head, config.d_model // config.n_head, weight)
+        for i in range(config.n_layer):
+            if not self._attends(i):
+                state[f"conv.{i}"], state[f"ssm.{i}"] = mamba2.empty(config, batch, weight)
+        return state
+
+    def state_bytes(self, length):
+        attending = sum(self._attends(i) for i in range(self.config.n_layer))
+        kept = sum(tensor.nbytes for tensor in self.init_state(1).values())
+        return kept + 2 * attending * self.config.d_model * length * self.embedding.weight.element_size()
