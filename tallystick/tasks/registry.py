@@ -8,8 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 from tallystick import userfile
+from tallystick.tasks.annotate import annotate
 from tallystick.tasks.base import Task
 
+NOTES = "+notes"
+"""Behind a variant's name: the same program with notes."""
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
@@ -27,7 +30,7 @@ TASKS = {
 def load(name: str, variant: str | None = None) -> Task:
     """A task from "addition", "turing:bb5" (name:options) or "my_task.py:Reverse" (file:class).
 
-    Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
+    variant: one of the task's, the first by default; with +notes behind it its program says its control state. Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
     """
     head, _, rest = name.partition(":")
     if head.endswith(".py"):
@@ -38,9 +41,10 @@ def load(name: str, variant: str | None = None) -> Task:
         cls, options = getattr(import_module(module), class_name), rest
     else:
         raise ValueError(f"unknown task {head!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
-    task = cls(options, variant)
+    of_task = (variant or "").removesuffix(NOTES)
+    task = cls(options, of_task or None)
     task.name = name
-    return task
+    return task if variant == of_task or variant is None else annotate(task, NOTES)
 
 
 def _from_file(path: str, class_name: str) -> type[Task]:
@@ -57,5 +61,5 @@ def _is_own_task(value: object) -> bool:
 
 def source(task: Task) -> tuple[str, str]:
     """The text of the task's file and its SHA-256, as kept in a run folder."""
-    text = Path(inspect.getsourcefile(type(task)) or "").read_text()
+    text = Path(inspect.getsourcefile(task.home) or "").read_text()
     return text, hashlib.sha256(text.encode()).hexdigest()

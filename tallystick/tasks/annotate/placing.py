@@ -1,0 +1,84 @@
+"""Where notes are needed, and what no note can say."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+
+from tallystick.tasks.annotate.control import Opaque
+from tallystick.tasks.annotate.recording import ROWS, Annotated, Parts, Runs
+
+REACHES = (8, 12, 16, 24, 32, 48, 64)
+"""How many last tokens may decide: the fewest that notes can bring it to; lookup looks no further back than 64."""
+
+
+def choose(runs: Runs, parts: Parts) -> set[int]:
+    """The sites to have notes, as few as will do.
+
+    Notes at the last question before whatever is undecided, until nothing is; then without those that turn out not to
+    be needed, the most frequent first. Raises ValueError if notes at all sites will not do.
+    """
+    everywhere, undecided = set(range(len(runs.sites.all))), np.zeros(0, np.int64)
+    for reach in REACHES:
+        noted: set[int] = set()
+        undecided = Annotated(runs, parts, noted).undecided(reach)
+        while len(undecided) and noted != everywhere:
+            noted |= _before(runs, undecided, noted) or everywhere
+            undecided = Annotated(runs, parts, noted).undecided(reach)
+        if not len(undecided):
+            return _prune(runs, parts, noted, reach)
+    asked = runs.site[np.searchsorted(runs.marks, undecided[0]) - 1]
+    place = runs.sites.all[asked].places[-1]
+    raise ValueError(f"what it says after {place} is decided by no local, nor by the last {REACHES[-1]} tokens")
+
+
+def _before(runs: Runs, undecided: np.ndarray, noted: set[int]) -> set[int]:
+    """For each undecided token the site of the last question before it, of those that have no notes."""
+    free = ~np.isin(runs.site, list(noted))
+    marks, sites = runs.marks[free], runs.site[free]
+    last = np.searchsorted(marks, undecided) - 1
+    own = (last >= 0) & (runs.run[marks[last]] == runs.run[undecided])
+    return set(sites[last[own]].tolist())
+
+
+def _prune(runs: Runs, parts: Parts, noted: set[int], reach: int) -> set[int]:
+    times = np.bincount(runs.site)
+    for site in sorted(noted, key=lambda site: -times[site]):
+        if not len(Annotated(runs, parts, noted - {site}).undecided(reach)):
+            noted = noted - {site}
+    return noted
+
+
+def refuse(runs: Runs, noted: set[int]) -> None:
+    """Raises ValueError naming a recursion, or a local, that notes at these sites cannot say."""
+    sites, new = runs.sites.all, set()
+    first: dict[tuple[int, int, Hashable], int] = {}  # a value of local i of a site: the group that it is first met in
+    for number, group in zip(runs.state.tolist(), runs.group.tolist(), strict=True):
+        site, held = runs.states[number]
+        for i, value in enumerate(held if site in noted else ()):
+            first.setdefault((site, i, value), group)
+    for (site, i, value), group in first.items():
+        frame, name = sites[site].locals[i]
+        owner = sites[site].places[frame].code.co_name
+        if isinstance(value, Opaque):
+            raise ValueError(f"the local {name} of {owner} is a {value.kind}, which no note can say")
+        new.add((f"the local {name} of {owner} takes more values", group))
+        codes = [place.code for place in sites[site].places]
+        new |= {(f"{code.co_name} calls itself, deeper", group) for code in codes if codes.count(code) > 1}
+    for what, group in sorted(new):
+        if group == ROWS and (what, ROWS - 1) in new:
+            raise ValueError(f"{what} the longer the problem is")
+
+
+def labels(runs: Runs, noted: set[int]) -> dict[int, str]:
+    """What each of these sites is called: its place, as _row+4; where two would be called so, with their callers'."""
+    named: dict[int, str] = {}
+    for site in sorted(noted):
+        places = [str(place) for place in reversed(runs.sites.all[site].places)]
+        names = ["<".join(places[: i + 1]) for i in range(len(places))]
+        others = [[str(place) for place in reversed(runs.sites.all[other].places)] for other in noted - {site}]
+        alone = [name for name, i in zip(names, range(1, len(names) + 1), strict=True)
+                 if all("<".join(other[:i]) != name for other in others)]  # fmt: skip
+        named[site] = alone[0] if alone else f"{names[-1]}#{site}"
+    return named
