@@ -16,7 +16,7 @@ from types import FrameType
 
 from tallystick.tasks.annotate.noting import Noting
 from tallystick.tasks.annotate.placing import choose, labels, refuse
-from tallystick.tasks.annotate.recording import Part, Parts, Runs, State
+from tallystick.tasks.annotate.recording import Part, Runs, State
 from tallystick.tasks.base import Task
 from tallystick.workspace import ProgramError
 
@@ -43,14 +43,14 @@ class Notes:
 
     def __init__(self, task: Task):
         runs = Runs(task)
-        self._parts, self._sites = Parts(runs), runs.sites
-        self._noted = choose(runs, self._parts)
-        refuse(runs, self._noted)
+        self._sites = runs.sites
+        self._noted, self._parts = choose(runs)
+        refuse(runs, self._parts, self._noted)
         self._known = {site for site, _ in runs.trained()}
         self._labels = labels(runs, self._noted)
         states = [state for state in runs.trained() if state[0] in self._noted]
         parts = dict.fromkeys(part for state in states for part in self._parts.of(state))
-        self.symbols: dict[Part, str] = {part: self._symbol(part) for part in parts}
+        self.symbols: dict[Part, str] = {part: self._symbol(part) for part in parts if not isinstance(part, str)}
         """By part: {_row+4 carry=1} says where the program stands, and what its narrow locals hold as far as that
         varies; {disk='83'} what a wide one holds."""
         self._said: dict[State, list[str]] = {}
@@ -59,9 +59,9 @@ class Notes:
         site, *rest = part
         if not isinstance(site, int):
             return f"{{{rest[0]}={rest[1]!r}}}"
-        counts, (values,) = self._parts.counts, rest
-        narrow = [(i, name) for i, (_, name) in enumerate(self._sites.all[site].locals) if not self._parts.wide(site, i)]
-        words = [f"{name}={value!r}" for (i, name), value in zip(narrow, values, strict=True) if counts[site, i] > 1]
+        (narrow, _), (values,) = self._parts.layout(site), rest
+        words = [f"{self._sites.all[site].locals[i][1]}={value!r}" for i, value in zip(narrow, values, strict=True)
+                 if self._parts.says((site, i))]  # fmt: skip
         return f"{{{' '.join([self._labels[site], *words])}}}"
 
     def say(self, frame: FrameType) -> Sequence[str]:
@@ -72,10 +72,13 @@ class Notes:
         state = self._sites.state(frame)
         if state not in self._said:
             try:
-                self._said[state] = [self.symbols[part] for part in self._parts.of(state)]
+                self._said[state] = [self._note(part) for part in self._parts.of(state)]
             except KeyError:
                 raise ProgramError(f"no note for {self._text(state)}: not met at the training length") from None
         return self._said[state]
+
+    def _note(self, part: Part) -> str:
+        return part if isinstance(part, str) else self.symbols[part]
 
     def _text(self, state: State) -> str:
         site = self._sites.all[state[0]]

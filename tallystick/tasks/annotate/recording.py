@@ -8,7 +8,7 @@ from types import FrameType
 import numpy as np
 
 from tallystick import suffix, workspace
-from tallystick.episode import Record
+from tallystick.episode import END_NOTE, NOTE, Record
 from tallystick.tasks.annotate.control import Site, open_frames
 from tallystick.tasks.annotate.noting import BASE, Noting
 from tallystick.tasks.base import Task
@@ -25,8 +25,10 @@ WIDE = 16
 
 State = tuple[int, tuple[Hashable, ...]]
 """Number of a site, and the values of its live locals."""
-Part = tuple[Hashable, ...]
-"""What one note says: (site, values of its narrow locals), or (None, name, value) of a wide local."""
+Local = tuple[int, int]
+"""Number of a site, and of one of its live locals."""
+Part = tuple[Hashable, ...] | str
+"""What one note says: (site, values of its narrow locals), (None, name, value) of a wide local, or a symbol."""
 
 
 class Sites:
@@ -59,11 +61,12 @@ class Runs:
     """Runs of a task's program with a mark before each question, end to end."""
 
     def __init__(self, task: Task):
-        self.sites = Sites()
+        self.task, self.sites = task, Sites()
         self._numbers: dict[State, int] = {}
         self._met: list[int] = []
         self._records: list[Record] = []
         self._groups: list[int] = []
+        self._short: list[bool] = []
         self._noting = Noting(task, [MARK], self._meet, "")
         trained = task.defaults.train_length
         self._run(task.corners(trained), 0, QUESTIONS)
@@ -77,7 +80,11 @@ class Runs:
         """Whether the program says the token, [N]."""
         self.run = np.repeat(np.arange(len(lengths)), lengths)
         """Number of the token's run, [N]."""
-        self.mark = len(self._noting.vocab) - 1
+        self.short = np.array(self._short)
+        """The runs, by number, that it is enough to look at for where notes are needed."""
+        self.vocab = self._noting.vocab
+        """The task's, and the mark."""
+        self.mark = len(self.vocab) - 1
         """The id that marks have."""
         self.marks = np.flatnonzero(self.ids == self.mark)
         """Where they stand, [M]."""
@@ -89,19 +96,31 @@ class Runs:
         """Number of its site, [M]."""
         self.group = np.array(self._groups)[self.run[self.marks]]
         """Of the mark's run, [M]: 0 at the training length, then one for each row of `check`."""
+        self.symbols = frozenset(task.symbols)
+        """The task's."""
+        self.counts = {local: len(values) for local, values in self._values().items()}
+        """How many values the training length has for a local of a site."""
 
     def _run(self, prompts: Iterable[list[str]], group: int, questions: int) -> None:
-        end = len(self._met) + questions
+        begin = len(self._met)
         for prompt in prompts:
             self._records.append(Record())
             workspace.run(self._noting, prompt, self._records[-1])
             self._groups.append(group)
-            if len(self._met) >= end:
+            self._short.append(len(self._met) - begin <= ROW_QUESTIONS)
+            if len(self._met) - begin >= questions:
                 break
 
     def _meet(self, frame: FrameType) -> Sequence[str]:
         self._met.append(self._numbers.setdefault(self.sites.state(frame), len(self._numbers)))
         return (MARK,)
+
+    def _values(self) -> dict[Local, set[Hashable]]:
+        values: dict[Local, set[Hashable]] = {}
+        for site, held in self.trained():
+            for i, value in enumerate(held):
+                values.setdefault((site, i), set()).add(value)
+        return values
 
     def trained(self) -> list[State]:
         """The states met at the training length, in order."""
@@ -113,49 +132,68 @@ def _problems(task: Task, length: int, most: int, up_to: bool) -> Iterator[list[
 
 
 class Parts:
-    """Which notes say a state: one, where it stands and what its narrow locals hold; then one for each wide local."""
+    """Which notes say a state: one says where it stands and what its narrow locals hold; then one for each wide local.
 
-    def __init__(self, runs: Runs):
-        values: dict[tuple[int, int], set[Hashable]] = {}
-        for site, held in runs.trained():
-            for i, value in enumerate(held):
-                values.setdefault((site, i), set()).add(value)
-        self.counts = {local: len(met) for local, met in values.items()}
-        """Of the values that the training length has for local i of a site."""
-        self._sites = runs.sites.all
+    A wide local's value that is a symbol of the task is said as it is, so that it looks like what was read; the notes
+    of such a state stand between note marks.
+    """
 
-    def wide(self, site: int, i: int) -> bool:
-        """Whether local i of the site has notes of its own."""
-        return self.counts.get((site, i), 0) > WIDE
+    def __init__(self, runs: Runs, left_out: frozenset[Local] = frozenset()):
+        self._runs, self._left_out = runs, left_out
+        self._layouts: dict[int, tuple[list[int], list[tuple[int, str]]]] = {}
+
+    def without(self, local: Local) -> Parts:
+        """The same, but that one local is not said."""
+        return Parts(self._runs, self._left_out | {local})
+
+    def says(self, local: Local) -> bool:
+        """Whether a local is said, and may differ from one time to the other."""
+        return local not in self._left_out and self._runs.counts.get(local, 0) > 1
+
+    def layout(self, site: int) -> tuple[list[int], list[tuple[int, str]]]:
+        """Numbers of the narrow locals of a site, and of the wide ones with their names."""
+        if site not in self._layouts:
+            said = [i for i in range(len(self._runs.sites.all[site].locals)) if (site, i) not in self._left_out]
+            wide = [i for i in said if self._runs.counts.get((site, i), 0) > WIDE]
+            names = [(i, self._runs.sites.all[site].locals[i][1]) for i in wide]
+            self._layouts[site] = [i for i in said if i not in wide], names
+        return self._layouts[site]
 
     def of(self, state: State) -> list[Part]:
-        """The parts that say a state."""
+        """The notes of a state, without the marks."""
         site, held = state
-        narrow = tuple(value for i, value in enumerate(held) if not self.wide(site, i))
-        names = [name for _, name in self._sites[site].locals]
-        far = [(None, names[i], value) for i, value in enumerate(held) if self.wide(site, i)]
-        return [(site, narrow), *far]
+        narrow, wide = self.layout(site)
+        symbols = self._runs.symbols
+        apart = [held[i] if held[i] in symbols else (None, name, held[i]) for i, name in wide]
+        return [(site, tuple([held[i] for i in narrow])), *apart]
 
 
 class Annotated:
-    """The recorded runs as they would be with notes at some of the sites."""
+    """Some of the recorded runs as they would be with notes at some of the sites."""
 
     def __init__(self, runs: Runs, parts: Parts, noted: set[int]):
-        numbers: dict[Part, int] = {}
-        here = np.isin(runs.site, list(noted))
-        states = {n: [numbers.setdefault(part, len(numbers)) for part in parts.of(runs.states[n])]
-                  for n in np.unique(runs.state[here]).tolist()}  # fmt: skip
+        self._runs, self._numbers = runs, {}
+        times = runs.short[runs.run].astype(np.int64)
+        here = np.isin(runs.site, list(noted)) & (times[runs.marks] == 1)
+        states = {n: self._ids(parts.of(runs.states[n])) for n in np.unique(runs.state[here]).tolist()}
         said = [states[n] for n in runs.state[here].tolist()]
-        times = np.ones(len(runs.ids), np.int64)
         times[runs.marks] = 0
-        times[runs.marks[here]] = [len(notes) for notes in said]
+        times[runs.marks[here]] = [len(ids) for ids in said]
         self.source = np.repeat(np.arange(len(runs.ids)), times)
         """Where each token comes from in the record."""
         ids = runs.ids[self.source]
-        ids[ids == runs.mark] = [runs.mark + number for notes in said for number in notes]
-        ends = np.searchsorted(runs.run[self.source], np.arange(1, runs.run[-1] + 1))
+        ids[ids == runs.mark] = [token for ids in said for token in ids]
+        ends = np.flatnonzero(np.diff(runs.run[self.source])) + 1
         sequences = zip(np.split(ids, ends), np.split(runs.said[self.source], ends), strict=True)
-        self.contexts = suffix.Contexts.of(list(sequences), runs.mark + len(numbers))
+        self.contexts = suffix.Contexts.of(list(sequences), runs.mark + len(self._numbers))
+
+    def _ids(self, parts: list[Part]) -> list[int]:
+        known = self._runs.vocab.ids
+        own = [
+            known[part] if isinstance(part, str) else self._runs.mark + self._numbers.setdefault(part, len(self._numbers))
+            for part in parts
+        ]
+        return [NOTE, *own, END_NOTE] if any(isinstance(part, str) for part in parts) else own
 
     def undecided(self, reach: int) -> np.ndarray:
         """Where in the record stand the tokens that the last `reach` do not decide."""
