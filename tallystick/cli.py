@@ -21,6 +21,7 @@ app = typer.Typer(
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="addition, or your own file: my_task.py:Class")]
 Variant = Annotated[str | None, typer.Option(help="which of the task's programs")]
+Annotate = Annotated[bool, typer.Option("--annotate", help="the program says its control state: variant V+notes")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Seed = Annotated[int, typer.Option(min=0, help="of the problems")]
 Lengths = Annotated[str | None, typer.Option(help="as 5,100,1000")]
@@ -55,6 +56,11 @@ def _fail(message: str, code: int) -> int:
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=1))
+
+
+def _load(name: str, variant: str | None, annotate: bool) -> tasks.Task:
+    ending = tasks.NOTES if annotate and not (variant or "").endswith(tasks.NOTES) else ""
+    return tasks.load(name, f"{variant or ''}{ending}" or None)
 
 
 def _lengths(text: str | None, task: tasks.Task, default: tuple[int, ...]) -> list[int]:
@@ -108,10 +114,11 @@ def show(
     length: Annotated[int, typer.Option(help="of the problem")],
     seed: Seed = 0,
     variant: Variant = None,
+    annotate: Annotate = False,
     as_json: Json = False,
 ) -> None:
     """Show one trajectory, coloured by role, with the memory and the pointers."""
-    loaded = tasks.load(task, variant)
+    loaded = _load(task, variant, annotate)
     key = {"split": "show", "seed": seed, "length": loaded.check_length(length), "index": 0}
     if as_json:
         meta = {"task": loaded.name, "variant": loaded.variant, **key}
@@ -141,13 +148,14 @@ class _Shown(Record):
 def check(
     task: TaskName,
     variant: Variant = None,
+    annotate: Annotate = False,
     lengths: Lengths = None,
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row")] = 1000,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Tell before training what will generalise: how far back must a model look, and was it all seen?"""
-    loaded = tasks.load(task, variant)
+    loaded = _load(task, variant, annotate)
     report = locality.check(loaded, _lengths(lengths, loaded, loaded.defaults.check), problems, seed)
     if as_json:
         _print_json(report)
@@ -161,6 +169,7 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting")] = None,
     model: Annotated[str | None, typer.Option(help="name:preset")] = None,
     variant: Variant = None,
+    annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="problems are at most this long")] = None,
     steps: Annotated[int | None, typer.Option(help="the budget")] = None,
     seed: Seed = 0,
@@ -174,7 +183,7 @@ def train(
     from tallystick import train as training
     from tallystick.settings import configure
 
-    loaded = tasks.load(task, variant)
+    loaded = _load(task, variant, annotate)
     model = model or loaded.defaults.model
     given = {"train_length": train_length, "steps": steps, "device": device}
     config = configure(loaded, model, _pairs(overrides or []), seed=seed, **given)

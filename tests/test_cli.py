@@ -18,13 +18,13 @@ MY_TASK = str(ROOT / "examples" / "my_task.py")
 QUICK = ["--model", "lookup"]
 
 COMMANDS = {
-    "check": {"task", "variant", "lengths", "problems", "seed", "as_json"},
+    "check": {"task", "variant", "annotate", "lengths", "problems", "seed", "as_json"},
     "data": {"task", "out", "variant", "lengths", "samples", "split", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
     "resume": {"folder", "as_json"},
-    "show": {"task", "length", "seed", "variant", "as_json"},
+    "show": {"task", "length", "seed", "variant", "annotate", "as_json"},
     "solve": {"folder", "problem", "trace", "max_tokens", "as_json"},
     "tasks": {"as_json"},
     "theory bound": {"task", "model", "lengths", "seeds", "steps", "out", "as_json"},
@@ -35,6 +35,7 @@ COMMANDS = {
         "overrides",
         "model",
         "variant",
+        "annotate",
         "train_length",
         "steps",
         "seed",

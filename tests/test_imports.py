@@ -18,7 +18,7 @@ ALLOWED = {
     "vocab": "episode",
     "tools": "episode vocab",
     "workspace": "episode vocab tools",
-    "tasks": "episode vocab tools workspace userfile",
+    "tasks": "episode vocab tools workspace suffix userfile",
     "models": "kernels suffix userfile",
     "data": "episode vocab workspace tasks",
 }

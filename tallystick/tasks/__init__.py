@@ -1,6 +1,6 @@
 """Tasks: one file each. `load` takes a built-in name or a user's own file, ``my_task.py:Reverse``."""
 
 from tallystick.tasks.base import Defaults, Task
-from tallystick.tasks.registry import TASKS, load
+from tallystick.tasks.registry import NOTES, TASKS, load
 
-__all__ = ["TASKS", "Defaults", "Task", "load"]
+__all__ = ["NOTES", "TASKS", "Defaults", "Task", "load"]

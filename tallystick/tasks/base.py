@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ class Task(ABC):
 
     symbols: Sequence[str] = ()
     """Token strings beyond the tools' own; a string means its characters."""
-    notes: Sequence[str] = ()
+    notes: Collection[str] = ()
     """Those of the symbols that are notes by themselves: said, but not remembered."""
     tools: tuple[str, ...] = ("pointer:1",)
     """Tools with their options, as "pointer:3"."""
@@ -76,6 +76,8 @@ class Task(ABC):
             raise ValueError(f"unknown variant {self.variant!r}; there are: {', '.join(self.variants)}")
         self.name = type(self).__name__.lower()
         """How the task was called; `load` sets it to the name it was loaded by."""
+        self.home = type(self)
+        """The class whose file a run keeps."""
 
     @abstractmethod
     def sample(self, length: int, rng: random.Random) -> list[str]:

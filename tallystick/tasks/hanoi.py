@@ -191,20 +191,46 @@ class Hanoi(_Towers):
                 return
 
     def solve_paper(self, w):
-        """One pointer follows the states, each disk with its rod, while the next one is written in brackets."""
-        p, rods = w.pointer(0), {}
+        """One pointer follows the states, each disk with its rod, while the next one is written in brackets.
+
+        Every second move is the smallest disk's, always the same way round. The moves between are of the disk that was
+        read last of those not on its rod, for the states begin with the largest: it goes where it may.
+        """
+        p, way, smallest, rod = w.pointer(0), "+", "", "A"
         w.answer()
         while (disk := p.read()) != ":":
-            w.think("BC"[len(rods) % 2])
+            way, smallest = OTHER[way], disk
+            w.think({"-": "B", "+": "C"}[way])
             w.think(disk, "A")
-            rods[disk] = "A"
             p.right()
-        for move, moved in _moves(list(rods), "A", "B", "C"):
-            w.output(move, moved)
-            rods[moved] = move[1]
-            for _ in rods:
-                disk = _thought(p)
-                w.think(disk, rods[disk])
+        while True:
+            move, rod = rod + TURN[way][rod], TURN[way][rod]
+            w.output(move, smallest)
+            _, other, of = self._rewrite(w, p, smallest, rod, rod)
+            if not other:
+                return
+            target = "ABC".replace(rod, "").replace(of, "")
+            w.output(of + target, other)
+            smallest, _, _ = self._rewrite(w, p, other, target, rod)
+
+    def _rewrite(self, w, p, moved, target, rod):
+        """The state as it was, up to the move that follows it, but for the disk that has moved.
+
+        Returns the last disk, and the last that is not on this rod, with its own.
+        """
+        disk = other = of = ""
+        while True:
+            while (symbol := _next(p)) != "[think]":
+                if symbol in MOVES:
+                    return disk, other, of
+            symbol = _next(p)
+            if symbol in SIZES:
+                disk, now = symbol, _next(p)
+                if disk == moved:
+                    now = target
+                w.think(disk, now)
+                if now != rod:
+                    other, of = disk, now
 
 
 def _tower(sizes):
@@ -268,12 +294,3 @@ def _walk(pointer, symbol):
     """Right, at least once, until the pointer reads the symbol."""
     while _next(pointer) != symbol:
         pass
-
-
-def _thought(pointer):
-    """The next disk on the right that stands at the beginning of a thought."""
-    while True:
-        _walk(pointer, "[think]")
-        symbol = _next(pointer)
-        if symbol in SIZES:
-            return symbol

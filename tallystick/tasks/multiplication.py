@@ -15,6 +15,7 @@ from __future__ import annotations
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.numbers import DIGITS, number, operands, product, short
 
+VALUES = {digit: int(digit) for digit in DIGITS}
 CARRYING = 5 * "0" + "".join(digit * int(digit) for digit in DIGITS)
 PRODUCT_CARRIES, SUM_CARRIES = tuple(f"c{c}" for c in range(9)), ("e0", "e1")
 
@@ -225,13 +226,14 @@ class Multiplication1(Multiplication):
         w.think("=")
         _walk(first, "=")
         _walk(second, "+")
-        carry, live = 0, [first, second]
+        carry, upper, lower = 0, True, True  # whether the two have a digit left
         while True:
-            symbols = [_next_digit(p) for p in live]
-            live = [p for p, symbol in zip(live, symbols, strict=True) if symbol in DIGITS]
-            if not live:
+            a = _next_digit(first) if upper else ""
+            b = _next_digit(second) if lower else ""
+            upper, lower = a in VALUES, b in VALUES
+            if not upper and not lower:
                 break
-            carry, low = divmod(carry + sum(int(symbol) for symbol in symbols if symbol in DIGITS), 10)
+            carry, low = divmod(carry + VALUES.get(a, 0) + VALUES.get(b, 0), 10)
             w.think(DIGITS[low], PRODUCT_CARRIES[carry])
         if carry:
             w.think("1")

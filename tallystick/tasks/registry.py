@@ -9,9 +9,12 @@ from pathlib import Path
 
 from tallystick import userfile
 from tallystick.tasks import mixture
+from tallystick.tasks.annotate import annotate
 from tallystick.tasks.base import Task
 from tallystick.tasks.chomsky import CHOMSKY
 
+NOTES = "+notes"
+"""Behind a variant's name: the same program with notes."""
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
@@ -31,6 +34,7 @@ TASKS = {
 def load(name: str, variant: str | None = None) -> Task:
     """A task from "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
+    variant: one of the task's, the first by default; with +notes behind it its program says its control state.
     Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
     """
     task = _mixture(name, variant) if "," in name else _single(name, variant)
@@ -57,7 +61,10 @@ def _single(name: str, variant: str | None) -> Task:
         cls, options = getattr(import_module(module), class_name), rest
     else:
         raise ValueError(f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
-    return cls(options, variant)
+    of_task = (variant or "").removesuffix(NOTES)
+    task = cls(options, of_task or None)
+    task.name = name
+    return task if variant == of_task or variant is None else annotate(task, NOTES)
 
 
 def _from_file(path: str, class_name: str) -> type[Task]:
@@ -74,6 +81,7 @@ def _is_own_task(value: object) -> bool:
 
 def source(task: Task) -> tuple[str, str]:
     """The text of the task's file (of a mixture, of its parts') and its SHA-256, as kept in a run folder."""
-    files = dict.fromkeys(inspect.getsourcefile(type(part)) or "" for part in task.parts.values() or [task])
+    homes = [part.home for part in task.parts.values() or [task]]
+    files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
     text = "\n".join(Path(file).read_text() for file in files)
     return text, hashlib.sha256(text.encode()).hexdigest()
