@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 64
+CACHED = 2**18  # entries of a CPU's cache
 
 
 def _scan(a_L: Tensor, b_L: Tensor, first: Tensor) -> Tensor:
@@ -58,9 +59,21 @@ def linear_scan(a_L: Tensor, b_L: Tensor, first: Tensor) -> Tensor:
 
 def selective_scan_chunked(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, reset_BL=None):
     """The same function as `reference.selective_scan`."""
+    length, y_BLE = x_BLE.shape[1], []
+    tokens = max(1, CACHED // state_BEN.numel()) if x_BLE.device.type == "cpu" else length
+    for start in range(0, length, tokens):
+        part = slice(start, start + tokens)
+        tensors = x_BLE[:, part], dt_BLE[:, part], A_EN, B_BLN[:, part], C_BLN[:, part], state_BEN
+        y_BlE, state_BEN = _at_once(*tensors, None if reset_BL is None else reset_BL[:, part])
+        y_BLE.append(y_BlE)
+    return torch.cat(y_BLE, dim=1), state_BEN
+
+
+def _at_once(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, reset_BL):
+    """For as many tokens as their states fit into memory, of a CPU into its cache."""
     x_LBE, dt_LBE, B_LBN, C_LBN = (t.transpose(0, 1) for t in (x_BLE, dt_BLE, B_BLN, C_BLN))
     decay_LBEN = torch.exp(dt_LBE[..., None] * A_EN)
     if reset_BL is not None:
-        decay_LBEN = decay_LBEN * ~reset_BL.t()[..., None, None]
+        decay_LBEN = decay_LBEN.masked_fill(reset_BL.t()[..., None, None], 0.0)
     h_LBEN = linear_scan(decay_LBEN, (dt_LBE * x_LBE)[..., None] * B_LBN[:, :, None], state_BEN)
     return (h_LBEN @ C_LBN[..., None])[..., 0].transpose(0, 1), h_LBEN[-1].clone()

@@ -117,7 +117,7 @@ class Waves:
     """How a call's rows fall into segments: the w-th parts of all rows are worked on together.
 
     `start_BW`, `count_BW`: each part's tokens; `begins_BW`, `ends_BW`: whether it is the segment's beginning, its end;
-    `resets_BW`: whether a sequence begins with it.  `plan`: for each wave its width, whether some part begins, and ends.
+    `resets_BW`: whether a sequence begins with it.  `plan`: each wave's width, whether a part begins, and ends.
     """
 
     def __init__(

@@ -31,9 +31,12 @@ def gradients(outputs, tensors):
 
 @pytest.mark.parametrize("strength", [1.0, 60.0], ids=["", "strong"])
 @pytest.mark.parametrize("kind", ["none", "resets"])
+@pytest.mark.parametrize("cached", [10, 1000])
 @pytest.mark.parametrize("length", [1, 7, 8, 16, 41])
-def test_chunked_equals_plain(length, kind, strength, monkeypatch):
-    monkeypatch.setattr(selective, "CHUNK", 8)
+def test_chunked_equals_plain(length, cached, kind, strength, monkeypatch):
+    """cached: the states of how many tokens are worked on at once."""
+    monkeypatch.setattr(selective, "CHUNK", 4)
+    monkeypatch.setattr(selective, "CACHED", cached * BATCH * CHANNELS * STATE)
     tensors, reset_BL = inputs(length, strength), None
     if kind == "resets":
         reset_BL = torch.rand(BATCH, length, generator=torch.Generator().manual_seed(7)) < 0.2
