@@ -30,7 +30,9 @@ TASKS = {
 def load(name: str, variant: str | None = None) -> Task:
     """A task from "addition", "turing:bb5" (name:options) or "my_task.py:Reverse" (file:class).
 
-    variant: one of the task's, the first by default; with +notes behind it its program says its control state. Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
+    variant: one of the task's, the first by default; with +notes behind it, its program says its control state.
+    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that does not run, or a
+    program whose control state no notes can say.
     """
     head, _, rest = name.partition(":")
     if head.endswith(".py"):
