@@ -34,8 +34,9 @@ TASKS = {
 def load(name: str, variant: str | None = None) -> Task:
     """A task from "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
-    variant: one of the task's, the first by default; with +notes behind it its program says its control state.
-    Raises ValueError, in one line, for an unknown name, class, variant or option, or a file that does not run.
+    variant: one of the task's, the first by default; with +notes behind it, its program says its control state.
+    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that does not run, or a
+    program whose control state no notes can say.
     """
     task = _mixture(name, variant) if "," in name else _single(name, variant)
     task.name = name

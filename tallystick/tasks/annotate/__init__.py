@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import FrameType
 
+from tallystick.tasks.annotate.control import Named
 from tallystick.tasks.annotate.noting import Noting
 from tallystick.tasks.annotate.placing import choose, labels, refuse
-from tallystick.tasks.annotate.recording import Part, Runs, State
+from tallystick.tasks.annotate.recording import Holds, Runs, State, Where
 from tallystick.tasks.base import Task
 from tallystick.workspace import ProgramError
 
@@ -49,19 +50,21 @@ class Notes:
         self._known = {site for site, _ in runs.trained()}
         self._labels = labels(runs, self._noted)
         states = [state for state in runs.trained() if state[0] in self._noted]
-        parts = dict.fromkeys(part for state in states for part in self._parts.of(state))
-        self.symbols: dict[Part, str] = {part: self._symbol(part) for part in parts if not isinstance(part, str)}
+        parts = dict.fromkeys(part for state in states for part in self._parts.of(state) if not isinstance(part, str))
+        self.symbols = {part: self._symbol(part) for part in parts}
         """By part: {_row+4 carry=1} says where the program stands, and what its narrow locals hold as far as that
-        varies; {disk='83'} what a wide one holds."""
+        varies; {count=83} what a wide one holds."""
         self._said: dict[State, list[str]] = {}
 
-    def _symbol(self, part: Part) -> str:
-        site, *rest = part
-        if not isinstance(site, int):
-            return f"{{{rest[0]}={rest[1]!r}}}"
-        (narrow, _), (values,) = self._parts.layout(site), rest
-        words = [f"{self._sites.all[site].locals[i][1]}={value!r}" for i, value in zip(narrow, values, strict=True)
-                 if self._parts.says((site, i))]  # fmt: skip
+    def _symbol(self, part: Where | Holds) -> str:
+        if isinstance(part, Holds):
+            return f"{{{part.name}={part.value!r}}}"
+        site, (narrow, _) = part.site, self._parts.layout(part.site)
+        words = [
+            f"{self._sites.all[site].locals[i][1]}={value!r}"
+            for i, value in zip(narrow, part.values, strict=True)
+            if self._parts.says((site, i))
+        ]
         return f"{{{' '.join([self._labels[site], *words])}}}"
 
     def say(self, frame: FrameType) -> Sequence[str]:
@@ -72,15 +75,13 @@ class Notes:
         state = self._sites.state(frame)
         if state not in self._said:
             try:
-                self._said[state] = [self._note(part) for part in self._parts.of(state)]
+                self._said[state] = [p if isinstance(p, str) else self.symbols[p] for p in self._parts.of(state)]
             except KeyError:
                 raise ProgramError(f"no note for {self._text(state)}: not met at the training length") from None
         return self._said[state]
 
-    def _note(self, part: Part) -> str:
-        return part if isinstance(part, str) else self.symbols[part]
-
     def _text(self, state: State) -> str:
         site = self._sites.all[state[0]]
-        held = (f"{name} = {value!r}" for (_, name), value in zip(site.locals, state[1], strict=True))
-        return f"the control state {' < '.join(map(str, site.places[::-1]))}, {', '.join(held)}"
+        held = [f"{name} = {value!r}" for (_, name), value in zip(site.locals, state[1], strict=True)
+                if not isinstance(value, Named)]  # fmt: skip
+        return f"the control state {', '.join([' < '.join(map(str, site.places[::-1])), *held])}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dis
 import re
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
@@ -25,18 +24,18 @@ ITERATORS = tuple(type(iter(x)) for x in ((), [], range(0), "", b"", {}, reverse
 """What `for` and comprehensions hold; `__reduce__` tells where they stand."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(NamedTuple):
     """Stands for a value that no note can say."""
 
     kind: str
+    stands_for: str = "a value"
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """Stands for a value that its name tells from all others of its program."""
 
     name: str
+    stands_for: str = "what is called so"
 
     def __repr__(self) -> str:
         return self.name
@@ -86,12 +85,12 @@ def open_frames(frame: FrameType, base: CodeType) -> list[FrameType]:
 def describe(value: Any) -> Hashable:
     """What a value is, as far as control can depend on it; Opaque if that cannot be said.
 
-    An object may say it itself: `control_state`.
+    An object may say it itself: `control_state`, a Named.
     """
     if isinstance(value, PLAIN):
         return value
     if hasattr(value, "control_state"):
-        return Named(value.control_state)
+        return value.control_state
     if isinstance(value, list | tuple | range):
         return tuple(map(describe, value))
     if isinstance(value, set | frozenset):
@@ -143,7 +142,7 @@ def _followers(code: CodeType, instructions: list[dis.Instruction]) -> list[list
     for i, instruction in enumerate(instructions[:-1]):
         if not ENDS.match(instruction.opname):
             follow[i].append(i + 1)
-    for entry in dis.Bytecode(code).exception_entries:
+    for entry in dis.Bytecode(code).exception_entries:  # pyright: ignore[reportAttributeAccessIssue]
         for offset in range(entry.start, entry.end, 2):
             if offset in number:
                 follow[number[offset]].append(number[entry.target])

@@ -1,4 +1,4 @@
-"""A task whose program says notes before it asks its tools: the program runs as it is, in a Workspace that says them."""
+"""A task whose program says notes before it asks its tools: it runs as it is, in a Workspace that says them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from types import FrameType
 from typing import Any
 
+from tallystick.tasks.annotate.control import Named
 from tallystick.tasks.base import Task
 from tallystick.workspace import PointerHandle, TapeHandle, Workspace
 
@@ -19,7 +20,7 @@ class NotingHandle:
     """A pointer or the tape, as the program holds it: notes are said before each read."""
 
     def __init__(self, name: str, handle: PointerHandle | TapeHandle, note: Callable[[FrameType], None]):
-        self.control_state = name
+        self.control_state = Named(name)
         self._read, self._note = handle.read, note
         self.left, self.right = handle.left, handle.right
         if isinstance(handle, TapeHandle):
@@ -34,7 +35,7 @@ class NotingHandle:
 class NotingWorkspace:
     """A Workspace that says notes before each question to a tool."""
 
-    control_state = "workspace"
+    control_state = Named("workspace")
 
     def __init__(self, w: Workspace, say: Say):
         self._w, self._say = w, say

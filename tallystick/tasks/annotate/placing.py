@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from itertools import pairwise
 
 import numpy as np
 
 from tallystick.tasks.annotate.control import Opaque, Site
-from tallystick.tasks.annotate.recording import ROWS, Annotated, Parts, Runs
+from tallystick.tasks.annotate.recording import ROWS, Annotated, Local, Parts, Runs
 
 REACHES = (8, 12, 16, 24, 32, 48, 64)
 """How many last tokens may decide: the fewest that notes can bring it to; lookup looks no further back than 64."""
@@ -30,16 +31,18 @@ def choose(runs: Runs) -> tuple[set[int], Parts]:
             undecided = Annotated(runs, parts, noted).undecided(reach)
         return _prune(runs, noted, reach)
     asked = runs.sites.all[runs.site[np.searchsorted(runs.marks, undecided[0]) - 1]]
-    raise ValueError(_unsaid(runs, asked) or f"what it says after {asked.places[-1]} is decided by no local, nor by the "
-                     f"last {REACHES[-1]} tokens")  # fmt: skip
+    unseen = f"what it says after {asked.places[-1]} is decided by no local, nor by the last {REACHES[-1]} tokens"
+    raise ValueError(_unsaid(runs, asked) or unseen)
 
 
 def _unsaid(runs: Runs, asked: Site) -> str:
     """A live local there that holds what no note can say, if any."""
     held = next(held for site, held in runs.states if runs.sites.all[site] is asked)
-    kinds = [(local, value) for local, value in zip(asked.locals, held, strict=True) if isinstance(value, Opaque)]
-    names = [f"the local {name} of {asked.places[frame].code.co_name} is a {value.kind}" for (frame, name), value in kinds]
-    return f"{names[0]}, which no note can say" if names else ""
+    for (frame, name), value in zip(asked.locals, held, strict=True):
+        if isinstance(value, Opaque):
+            owner = asked.places[frame].code.co_name
+            return f"the local {name} of {owner} is a {value.kind}, which no note can say"
+    return ""
 
 
 def _before(runs: Runs, undecided: np.ndarray, noted: set[int]) -> set[int]:
@@ -57,31 +60,49 @@ def _prune(runs: Runs, noted: set[int], reach: int) -> tuple[set[int], Parts]:
     for site in sorted(noted, key=lambda site: -times[site]):
         if not len(Annotated(runs, parts, noted - {site}).undecided(reach)):
             noted = noted - {site}
-    locals_ = [local for local in runs.counts if local[0] in noted and parts.says(local)]
-    for local in sorted(locals_, key=lambda local: -runs.counts[local]):
-        if not len(Annotated(runs, parts.without(local), noted).undecided(reach)):
-            parts = parts.without(local)
+    for groups in (_activations(runs, noted), [{local} for local in runs.counts if local[0] in noted]):
+        for group in sorted(groups, key=lambda group: -max(runs.counts[local] for local in group)):
+            less = parts.without(group)
+            if any(map(parts.says, group)) and not len(Annotated(runs, less, noted).undecided(reach)):
+                parts = less
     return noted, parts
 
 
+def _activations(runs: Runs, noted: set[int]) -> list[set[Local]]:
+    """The locals of these sites that are one and the same, seen from several points of its function's run."""
+    same: dict[Hashable, set[Local]] = {}
+    for site, i in runs.counts:
+        if site in noted:
+            places, (frame, name) = runs.sites.all[site].places, runs.sites.all[site].locals[i]
+            same.setdefault((places[:frame], places[frame].code, name), set()).add((site, i))
+    return list(same.values())
+
+
 def refuse(runs: Runs, parts: Parts, noted: set[int]) -> None:
-    """Raises ValueError naming a recursion, or a local, of which these notes would have ever more to say."""
-    sites, new = runs.sites.all, set()
-    first: dict[tuple[int, int, Hashable], int] = {}  # a value of local i of a site: the group that it is first met in
-    for number, group in zip(runs.state.tolist(), runs.group.tolist(), strict=True):
+    """Raises ValueError naming a recursion, or a local, of which these notes would have ever more to say.
+
+    It has more to say at each row of `check` than at the one before, and at the last what the training length has not.
+    A local that holds a symbol of the task is finite, whether or not all of them were met.
+    """
+    met: dict[str, list[set[Hashable]]] = {}
+    for number, group in sorted(set(zip(runs.state.tolist(), runs.group.tolist(), strict=True))):
         site, held = runs.states[number]
-        for i, value in enumerate(held if site in noted else ()):
-            if value not in runs.symbols and parts.says((site, i)):
-                first.setdefault((site, i, value), group)
-    for (site, i, _), group in first.items():
-        frame, name = sites[site].locals[i]
-        owner = sites[site].places[frame].code.co_name
-        new.add((f"the local {name} of {owner} takes more values", group))
-        codes = [place.code for place in sites[site].places]
-        new |= {(f"{code.co_name} calls itself, deeper", group) for code in codes if codes.count(code) > 1}
-    for what, group in sorted(new):
-        if group == ROWS and (what, ROWS - 1) in new:
+        if site in noted:
+            for what, value in _said(runs, parts, site, held):
+                met.setdefault(what, [set() for _ in range(ROWS + 1)])[group].add(value)
+    for what, (trained, *rows) in met.items():
+        if rows[-1] - trained and all(len(row) < len(longer) for row, longer in pairwise(rows)):
             raise ValueError(f"{what} the longer the problem is")
+
+
+def _said(runs: Runs, parts: Parts, site: int, held: tuple[Hashable, ...]) -> Iterator[tuple[str, Hashable]]:
+    """(what would grow, this instance of it) of a state."""
+    places = runs.sites.all[site].places
+    codes = [place.code for place in places]
+    yield from ((f"{code.co_name} calls itself, deeper", site) for code in codes if codes.count(code) > 1)
+    for i, (frame, name) in enumerate(runs.sites.all[site].locals):
+        if parts.says((site, i)) and held[i] not in runs.symbols:
+            yield f"the local {name} of {codes[frame].co_name} takes more values", held[i]
 
 
 def labels(runs: Runs, noted: set[int]) -> dict[int, str]:

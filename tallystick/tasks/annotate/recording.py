@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from types import FrameType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,24 @@ State = tuple[int, tuple[Hashable, ...]]
 """Number of a site, and the values of its live locals."""
 Local = tuple[int, int]
 """Number of a site, and of one of its live locals."""
-Part = tuple[Hashable, ...] | str
-"""What one note says: (site, values of its narrow locals), (None, name, value) of a wide local, or a symbol."""
+
+
+class Where(NamedTuple):
+    """What one note says: where the program stands, and what its narrow locals hold there."""
+
+    site: int
+    values: tuple[Hashable, ...]
+
+
+class Holds(NamedTuple):
+    """What one note says: what a wide local holds, if that is no symbol of the task."""
+
+    name: str
+    value: Hashable
+
+
+Part = Where | Holds | str
+"""A note; a symbol of the task stands for itself."""
 
 
 class Sites:
@@ -142,9 +159,9 @@ class Parts:
         self._runs, self._left_out = runs, left_out
         self._layouts: dict[int, tuple[list[int], list[tuple[int, str]]]] = {}
 
-    def without(self, local: Local) -> Parts:
-        """The same, but that one local is not said."""
-        return Parts(self._runs, self._left_out | {local})
+    def without(self, some: set[Local]) -> Parts:
+        """The same, but that some locals are not said."""
+        return Parts(self._runs, self._left_out | some)
 
     def says(self, local: Local) -> bool:
         """Whether a local is said, and may differ from one time to the other."""
@@ -164,15 +181,17 @@ class Parts:
         site, held = state
         narrow, wide = self.layout(site)
         symbols = self._runs.symbols
-        apart = [held[i] if held[i] in symbols else (None, name, held[i]) for i, name in wide]
-        return [(site, tuple([held[i] for i in narrow])), *apart]
+        values = [(name, held[i]) for i, name in wide]
+        apart = [value if isinstance(value, str) and value in symbols else Holds(name, value) for name, value in values]
+        return [Where(site, tuple([held[i] for i in narrow])), *apart]
 
 
 class Annotated:
     """Some of the recorded runs as they would be with notes at some of the sites."""
 
     def __init__(self, runs: Runs, parts: Parts, noted: set[int]):
-        self._runs, self._numbers = runs, {}
+        self._runs = runs
+        self._numbers: dict[Part, int] = {}
         times = runs.short[runs.run].astype(np.int64)
         here = np.isin(runs.site, list(noted)) & (times[runs.marks] == 1)
         states = {n: self._ids(parts.of(runs.states[n])) for n in np.unique(runs.state[here]).tolist()}
@@ -188,12 +207,14 @@ class Annotated:
         self.contexts = suffix.Contexts.of(list(sequences), runs.mark + len(self._numbers))
 
     def _ids(self, parts: list[Part]) -> list[int]:
-        known = self._runs.vocab.ids
-        own = [
-            known[part] if isinstance(part, str) else self._runs.mark + self._numbers.setdefault(part, len(self._numbers))
-            for part in parts
-        ]
-        return [NOTE, *own, END_NOTE] if any(isinstance(part, str) for part in parts) else own
+        ids = [self._id(part) for part in parts]
+        return [NOTE, *ids, END_NOTE] if any(isinstance(part, str) for part in parts) else ids
+
+    def _id(self, part: Part) -> int:
+        """A symbol's own; new ones for the notes, from the mark's on."""
+        if isinstance(part, str):
+            return self._runs.vocab.ids[part]
+        return self._runs.mark + self._numbers.setdefault(part, len(self._numbers))
 
     def undecided(self, reach: int) -> np.ndarray:
         """Where in the record stand the tokens that the last `reach` do not decide."""
