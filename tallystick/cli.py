@@ -377,7 +377,7 @@ def bound(
 
     share(task, 1, 1)  # refuses a task without counted answers
     wanted, numbers = _lengths(lengths, tasks.load(task), ()), several.parse(seeds) if seeds else []
-    report = theorem.bound(task, _names(model, theorem.MODELS), wanted, numbers, steps, display.note)
+    report = theorem.bound(task, _names(model, theorem.MODELS), wanted, numbers, steps=steps, report=display.note)
     _theorem(report, theorem.text(report), out, as_json)
 
 
@@ -398,7 +398,7 @@ def universal(
 
     wanted = _lengths(lengths, tasks.load(f"turing:{machine}"), ())
     report = theorem.universal(
-        machine, _names(model, theorem.MODELS), wanted, several.parse(seeds), epsilon, delta, display.note
+        machine, _names(model, theorem.MODELS), wanted, several.parse(seeds), epsilon, delta, report=display.note
     )
     _theorem(report, theorem.text(report), out, as_json)
 

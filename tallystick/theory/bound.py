@@ -27,6 +27,7 @@ def bound(
     names: list[str],
     lengths: list[int],
     seeds: list[int],
+    *,
     steps: int | None = None,
     samples: int = 1000,
     report: Callable[[str], None] = lambda line: None,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tallystick import locality, models, tasks
+from tallystick.tasks.turing import Turing
 from tallystick.theory.measure import measure, table
 from tallystick.verify import verify
 
@@ -28,6 +29,7 @@ def universal(
     seeds: list[int],
     epsilon: float = 0.05,
     delta: float = 0.05,
+    *,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Exactness of each model and seed at each length, and how many samples lookup needs beside the bound.
@@ -35,7 +37,7 @@ def universal(
     machine: a name or file, as for turing. report: takes a line a run. Raises ValueError for what is no machine.
     """
     task = tasks.load(f"turing:{machine}")
-    assert isinstance(task, tasks.turing.Turing)
+    assert isinstance(task, Turing)
     states, symbols = len(task.machine.states), len(task.machine.symbols)
     n0 = task.defaults.train_length
     enough = sample_bound(n0, states * symbols, epsilon, delta)

@@ -67,8 +67,9 @@ def test_random_machines():
 
 
 def test_lines_stand_in_random_order():
+    """Drawn in pairs, for 0 and for 1; so they stand in few prompts."""
     prompts = [TASK.format(TASK.problem("train", 0, 5, i)).split("\n")[:-1] for i in range(50)]
-    assert sum(rows == sorted(rows) for rows in prompts) < 10
+    assert sum({row[1] for row in rows[::2]} == {"0"} for rows in prompts) < 25
 
 
 class Script(random.Random):
