@@ -70,7 +70,7 @@ class _Scan:
     def __init__(self, model: Model, task: Task, chunk: int, carry: bool):
         self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
-        self._packer = Packer(1, chunk, self._score)
+        self._packer = Packer(1, chunk, self._score, task.predict_observations)
         self._state = None
         self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
         self._offset = 0  # position of the batch's first token in its episode

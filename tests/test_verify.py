@@ -208,3 +208,16 @@ def test_carried_states():
     assert carried[0].min_margin == pytest.approx(fresh[0].min_margin, rel=1e-4)
     assert carried[1].min_margin == pytest.approx(expected, rel=1e-4)
     assert carried[1].min_margin != pytest.approx(fresh[1].min_margin, rel=1e-3)
+
+
+def test_without_a_tool_its_answers_count():
+    """The variant no-tool of addition: everything after the prompt is the model's to say, in verify alone."""
+    task = tasks.load("addition", "no-tool")
+    prompt = list("58+67=")
+    ids, mask = locality.trace(task, prompt)
+    assert mask.tolist() == [False] * (len(prompt) + 1) + [True] * (len(ids) - len(prompt) - 1)
+    model = models.build("lookup", vocab_size=len(task.vocab)).fit([(ids, mask)])
+    (result,) = verify(model, task, [prompt])
+    assert (result.exact, result.model_tokens) == (True, mask.sum())
+    with pytest.raises(ValueError, match="no-tool: its model works without tools"):
+        engine.generate(model, task, [prompt])

@@ -1,0 +1,71 @@
+"""The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from tallystick.recipes.base import Recipe, Run
+from tallystick.recipes.cells import cells, panels
+from tallystick.recipes.results import Results
+
+MARKERS = "os^vDP"
+STAR: dict[str, Any] = {"marker": "*", "s": 110, "alpha": 0.6, "zorder": 0}
+TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
+UNDATED: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+"""So that the same results make the same files."""
+
+
+def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
+    """Write the PNG and the SVG."""
+    groups = panels(runs)
+    across = min(3, len(groups))
+    down = -(-len(groups) // across)
+    lines = {line: i for i, line in enumerate(dict.fromkeys(run.line for run in runs))}
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 9}):
+        figure = Figure(figsize=(4.5 * across + 1.5, 3.2 * down + 0.4), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
+        for axis, (panel, group) in zip(axes, groups, strict=False):
+            _panel(axis, panel, group, results, lines)
+        for axis in list(axes)[len(groups) :]:
+            axis.set_axis_off()
+        _legend(figure, lines, {run.line for run in runs if results.of(run)})
+        if len(groups) > 1:
+            figure.suptitle(recipe.title)
+        for kind, metadata in UNDATED.items():
+            figure.savefig(results.place(kind), dpi=80, metadata=metadata)
+
+
+def _legend(figure: Figure, lines: dict[str, int], measured: set[str]) -> None:
+    """One for all panels; lines that have nothing yet are named as such."""
+    axis = figure.axes[0]
+    names = {line: line if line in measured else f"{line} (not measured)" for line in lines}
+    handles: list[Any] = [axis.plot([], [], label=names[line], **_style(i))[0] for line, i in lines.items()]
+    handles.append(axis.scatter([], [], label="the paper's best", color="grey", **STAR))
+    handles.append(axis.plot([], [], label="longest in training", **TRAINED)[0])
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+
+
+def _style(i: int) -> dict[str, Any]:
+    return {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
+
+
+def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, lines: dict[str, int]) -> None:
+    for run in runs:
+        found = {n: cell for (n, corners), cell in cells(results.of(run)).items() if not corners}
+        style = _style(lines[run.line])
+        axis.plot(list(found), [cell.median for cell in found.values()], **style)
+        for length, cell in found.items():
+            axis.scatter([length] * len(cell.percents), cell.percents, s=8, color=style["color"], alpha=0.5)
+        if isinstance(run.paper, tuple):
+            axis.scatter(*run.paper, color=style["color"], **STAR)
+    for length in {run.train_length for run in runs}:
+        axis.axvline(length, **TRAINED)
+    axis.set(title=panel, xscale="log", ylim=(-4, 104), xlabel="length", ylabel="% of problems exact")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.25)
