@@ -6,10 +6,11 @@ chunked scan measures what `engine.generate` would do, in memory that does not g
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,19 +59,51 @@ def verify(
     An episode is looked at up to its first deviation. carry: each begins in the state that the one before it left, as
     if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
     """
-    scan = _Scan(model, task, chunk or model.chunk, carry)
+    scan = _Scan(model, task, chunk, carry)
     for prompt in prompts:
         scan.run(list(prompt))
     return scan.finish()
 
 
-class _Scan:
-    """The forward passes over the packed stream, and the score of each episode."""
+class _Later:
+    """A tensor on its way to the CPU; who needs it waits for it alone, not for what was begun after it."""
 
-    def __init__(self, model: Model, task: Task, chunk: int, carry: bool):
+    def __init__(self, tensor: torch.Tensor):
+        self._tensor = tensor.to("cpu", non_blocking=True)
+        self._event = torch.cuda.Event() if tensor.is_cuda else None
+        if self._event:
+            self._event.record()
+
+    def numpy(self) -> np.ndarray:
+        """The values."""
+        if self._event:
+            self._event.synchronize()
+        return self._tensor.numpy()
+
+
+class _Chunk(NamedTuple):
+    """What a forward pass leaves to be scored; T model tokens."""
+
+    batch: Batch
+    where: np.ndarray  # [T], their positions
+    rows: torch.Tensor  # [T, V], their logits
+    margins: _Later  # [T]
+
+
+class _Scan:
+    """The forward passes over the packed stream, and the score of each episode.
+
+    late: chunks that are scored only after so many others have begun. On a GPU one: it then computes while the program
+    makes the next chunk.
+    """
+
+    def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
         self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
-        self._packer = Packer(1, chunk, self._score, task.predict_observations)
+        gpu = self._device.type == "cuda"
+        chunk = chunk or (model.gpu_chunk if gpu else model.chunk)
+        self._packer = Packer(1, chunk, self._forward, task.predict_observations)
+        self._late, self._waiting = int(gpu) if late is None else late, deque[_Chunk]()
         self._state = None
         self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
         self._offset = 0  # position of the batch's first token in its episode
@@ -90,28 +123,40 @@ class _Scan:
     def finish(self) -> list[Result]:
         with suppress(StopProgram):
             self._packer.drain()
+        while self._waiting:
+            self._score(self._waiting.popleft())
         for result in self.results:
             result.answer = True if result.exact else None
         return self.results
 
     @torch.no_grad()
-    def _score(self, batch: Batch, position: Position) -> None:
+    def _forward(self, batch: Batch, position: Position) -> None:
+        """Begin with a chunk, and score one that was begun before."""
         used = int(batch.lengths[0])
         if not used:
             return
-        ids = torch.from_numpy(batch.ids[:, : used + 1].astype(np.int64)).to(self._device)
-        reset, resets = batch.reset[:, :used], batch.reset.any() and not self._carry
-        logits, self._state = self._model(
-            ids[:, :-1], self._state, reset_BL=torch.from_numpy(reset).to(self._device) if resets else None
-        )
+        ids = self._there(batch.ids[:, : used + 1].astype(np.int64))
+        resets = batch.reset.any() and not self._carry
+        reset_BL = self._there(batch.reset[:, :used]) if resets else None
+        logits, self._state = self._model(ids[:, :-1], self._state, reset_BL=reset_BL)
         where = np.flatnonzero(batch.trained[0, :used])
-        rows = logits[0, torch.from_numpy(where).to(self._device)]
-        margins = margin(rows, ids[0, 1:][torch.from_numpy(where).to(self._device)]).cpu().numpy()
-        episode = self._current + np.cumsum(reset[0])
-        self._count(where, margins, episode[where], rows, batch)
-        self._advance(batch.ids[0, :used], reset[0], int(episode[-1]))
-        if self._current == len(self.results) - 1 and not self.results[-1].exact:
-            raise StopProgram
+        places = self._there(where)
+        rows = logits[0, places]
+        self._waiting.append(_Chunk(batch, where, rows, _Later(margin(rows, ids[0, 1:][places]))))
+        if len(self._waiting) > self._late:
+            self._score(self._waiting.popleft())
+            if self._current == len(self.results) - 1 and not self.results[-1].exact:
+                raise StopProgram
+
+    def _there(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+    def _score(self, chunk: _Chunk) -> None:
+        batch, used = chunk.batch, int(chunk.batch.lengths[0])
+        reset = batch.reset[0, :used]
+        episode = self._current + np.cumsum(reset)
+        self._count(chunk.where, chunk.margins.numpy(), episode[chunk.where], chunk.rows, batch)
+        self._advance(batch.ids[0, :used], reset, int(episode[-1]))
 
     def _count(self, where, margins, episode, rows, batch) -> None:
         """Add the batch to its episodes' results; where [T]: positions of model tokens, with margins and episodes."""

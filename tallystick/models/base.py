@@ -34,6 +34,8 @@ class Model(nn.Module):
 
     chunk: int = 1024
     """Tokens of one row that long verification best feeds at once (measured on CPU)."""
+    gpu_chunk: int = 2048
+    """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
     def __init__(self, config):
         super().__init__()

@@ -69,6 +69,7 @@ class Mamba2(Model):
             raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
         if config.d_conv < 2:
             raise ValueError(f"d_conv={config.d_conv} must be at least 2")
+        self.gpu_chunk = 2**23 // config.d_model  # tiny: 131,072 tokens, and about a gigabyte for any width
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
