@@ -120,6 +120,8 @@ class Recipe:
     seeds: tuple[int, ...] = (0, 1, 2)
     table: Callable[[Sequence[Job], Results], str] | None = None
     """Makes its Markdown; None: `show.markdown`."""
+    figure: Callable[[Recipe, list[Run], Results], None] | None = None
+    """Writes its PNG and SVG; None: `figure.draw`."""
 
 
 def key(config: Mapping[str, Any]) -> str:

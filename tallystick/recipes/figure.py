@@ -1,12 +1,17 @@
-"""The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper."""
+"""The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper.
+
+Or, where there is but one length, a grid.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from tallystick.recipes.base import Recipe, Run
@@ -36,8 +41,33 @@ def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
         _legend(figure, lines, {run.line for run in runs if results.of(run)})
         if len(groups) > 1:
             figure.suptitle(recipe.title)
-        for kind, metadata in UNDATED.items():
-            figure.savefig(results.place(kind), dpi=80, metadata=metadata)
+        _save(figure, results)
+
+
+def _save(figure: Figure, results: Results) -> None:
+    for kind, metadata in UNDATED.items():
+        figure.savefig(results.place(kind), dpi=80, metadata=metadata)
+
+
+def grid(title: str, percents: dict[tuple[str, str], float], framed: set[tuple[str, str]], results: Results) -> None:
+    """Write a grid of percents by (row, column), the framed ones in red; what is not measured stays white."""
+    rows, columns = (list(dict.fromkeys(place[i] for place in percents)) for i in (0, 1))
+    values = np.full((len(rows), len(columns)), np.nan)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 8}):
+        figure = Figure(figsize=(3 + 0.7 * len(columns), 1.5 + 0.22 * len(rows)), layout="constrained")
+        axis = figure.subplots()
+        for (row, column), percent in percents.items():
+            y, x = rows.index(row), columns.index(column)
+            values[y, x] = percent
+            if percent == percent:
+                axis.text(x, y, f"{percent:.0f}", ha="center", va="center", color="black" if percent > 40 else "white")
+            if (row, column) in framed:
+                axis.add_patch(Rectangle((x - 0.46, y - 0.42), 0.92, 0.84, fill=False, edgecolor="red", linewidth=1.5))
+        axis.imshow(values, vmin=0, vmax=100, aspect="auto")
+        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_title(title)
+        _save(figure, results)
 
 
 def _legend(figure: Figure, lines: dict[str, int], measured: set[str]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tallystick import tasks
+from tallystick.recipes import figure
 from tallystick.recipes.base import At, Check, Job, Recipe, Run
 from tallystick.recipes.cells import Cell, cells
 from tallystick.recipes.common import preset, settings
@@ -26,13 +28,11 @@ DIFFERS, NOT_LEARNED, AGREES, OPEN = "differs", "not learned", "agrees", "open"
 class Row(NamedTuple):
     """One model on one task's program."""
 
-    panel: str
-    model: str
-    ks: str = ""
-    coverage: str = ""
+    run: Run
+    check: dict[str, Any] | None = None
     predicted: str = ""
-    near: str = ""
-    far: str = ""
+    near: Cell | None = None
+    far: Cell | None = None
     verdict: str = ""
     """Empty where it is not measured."""
 
@@ -54,7 +54,7 @@ def _of(name: str, variant: str, budget: str) -> list[Job]:
     trained = task.defaults.train_length
     beyond = [n for n in sorted(task.defaults.eval) if n > trained]
     lengths = At(trained, 20), At(FAR.get(name, [*beyond, 4 * trained][min(2, len(beyond) - 1)]), 20)
-    check = Check(task=name, variant=variant, panel=panel, problems=1000 if budget == "paper" else 300)
+    check = Check(task=name, variant=variant, panel=panel)
     runs = [
         Run(task=name, variant=variant, model=preset(model, "small"), lengths=lengths, panel=panel,
             settings=settings(name, model, "small"), seeds=(0,) if model in ONE_SEED else ())
@@ -65,13 +65,20 @@ def _of(name: str, variant: str, budget: str) -> list[Job]:
 
 def table(every: Sequence[Job], results: Results) -> str:
     """Markdown: rows where prediction and measurement differ first."""
-    checks = {job.panel: results.of(job)[0]["check"] for job in every if isinstance(job, Check) and results.of(job)}
-    rows = [_row(job, checks.get(job.panel), results) for job in every if isinstance(job, Run)]
+    rows = _rows(every, results)
     lines = [_counts(rows), ""]
     for verdict, title in TITLES.items():
-        mine = [row[:-1] for row in rows if row.verdict == verdict]
-        lines += [f"## {title}", "", *([HEAD, *map(_line, mine)] if mine else ["None."]), ""]
+        mine = [_line(row) for row in rows if row.verdict == verdict]
+        lines += [f"## {title}", "", *([HEAD, *mine] if mine else ["None."]), ""]
     return "\n".join(lines)
+
+
+def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
+    """A grid of what is exact beyond the training length, framed where the prediction differs."""
+    rows = _rows([*recipe.jobs(results.budget)], results)
+    percents = {(row.run.panel, row.run.line): row.far.median if row.far else math.nan for row in rows}
+    framed = {(row.run.panel, row.run.line) for row in rows if row.verdict == DIFFERS}
+    figure.grid("% exact beyond the training length (framed: not as predicted)", percents, framed, results)
 
 
 TITLES = {
@@ -80,14 +87,20 @@ TITLES = {
     AGREES: "Prediction and measurement agree",
     OPEN: "Nothing predicted",
 }
+WORDS = {"exact": "exact", "fails": "fails", "open": "open: copies contents", "none": "nothing: its state grows"}
+"""What `report.predict` says."""
 HEAD = (
     "| task, program | model | k | coverage, % | predicted | at the training length | beyond |\n"
     "|---|---|---|---|---|---|---|"
 )
 
 
-def _line(values: tuple[str, ...]) -> str:
-    return f"| {' | '.join(values)} |"
+def _line(row: Row) -> str:
+    assert row.check is not None
+    ks = ", ".join(str(values[CHECK_COLUMNS.index("k")]) for values in row.check["rows"])
+    coverage = f"{100 * row.check['rows'][-1][CHECK_COLUMNS.index('coverage')]:.4g}"
+    shown = [f"{at.length:,}: {cell}" for at, cell in zip(row.run.lengths, (row.near, row.far), strict=True)]
+    return f"| {' | '.join([row.run.panel, row.run.line, ks, coverage, WORDS[row.predicted], *shown])} |"
 
 
 def _counts(rows: list[Row]) -> str:
@@ -100,16 +113,18 @@ def _counts(rows: list[Row]) -> str:
     )
 
 
-def _row(job: Run, check: dict[str, Any] | None, results: Results) -> Row:
-    runs = results.of(job)
-    found = [cell for (_, corners), cell in cells(runs).items() if not corners]
-    if check is None or len(found) < 2:
-        return Row(job.panel, job.line)
-    ks = ", ".join(str(row[CHECK_COLUMNS.index("k")]) for row in check["rows"])
-    coverage = f"{100 * check['rows'][-1][CHECK_COLUMNS.index('coverage')]:.4g}"
-    predicted = predict(_described(job, runs[0]), check, job.lengths[-1].length)
-    near, far = (f"{at.length:,}: {cell}" for at, cell in zip(job.lengths, found, strict=True))
-    return Row(job.panel, job.line, ks, coverage, predicted, near, far, _verdict(predicted, *found))
+def _rows(every: Sequence[Job], results: Results) -> list[Row]:
+    checks = {job.panel: results.of(job)[0]["check"] for job in every if isinstance(job, Check) and results.of(job)}
+    return [_row(job, checks.get(job.panel), results) for job in every if isinstance(job, Run)]
+
+
+def _row(run: Run, check: dict[str, Any] | None, results: Results) -> Row:
+    done = results.of(run)
+    if check is None or not done:
+        return Row(run)
+    near, far = (cell for (_, corners), cell in cells(done).items() if not corners)
+    predicted = predict(_described(run, done[0]), check, run.lengths[-1].length)
+    return Row(run, check, predicted, near, far, _verdict(predicted, near, far))
 
 
 def _described(job: Run, run: dict[str, Any]) -> dict[str, Any]:
@@ -132,4 +147,5 @@ RECIPE = Recipe(
     "decides every token at all lengths looked at, and covered if all deciding contexts occur at the training length.",
     jobs=jobs,
     table=table,
+    figure=draw,
 )

@@ -25,7 +25,8 @@ def write(recipe: Recipe, jobs: Sequence[Job], results: Results) -> None:
     """Write the table and the figure."""
     table = (recipe.table or markdown)(jobs, results)
     results.write("md", f"# {recipe.title}\n\n{recipe.about}\n\n{table}\n{footing(results)}\n")
-    figure.draw(recipe, [job for job in jobs if isinstance(job, Run)], results)
+    draw = recipe.figure or figure.draw
+    draw(recipe, [job for job in jobs if isinstance(job, Run)], results)
 
 
 def markdown(jobs: Sequence[Job], results: Results) -> str:
