@@ -9,9 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tallystick import evaluate, locality, runs, tasks, train
 from tallystick.recipes.base import Check, Run, key
 from tallystick.settings import configure
+from tallystick.tasks.registry import source
 
 FOLDER = Path("runs", "recipes")
 """Where the run folders lie; recipes that train alike share them."""
@@ -40,8 +43,7 @@ def _check(job: Check, seed: int) -> dict[str, Any]:
 def _run(job: Run, seed: int, device: str) -> dict[str, Any]:
     path = trained(job, seed, device)
     run = runs.load(path, device)
-    if run.changed:
-        raise ValueError(f"{path} was trained before {job.task} changed: remove that folder")
+    torch.set_num_threads(run.config["settings"]["threads"])
     if job.measured:
         run = replace(run, task=runs.load_task(path, {"task": job.measured, "variant": None}))
     rows, end = [], runs.read_metrics(path)[-1]
@@ -75,7 +77,8 @@ def trained(job: Run, seed: int, device: str) -> Path:
     task = tasks.load(job.task, job.variant or None)
     settings = {name: str(value) for name, value in job.settings.items()}
     config = configure(task, job.model, settings, seed=seed, device=device)
-    path = FOLDER / f"{job.task.partition(':')[0]}-{job.model.replace(':', '-')}-{key(config)}-s{seed}"
+    same = key({**config, "source": source(task)})  # an edited task is another
+    path = FOLDER / f"{job.task.partition(':')[0]}-{job.model.replace(':', '-')}-{same}-s{seed}"
     FOLDER.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another recipe may be training the same

@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -128,7 +129,8 @@ def _work(job: Job, seed: int, device: str, pipe: Connection) -> None:
         outcome = " ".join(str(error).split())
     except Exception:
         outcome = " ".join(traceback.format_exc(limit=-1).split())
-    pipe.send(outcome)
+    with suppress(BrokenPipeError):  # whoever asked for it is gone
+        pipe.send(outcome)
 
 
 def _where(environment: dict[str, Any]) -> dict[str, Any]:
