@@ -109,15 +109,16 @@ class Packer:
         self._rows = [_Row() for _ in range(rows)]
         self._length, self._emit, self._predict_observations = length, emit, predict_observations
 
-    def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> None:
+    def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> int:
         """The next writes are of this example; row and skip: where a stored position says that it stood.
 
-        reset: whether it begins in the zero state.
+        reset: whether it begins in the zero state. Returns its row.
         """
-        rows = range(len(self._rows))
-        self._row = self._rows[min(rows, key=lambda r: len(self._rows[r].ids)) if row is None else row]
+        row = min(range(len(self._rows)), key=lambda r: len(self._rows[r].ids)) if row is None else row
+        self._row = self._rows[row]
         self._row.examples.append([example, skip, skip])
         self._skip, self._reset = skip, reset
+        return row
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Take a block of the example."""
@@ -133,12 +134,15 @@ class Packer:
         """An example has ended; a wrong one raises where it runs."""
 
     def drain(self) -> None:
-        """Hand on what is left, in a last batch that is short."""
-        self._hand_on()
+        """Hand on what is left, in batches that may be short."""
+        while any(len(row.ids) > 1 for row in self._rows):
+            self._hand_on()
 
     def clear(self) -> None:
-        """Forget what is left."""
-        self._rows = [_Row() for _ in self._rows]
+        """Forget what is left in the present example's row."""
+        fresh = _Row()
+        self._rows = [fresh if row is self._row else row for row in self._rows]
+        self._row = fresh
 
     def _ready(self) -> bool:
         waiting = [len(row.ids) for row in self._rows]

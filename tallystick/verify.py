@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,8 +17,9 @@ import torch
 from tallystick import workspace
 from tallystick.data import Batch, Packer, Position
 from tallystick.episode import Record, StopProgram, StopReason
-from tallystick.models.base import Model
+from tallystick.models.base import Model, select
 from tallystick.tasks import Task
+from tallystick.vocab import Vocabulary
 
 CONTEXT = 16
 """Tokens of context kept with a first error."""
@@ -54,10 +54,10 @@ class Result:
 def verify(
     model: Model, task: Task, prompts: Iterable[Sequence[str]], *, chunk: int | None = None, carry: bool = False
 ) -> list[Result]:
-    """Verify one episode for each prompt. The episodes are packed end to end, `chunk` tokens a forward.
+    """Verify one episode for each prompt. They are packed end to end into `model.rows` rows, `chunk` tokens a forward.
 
-    An episode is looked at up to its first deviation. carry: each begins in the state that the one before it left, as
-    if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
+    An episode is looked at up to its first deviation. carry: each begins in the state that the one before it in its row
+    left, as if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
     """
     scan = _Scan(model, task, chunk, carry)
     for prompt in prompts:
@@ -81,20 +81,22 @@ class _Later:
         return self._tensor.numpy()
 
 
-class _Chunk(NamedTuple):
-    """What a forward pass leaves to be scored; T model tokens."""
+class _Part(NamedTuple):
+    """A row's tokens of one forward pass, to be scored; T model tokens among them."""
 
-    batch: Batch
+    row: int
+    ids: np.ndarray
+    reset: np.ndarray
     where: np.ndarray  # [T], their positions
-    rows: torch.Tensor  # [T, V], their logits
+    logits: torch.Tensor  # [T, V]
     margins: _Later  # [T]
 
 
 class _Scan:
-    """The forward passes over the packed stream, and the score of each episode.
+    """The forward passes over the packed streams, and the score of each episode.
 
-    late: chunks that are scored only after so many others have begun. On a GPU one: it then computes while the program
-    makes the next chunk.
+    late: chunks are scored only after so many others have begun. On a GPU one: it then computes a chunk while the
+    program makes the next.
     """
 
     def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
@@ -102,27 +104,28 @@ class _Scan:
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         gpu = self._device.type == "cuda"
         chunk = chunk or (model.gpu_chunk if gpu else model.chunk)
-        self._packer = Packer(1, chunk, self._forward, task.predict_observations)
-        self._late, self._waiting = int(gpu) if late is None else late, deque[_Chunk]()
-        self._state = None
-        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
-        self._offset = 0  # position of the batch's first token in its episode
-        self._current = -1  # the episode that the batch begins in
+        self._packer = Packer(model.rows, chunk, self._begin, task.predict_observations)
+        self._late, self._waiting = int(gpu) if late is None else late, deque[list[_Part]]()
+        self._state = model.init_state(model.rows)
         self.results: list[Result] = []
+        self._rows = [_Row(self.results, task.vocab) for _ in range(model.rows)]
         self._tie: float | None = None
+        self._running = False
 
     def run(self, prompt: list[str]) -> None:
         self.results.append(Result(len(self.results)))
         if self._tie is None:
             self._tie = near_tie(self._model, self._task, prompt, self._device)
-        self._packer.begin(self.results[-1].index)
+        row = self._packer.begin(self.results[-1].index)
+        self._rows[row].episodes.append(self.results[-1].index)
+        self._running = True
         workspace.run(self._task, prompt, self._packer)
+        self._running = False
         if not self.results[-1].exact:
             self._packer.clear()
 
     def finish(self) -> list[Result]:
-        with suppress(StopProgram):
-            self._packer.drain()
+        self._packer.drain()
         while self._waiting:
             self._score(self._waiting.popleft())
         for result in self.results:
@@ -130,76 +133,105 @@ class _Scan:
         return self.results
 
     @torch.no_grad()
-    def _forward(self, batch: Batch, position: Position) -> None:
+    def _begin(self, batch: Batch, position: Position) -> None:
         """Begin with a chunk, and score one that was begun before."""
-        used = int(batch.lengths[0])
+        live, used = np.flatnonzero(batch.lengths), batch.lengths.max()
         if not used:
             return
-        ids = self._there(batch.ids[:, : used + 1].astype(np.int64))
-        resets = batch.reset.any() and not self._carry
-        reset_BL = self._there(batch.reset[:, :used]) if resets else None
-        logits, self._state = self._model(ids[:, :-1], self._state, reset_BL=reset_BL)
-        where = np.flatnonzero(batch.trained[0, :used])
-        places = self._there(where)
-        rows = logits[0, places]
-        self._waiting.append(_Chunk(batch, where, rows, _Later(margin(rows, ids[0, 1:][places]))))
+        logits = self._forward(batch.ids[live, :used], batch.reset[live, :used], live, batch.lengths[live])
+        self._waiting.append([self._part(batch, row, own) for row, own in zip(live, logits, strict=True)])
         if len(self._waiting) > self._late:
             self._score(self._waiting.popleft())
-            if self._current == len(self.results) - 1 and not self.results[-1].exact:
-                raise StopProgram
+        if self._running and not self.results[-1].exact:
+            raise StopProgram
+
+    def _part(self, batch: Batch, row: int, logits: torch.Tensor) -> _Part:
+        used = batch.lengths[row]
+        ids, reset, where = batch.ids[row, : used + 1], batch.reset[row, :used], np.flatnonzero(batch.trained[row])
+        said = logits[self._there(where)]
+        return _Part(row, ids, reset, where, said, _Later(margin(said, self._there(ids[1:][where].astype(np.int64)))))
 
     def _there(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)
 
-    def _score(self, chunk: _Chunk) -> None:
-        batch, used = chunk.batch, int(chunk.batch.lengths[0])
-        reset = batch.reset[0, :used]
-        episode = self._current + np.cumsum(reset)
-        self._count(chunk.where, chunk.margins.numpy(), episode[chunk.where], chunk.rows, batch)
-        self._advance(batch.ids[0, :used], reset, int(episode[-1]))
+    def _score(self, parts: list[_Part]) -> None:
+        for part in parts:
+            self._rows[part.row].score(part, self._tie or 0.0)
 
-    def _count(self, where, margins, episode, rows, batch) -> None:
-        """Add the batch to its episodes' results; where [T]: positions of model tokens, with margins and episodes."""
-        for number in np.unique(episode):
-            result = self.results[number]
+    def _forward(self, ids: np.ndarray, reset: np.ndarray, live: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+        """Logits of the rows that have tokens; the state of the others stays."""
+        ids_BL, reset_BL, live_B, length_B = (
+            self._there(array) for array in (ids.astype(np.int64), reset, live, lengths)
+        )
+        alone = len(live) < len(self._rows)
+        before = select(self._state, live_B) if alone else self._state
+        logits, after = self._model(
+            ids_BL,
+            before,
+            reset_BL=reset_BL if reset.any() and not self._carry else None,
+            length_B=None if (lengths == ids.shape[1]).all() else length_B,
+        )
+        if alone:
+            after = {name: self._state[name].index_copy(0, live_B, tensor) for name, tensor in after.items()}
+        self._state = after
+        return logits
+
+
+class _Row:
+    """One of the packed streams: the score of the episodes that lie in it, one after the other."""
+
+    def __init__(self, results: list[Result], vocab: Vocabulary):
+        self._results, self._vocab = results, vocab
+        self.episodes: list[int] = []
+        """That have begun, in order."""
+        self._begun = 0  # of these, before this batch
+        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
+        self._offset = 0  # position of the batch's first token in its episode
+
+    def score(self, part: _Part, tie: float) -> None:
+        """Take the row's next tokens."""
+        ids, reset, where, margins = part.ids, part.reset, part.where, part.margins.numpy()
+        begun = self._begun + np.cumsum(reset)
+        for number in np.unique(begun[where]):
+            result, inside = self._results[self.episodes[number - 1]], np.flatnonzero(begun[where] == number)
             if not result.exact:
                 continue
-            inside = np.flatnonzero(episode == number)
             wrong = inside[margins[inside] <= 0]
             if len(wrong):
                 inside = inside[inside <= wrong[0]]
-                self._deviate(result, int(where[wrong[0]]), float(margins[wrong[0]]), rows[int(wrong[0])], batch)
+                self._deviate(
+                    result, int(where[wrong[0]]), float(margins[wrong[0]]), part.logits[int(wrong[0])], ids, reset
+                )
             result.model_tokens += len(inside)
-            result.tokens = self._position(int(where[inside[-1]]), batch) + 2
-            result.near_ties += int((np.abs(margins[inside]) < self._tie).sum())
+            result.tokens = self._position(int(where[inside[-1]]), reset) + 2
+            result.near_ties += int((np.abs(margins[inside]) < tie).sum())
             result.min_margin = min(result.min_margin, float(margins[inside].min()))
+        self._offset = self._position(len(reset) - 1, reset) + 1
+        self._tail, self._begun = np.concatenate([self._tail, ids[:-1]])[-CONTEXT:], int(begun[-1])
 
-    def _deviate(self, result: Result, at: int, margin: float, logits: torch.Tensor, batch: Batch) -> None:
+    def _deviate(
+        self, result: Result, at: int, margin: float, logits: torch.Tensor, ids: np.ndarray, reset: np.ndarray
+    ) -> None:
         """at: the input whose next token is wrong."""
-        before = np.concatenate([self._tail, batch.ids[0, : at + 1]])
-        position = self._position(at, batch) + 1
+        before = np.concatenate([self._tail, ids[: at + 1]])
+        position = self._position(at, reset) + 1
         context = before[-min(CONTEXT, position) :]
         result.exact = False
         result.stop = StopReason.UNSEEN if abstains(logits) else StopReason.DEVIATED
-        words = self._task.vocab.tokens
+        words = self._vocab.tokens
         result.first_error = {
             "index": result.index,
             "position": position,
-            "context": self._task.vocab.decode(context.tolist()),
-            "want": words[batch.ids[0, at + 1]],
-            "got": None if abstains(logits) else words[int(_best_other(logits, int(batch.ids[0, at + 1])))],
+            "context": self._vocab.decode(context.tolist()),
+            "want": words[ids[at + 1]],
+            "got": None if abstains(logits) else words[int(_best_other(logits, int(ids[at + 1])))],
             "margin": margin,
         }
 
-    def _position(self, at: int, batch: Batch) -> int:
+    def _position(self, at: int, reset: np.ndarray) -> int:
         """Where input `at` of the batch stands in its episode."""
-        starts = np.flatnonzero(batch.reset[0, : at + 1])
+        starts = np.flatnonzero(reset[: at + 1])
         return at - int(starts[-1]) if len(starts) else self._offset + at
-
-    def _advance(self, ids: np.ndarray, reset: np.ndarray, episode: int) -> None:
-        starts = np.flatnonzero(reset)
-        self._offset = len(ids) - int(starts[-1]) if len(starts) else self._offset + len(ids)
-        self._tail, self._current = np.concatenate([self._tail, ids])[-CONTEXT:], episode
 
 
 def margin(logits_TV: torch.Tensor, targets_T: torch.Tensor) -> torch.Tensor:

@@ -37,6 +37,10 @@ class Model(nn.Module):
     gpu_chunk: int = 2048
     """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
+    rows: int = 1
+    """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must
+    then be constant in size."""
+
     def __init__(self, config):
         super().__init__()
         self.config = config

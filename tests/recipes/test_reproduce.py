@@ -103,7 +103,7 @@ def test_all_seeds_are_shown(tmp_path, monkeypatch):
     low, high = wilson(14, 30)
     shown = rows(markdown([job], results))["mamba2:tiny"]
     assert shown[:3] == ["0-2", "100 [89-100]", f"40 (0-100) [{100 * low:.0f}-{100 * high:.0f}]"]
-    assert shown[3:] == ["1e-03", "9 (40 %)", "9 (50 %)"]
+    assert shown[3:] == ["8e-03", "9 (40 %)", "9 (50 %)"]
     assert cells(results.of(job))[9, False].percents == [100, 40, 0]
     assert json.loads(results.place("json").read_text())["runs"][0]["seed"] == 0
 
