@@ -22,14 +22,14 @@ PAPER = {
     "calculator": "100 % at 5, hardly beyond",
 }
 MODELS = {"small": ("lookup", "mamba2", "lstm"), "paper": ("lookup", "mamba2", "mamba1")}
-LENGTHS = {"small": (5, 6, 8, 10, 20, 100), "paper": (5, 6, 7, 8, 10, 20, 50, 100, 1000)}
+LENGTHS = {"small": (5, 6, 8, 10, 20, 100, 1000), "paper": (5, 6, 7, 8, 10, 20, 50, 100, 1000)}
 
 
 def jobs(budget: str) -> list[Run]:
     """A panel a model, a line a form."""
     return [
         Run(
-            task="addition", variant=variant, model=preset(model, budget), lengths=tuple(map(At, LENGTHS[budget])),
+            task="addition", variant=variant, model=preset(model, budget), lengths=tuple(At(length, 20 if length == 1000 else 50) for length in LENGTHS[budget]),
             settings=settings("addition", model, budget), panel=preset(model, budget), line=line,
             paper=None if model == "lookup" else PAPER.get(variant),
         )

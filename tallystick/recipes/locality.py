@@ -20,7 +20,7 @@ ONE_SEED = ("nope", "pythia")
 """Their state grows, so nothing is predicted of them: they stand there for comparison."""
 OPTIONS = ("turing:bb5",)
 """Beside the names of the registry."""
-FAR = {"hanoi": 9, "hanoi-recursive": 10}
+FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
 """Where the measure of what holds beyond training is not the third of the task's eval lengths beyond it."""
 DIFFERS, NOT_LEARNED, AGREES, OPEN = "differs", "not learned", "agrees", "open"
 
