@@ -418,6 +418,37 @@ def _theorem(report: dict[str, Any], text: str, out: Path | None, as_json: bool)
         print(text, end="")
 
 
+@app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="a recipe; without it, all are listed")] = None,
+    budget: Annotated[str, typer.Option(help="small (minutes) or paper (its sizes and steps)")] = "small",
+    models: Annotated[str | None, typer.Option(help="some of the recipe's, as lookup,mamba2")] = None,
+    seeds: Annotated[str | None, typer.Option(help="0-4 or 0,3; by default the recipe's")] = None,
+    device: Device = "cpu",
+    jobs: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Make a table and a figure of the paper, ours beside its numbers, in results/; goes on where it stopped."""
+    from tallystick import recipes
+
+    if name is None:
+        _listing("recipes", {each: recipes.load(each).title for each in recipes.RECIPES}, as_json)
+        return
+    from tallystick import seeds as several
+    from tallystick.recipes import reproduce as reproducing
+    from tallystick.recipes.results import Results
+    from tallystick.settings import check_device
+
+    check_device(device)
+    chosen = models.split(",") if models else None
+    numbers = several.parse(seeds) if seeds else None
+    recipe, results = recipes.load(name), Results(name, budget)
+    failures = reproducing.reproduce(recipe, results, chosen, numbers, device, jobs)
+    print(results.text() if as_json else results.place("md").read_text(), end="")
+    if failures:
+        raise SystemExit(_fail(f"{len(failures)} missing in the results: {'; '.join(failures)}", 1))
+
+
 def as_main() -> Any:
     """The click command, for tests that freeze its names."""
     return typer.main.get_command(app)

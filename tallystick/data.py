@@ -88,9 +88,9 @@ class _Row:
     examples: list[list[int]] = field(default_factory=list)
     """[example, tokens used, tokens seen] of each."""
 
-    def append(self, ids: np.ndarray, roles: np.ndarray, reset: np.ndarray) -> None:
+    def append(self, ids: np.ndarray, trained: np.ndarray, reset: np.ndarray) -> None:
         self.ids = np.concatenate([self.ids, ids])
-        self.trained = np.concatenate([self.trained, loss_mask(roles)])
+        self.trained = np.concatenate([self.trained, trained])
         self.reset = np.concatenate([self.reset, reset])
 
     def take(self, length: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,11 +117,18 @@ class Packer:
 
     An example goes to the row that has the fewest tokens waiting. One that outgrows a whole block while the other
     rows are short is handed on beside them as they are: memory is bounded whatever an example's length.
+    predict_observations: as for `loss_mask`.
     """
 
-    def __init__(self, rows: int, length: int, emit: Callable[[Batch, Position], None]):
+    def __init__(
+        self,
+        rows: int,
+        length: int,
+        emit: Callable[[Batch, Position], None],
+        predict_observations: bool = False,
+    ):
         self._rows = [_Row() for _ in range(rows)]
-        self._length, self._emit = length, emit
+        self._length, self._emit, self._predict_observations = length, emit, predict_observations
 
     def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> int:
         """The next writes are of this example; row and skip: where a stored position says that it stood.
@@ -139,7 +146,7 @@ class Packer:
         reset = np.zeros(len(ids), bool)
         reset[0] = self._reset
         drop, self._skip, self._reset = min(self._skip, len(ids)), max(self._skip - len(ids), 0), False
-        self._row.append(ids[drop:], roles[drop:], reset[drop:])
+        self._row.append(ids[drop:], loss_mask(roles[drop:], self._predict_observations), reset[drop:])
         self._row.examples[-1][2] += len(ids) - drop
         while self._ready():
             self._hand_on()
@@ -177,7 +184,7 @@ def produce(
     Raises ProgramError, naming task, length, seed and example, for a program that is wrong.
     """
     task = tasks.load(source.task, source.variant)
-    packer = Packer(rows, length, emit)
+    packer = Packer(rows, length, emit, task.predict_observations)
     for example, row, skip in _examples(position or [], worker, workers):
         fresh = random.Random(f"{source.seed} {example}").random() >= source.state_passing
         packer.begin(example, row, skip, reset=fresh)

@@ -40,6 +40,8 @@ def generate(
     Exactness is against the program's trajectory, recorded first; max_tokens (of the whole episode) is by default 1.1 x
     its length + 64. sink: also takes the tokens, for one prompt. Raises ProgramError if the program is wrong.
     """
+    if task.predict_observations:
+        raise ValueError(f"{task.name}, {task.variant}: its model works without tools; measure it by verify")
     assert sink is None or len(prompts) == 1
     numbered, results = enumerate(prompts), []
     while part := [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in islice(numbered, BATCH)]:

@@ -29,23 +29,26 @@ def evaluate(
     seed: int = 0,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     part: str | None = None,
+    *,
+    corners: bool = True,
 ) -> list[dict[str, Any]]:
     """Rows of the design's `eval` document: random problems of each length, and its corners where the task has some.
 
     report: takes each row as it is made. part: of a mixture, the task whose problems alone are posed; they are those
-    of the task by itself, so that mixtures can be compared with each other and with training on that task.
+    of the task by itself, so that mixtures can be compared with each other and with training on that task. corners:
+    False leaves them out, for they may be many and long.
     """
     posed = part_of(run.task, part)
     seen = _training_prompts(run) if min(lengths) <= run.config["settings"]["train_length"] else set()
     rows = []
     for length in lengths:
         problems = [posed.problem("test", seed, length, i) for i in range(samples)]
-        for corners, prompts in ((False, problems), (True, posed.corners(length))):
+        for worst, prompts in ((False, problems), (True, posed.corners(length) if corners else [])):
             if prompts:
                 prompts = [marked(part, prompt) for prompt in prompts] if part else prompts
                 began = time.monotonic()
                 results = MODES[mode](run.model, run.task, prompts)
-                row = {"length": length, "corners": corners, "mode": mode, "seed": seed, "samples": len(prompts)}
+                row = {"length": length, "corners": worst, "mode": mode, "seed": seed, "samples": len(prompts)}
                 rows.append(row | summary(results) | {"seen": sum(tuple(p) in seen for p in prompts) / len(prompts)})
                 rows[-1]["seconds"] = round(time.monotonic() - began, 2)
                 rows[-1]["state_bytes"] = run.model.state_bytes(max(result.tokens for result in results))

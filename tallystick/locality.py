@@ -110,7 +110,7 @@ def record(task: Task, split: str, seed: int, length: int, problems: int) -> lis
     sinks = [Record() for _ in range(problems)]
     for index, sink in enumerate(sinks):
         workspace.run_problem(task, sink, split, seed, length, index, up_to=True)
-    return [_sequence(sink) for sink in sinks]
+    return [_sequence(task, sink) for sink in sinks]
 
 
 def corners(task: Task, length: int) -> list[Sequence]:
@@ -122,11 +122,11 @@ def trace(task: Task, prompt: list[str]) -> Sequence:
     """The same of one problem."""
     sink = Record()
     workspace.run(task, prompt, sink)
-    return _sequence(sink)
+    return _sequence(task, sink)
 
 
-def _sequence(sink: Record) -> Sequence:
-    return sink.ids, loss_mask(sink.roles)
+def _sequence(task: Task, sink: Record) -> Sequence:
+    return sink.ids, loss_mask(sink.roles, task.predict_observations)
 
 
 def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> list[list[str]]:

@@ -95,7 +95,12 @@ def _check_range(task: Task, settings: Settings) -> None:
             raise ValueError(f"{key}={value} must {'not be negative' if least_is_zero else 'be greater than 0'}")
     if settings.rows % settings.workers:
         raise ValueError(f"workers={settings.workers} does not divide rows={settings.rows}")
-    if settings.device not in ("cpu", "cuda"):
-        raise ValueError(f"device={settings.device}: there are cpu and cuda")
-    if settings.device == "cuda" and not torch.cuda.is_available():
+    check_device(settings.device)
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError unless there is such a device."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device={device}: there are cpu and cuda")
+    if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda: this machine has no usable GPU; leave it out or say cpu")

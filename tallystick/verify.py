@@ -6,9 +6,10 @@ chunked scan measures what `engine.generate` would do, in memory that does not g
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -58,19 +59,53 @@ def verify(
     An episode is looked at up to its first deviation. carry: each begins in the state that the one before it in its row
     left, as if it came late in a far longer problem. Raises ProgramError if the task's program is wrong.
     """
-    scan = _Scan(model, task, chunk or model.chunk, carry)
+    scan = _Scan(model, task, chunk, carry)
     for prompt in prompts:
         scan.run(list(prompt))
     return scan.finish()
 
 
-class _Scan:
-    """The forward passes over the packed streams, and the score of each episode."""
+class _Later:
+    """A tensor on its way to the CPU; who needs it waits for it alone, not for what was begun after it."""
 
-    def __init__(self, model: Model, task: Task, chunk: int, carry: bool):
+    def __init__(self, tensor: torch.Tensor):
+        self._tensor = tensor.to("cpu", non_blocking=True)
+        self._event = torch.cuda.Event() if tensor.is_cuda else None
+        if self._event:
+            self._event.record()
+
+    def numpy(self) -> np.ndarray:
+        """The values."""
+        if self._event:
+            self._event.synchronize()
+        return self._tensor.numpy()
+
+
+class _Part(NamedTuple):
+    """A row's tokens of one forward pass, to be scored; T model tokens among them."""
+
+    row: int
+    ids: np.ndarray
+    reset: np.ndarray
+    where: np.ndarray  # [T], their positions
+    logits: torch.Tensor  # [T, V]
+    margins: _Later  # [T]
+
+
+class _Scan:
+    """The forward passes over the packed streams, and the score of each episode.
+
+    late: chunks are scored only after so many others have begun. On a GPU one: it then computes a chunk while the
+    program makes the next.
+    """
+
+    def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
         self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
-        self._packer = Packer(model.rows, chunk, self._score)
+        gpu = self._device.type == "cuda"
+        chunk = chunk or (model.gpu_chunk if gpu else model.chunk)
+        self._packer = Packer(model.rows, chunk, self._begin, task.predict_observations)
+        self._late, self._waiting = int(gpu) if late is None else late, deque[list[_Part]]()
         self._state = model.init_state(model.rows)
         self.results: list[Result] = []
         self._rows = [_Row(self.results, task.vocab) for _ in range(model.rows)]
@@ -91,27 +126,42 @@ class _Scan:
 
     def finish(self) -> list[Result]:
         self._packer.drain()
+        while self._waiting:
+            self._score(self._waiting.popleft())
         for result in self.results:
             result.answer = True if result.exact else None
         return self.results
 
     @torch.no_grad()
-    def _score(self, batch: Batch, position: Position) -> None:
+    def _begin(self, batch: Batch, position: Position) -> None:
+        """Begin with a chunk, and score one that was begun before."""
         live, used = np.flatnonzero(batch.lengths), batch.lengths.max()
         if not used:
             return
         logits = self._forward(batch.ids[live, :used], batch.reset[live, :used], live, batch.lengths[live])
-        for row, row_logits in zip(live, logits, strict=True):
-            n = batch.lengths[row]
-            ids, trained, reset = batch.ids[row, : n + 1], batch.trained[row, :n], batch.reset[row, :n]
-            self._rows[row].score(ids, trained, reset, row_logits, self._tie or 0.0)
+        self._waiting.append([self._part(batch, row, own) for row, own in zip(live, logits, strict=True)])
+        if len(self._waiting) > self._late:
+            self._score(self._waiting.popleft())
         if self._running and not self.results[-1].exact:
             raise StopProgram
+
+    def _part(self, batch: Batch, row: int, logits: torch.Tensor) -> _Part:
+        used = batch.lengths[row]
+        ids, reset, where = batch.ids[row, : used + 1], batch.reset[row, :used], np.flatnonzero(batch.trained[row])
+        said = logits[self._there(where)]
+        return _Part(row, ids, reset, where, said, _Later(margin(said, self._there(ids[1:][where].astype(np.int64)))))
+
+    def _there(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device, non_blocking=True)
+
+    def _score(self, parts: list[_Part]) -> None:
+        for part in parts:
+            self._rows[part.row].score(part, self._tie or 0.0)
 
     def _forward(self, ids: np.ndarray, reset: np.ndarray, live: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
         """Logits of the rows that have tokens; the state of the others stays."""
         ids_BL, reset_BL, live_B, length_B = (
-            torch.from_numpy(array).to(self._device) for array in (ids.astype(np.int64), reset, live, lengths)
+            self._there(array) for array in (ids.astype(np.int64), reset, live, lengths)
         )
         alone = len(live) < len(self._rows)
         before = select(self._state, live_B) if alone else self._state
@@ -138,12 +188,9 @@ class _Row:
         self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
         self._offset = 0  # position of the batch's first token in its episode
 
-    def score(self, ids: np.ndarray, trained: np.ndarray, reset: np.ndarray, logits: torch.Tensor, tie: float) -> None:
-        """Take the row's next tokens, as `Batch` has them, with logits of each."""
-        where = np.flatnonzero(trained)
-        rows = logits[torch.from_numpy(where).to(logits.device)]
-        targets = torch.from_numpy(ids[1:][where].astype(np.int64)).to(logits.device)
-        margins = margin(rows, targets).cpu().numpy()
+    def score(self, part: _Part, tie: float) -> None:
+        """Take the row's next tokens."""
+        ids, reset, where, margins = part.ids, part.reset, part.where, part.margins.numpy()
         begun = self._begun + np.cumsum(reset)
         for number in np.unique(begun[where]):
             result, inside = self._results[self.episodes[number - 1]], np.flatnonzero(begun[where] == number)
@@ -152,7 +199,9 @@ class _Row:
             wrong = inside[margins[inside] <= 0]
             if len(wrong):
                 inside = inside[inside <= wrong[0]]
-                self._deviate(result, int(where[wrong[0]]), float(margins[wrong[0]]), rows[int(wrong[0])], ids, reset)
+                self._deviate(
+                    result, int(where[wrong[0]]), float(margins[wrong[0]]), part.logits[int(wrong[0])], ids, reset
+                )
             result.model_tokens += len(inside)
             result.tokens = self._position(int(where[inside[-1]]), reset) + 2
             result.near_ties += int((np.abs(margins[inside]) < tie).sum())

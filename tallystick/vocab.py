@@ -10,6 +10,8 @@ from tallystick.episode import BOS, MARKS, Role, Trajectory
 
 TRAINED = np.array([role not in (Role.PROMPT, Role.OBSERVATION) for role in Role])
 """By role: loss and exactness count what the model says, not what the world says (paper, section 3)."""
+TRAINED_ALONE = np.array([role != Role.PROMPT for role in Role])
+"""The same of a model that has no tool and must predict its answers (paper, section 4: the third ablation)."""
 
 
 class Vocabulary:
@@ -42,13 +44,17 @@ class Vocabulary:
         return [self.tokens[i] for i in ids]
 
 
-def loss_mask(roles: np.ndarray) -> np.ndarray:
+def loss_mask(roles: np.ndarray, predict_observations: bool = False) -> np.ndarray:
     """True where the model says the token; roles: uint8 of any shape. The only definition of the mask."""
-    return TRAINED[roles]
+    return (TRAINED_ALONE if predict_observations else TRAINED)[roles]
 
 
 def render(
-    trajectory: Trajectory, vocab: Vocabulary, tokenize: Callable[[str], list[int]] | None = None
+    trajectory: Trajectory,
+    vocab: Vocabulary,
+    tokenize: Callable[[str], list[int]] | None = None,
+    *,
+    predict_observations: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A trajectory as (ids uint16 [length], loss_mask bool [length]), [BOS] first.
 
@@ -62,4 +68,4 @@ def render(
         part = tokenize(segment) if isinstance(segment, str) and tokenize else vocab.encode(segment)
         ids.extend(part)
         roles.extend([role] * len(part))
-    return np.array(ids, np.uint16), loss_mask(np.array(roles, np.uint8))
+    return np.array(ids, np.uint16), loss_mask(np.array(roles, np.uint8), predict_observations)

@@ -23,6 +23,7 @@ COMMANDS = {
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
+    "reproduce": {"name", "budget", "models", "seeds", "device", "jobs", "as_json"},
     "resume": {"folder", "as_json"},
     "show": {"task", "length", "seed", "variant", "annotate", "as_json"},
     "solve": {"folder", "problem", "trace", "max_tokens", "as_json"},
@@ -243,6 +244,10 @@ WRONG = {
     "no class": ["show", MY_TASK, "--length", "3"],
     "another class": ["show", f"{MY_TASK}:Forward", "--length", "3"],
     "folder is there": ["train", "addition", "--out", "RUN"],
+    "unknown recipe": ["reproduce", "figure99"],
+    "unknown budget": ["reproduce", "figure2", "--budget", "large"],
+    "another recipe's model": ["reproduce", "figure2", "--models", "lookup,rmt"],
+    "no GPU": ["reproduce", "figure2", "--device", "gpu"],
     "cannot be written": ["train", "addition", *QUICK, "--out", "/proc/no/run"],
 }
 

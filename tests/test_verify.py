@@ -12,7 +12,7 @@ from tallystick.data import Packer, Source, produce
 from tallystick.episode import StopReason
 from tallystick.models.base import Model
 from tallystick.models.lookup import SURE
-from tallystick.verify import margin, near_tie, verify
+from tallystick.verify import _Scan, margin, near_tie, verify
 
 TASK = tasks.load("reverse")
 
@@ -67,10 +67,14 @@ def test_verify_is_generate(name, chunk):
     model = MODELS[name]()
     prompts = [TASK.problem("test", 0, length, i) for i in range(4) for length in (3, 8, 10, 20)]
     verified, generated = verify(model, TASK, prompts, chunk=chunk), engine.generate(model, TASK, prompts)
-    assert len(verified) == len(generated) == len(prompts)
-    for one, other in zip(verified, generated, strict=True):
-        assert one.exact == other.exact
-        assert one.model_tokens == other.model_tokens
+    assert_alike(verified, generated)
+
+
+def assert_alike(ones, others):
+    """But for rounding, as episodes are cut at other places."""
+    assert len(ones) == len(others)
+    for one, other in zip(ones, others, strict=True):
+        assert (one.exact, one.model_tokens) == (other.exact, other.model_tokens)
         assert abs(one.min_margin - other.min_margin) < 1e-3
         if one.exact:
             assert one.answer is other.answer is True
@@ -78,6 +82,18 @@ def test_verify_is_generate(name, chunk):
         else:
             keys = ("position", "context", "want", "got")
             assert [one.first_error[key] for key in keys] == [other.first_error[key] for key in keys]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("chunk", [7, 64, 10_000])
+def test_scored_late_is_scored_alike(name, chunk):
+    """As on a GPU, where a chunk is scored after the next one has begun."""
+    model = MODELS[name]()
+    prompts = [TASK.problem("test", 0, length, i) for i in range(4) for length in (3, 8, 10, 20)]
+    late = _Scan(model, TASK, chunk, carry=False, late=1)
+    for prompt in prompts:
+        late.run(prompt)
+    assert_alike(late.finish(), verify(model, TASK, prompts, chunk=chunk))
 
 
 def test_half_trained_models_are_half_right():
@@ -209,3 +225,16 @@ def test_carried_states():
     assert carried[0].min_margin == pytest.approx(fresh[0].min_margin, rel=1e-4)
     assert carried[1].min_margin == pytest.approx(expected, rel=1e-4)
     assert carried[1].min_margin != pytest.approx(fresh[1].min_margin, rel=1e-3)
+
+
+def test_without_a_tool_its_answers_count():
+    """The variant no-tool of addition: everything after the prompt is the model's to say, in verify alone."""
+    task = tasks.load("addition", "no-tool")
+    prompt = list("58+67=")
+    ids, mask = locality.trace(task, prompt)
+    assert mask.tolist() == [False] * (len(prompt) + 1) + [True] * (len(ids) - len(prompt) - 1)
+    model = models.build("lookup", vocab_size=len(task.vocab)).fit([(ids, mask)])
+    (result,) = verify(model, task, [prompt])
+    assert (result.exact, result.model_tokens) == (True, mask.sum())
+    with pytest.raises(ValueError, match="no-tool: its model works without tools"):
+        engine.generate(model, task, [prompt])

@@ -91,3 +91,9 @@ def test_text_needs_a_tokenizer():
 def test_render_names_a_foreign_symbol():
     with pytest.raises(ValueError, match="'x' is not in the vocabulary"):
         render(Trajectory([(Role.PROMPT, ["x"])]), AB)
+
+
+def test_a_model_without_tools_predicts_their_answers():
+    segments = [(Role.PROMPT, ["a"]), (Role.COMMAND, ["b"]), (Role.OBSERVATION, ["a"]), (Role.OUTPUT, ["b"])]
+    _, mask = render(Trajectory(segments), AB, predict_observations=True)
+    assert mask.tolist() == [False, False, True, True, True]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LOG2_E = math.log2(math.e)
+LONGEST_LOOP = 16  # chunks; on a GPU each step of the loop is a kernel of its own
 
 
 class _Weights(NamedTuple):
@@ -64,6 +65,30 @@ def _add_bmm_(into, a, b):
 
 def _carry(first_BHNP, add_GNP, keep_G, reverse=False):
     """The states at the c + 1 chunk boundaries: `s[c + 1] = keep[c] s[c] + add[c]`, or so from right to left."""
+    many = add_GNP.is_cuda and add_GNP.shape[2] > LONGEST_LOOP
+    return (_carry_doubling if many else _carry_loop)(first_BHNP, add_GNP, keep_G, reverse)
+
+
+def _carry_doubling(first_BHNP, add_GNP, keep_G, reverse=False):
+    """In log2(c) passes, each over spans of twice the length: a GPU starts a pass over all chunks as fast as a step.
+
+    `s[i]` is what the span that ends at boundary i leaves there, `keep[i]` what it lets through.
+    """
+    if reverse:
+        add_GNP, keep_G = add_GNP.flip(2), keep_G.flip(2)
+    states_GNP = torch.cat([first_BHNP[:, :, None], add_GNP], 2)
+    keep_G11 = F.pad(keep_G, (1, 0))[..., None, None]
+    span = 1
+    while span < states_GNP.shape[2]:
+        through_GNP = torch.addcmul(states_GNP[:, :, span:], keep_G11[:, :, span:], states_GNP[:, :, :-span])
+        states_GNP = torch.cat([states_GNP[:, :, :span], through_GNP], 2)
+        keep_G11 = torch.cat([keep_G11[:, :, :span], keep_G11[:, :, span:] * keep_G11[:, :, :-span]], 2)
+        span *= 2
+    return states_GNP.flip(2) if reverse else states_GNP
+
+
+def _carry_loop(first_BHNP, add_GNP, keep_G, reverse=False):
+    """One step a chunk."""
     states_GNP = add_GNP.new_empty(*keep_G.shape[:2], keep_G.shape[2] + 1, *first_BHNP.shape[2:])
     steps = list(zip(add_GNP.unbind(2), keep_G[..., None, None].unbind(2), strict=True))
     places = list(states_GNP.unbind(2))
@@ -148,12 +173,14 @@ class _SSD(torch.autograd.Function):
         )
 
 
-def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_H=None, chunk=32):
+def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_H=None, chunk=None):
     """The same function as `reference.ssd_recurrent`, by matrix products over chunks of `chunk` tokens.
 
-    Any length; gradients to everything, the initial state included.  Returns `(y_BLHP, state_BHPN)`.
+    Any length; gradients to everything, the initial state included.  Returns `(y_BLHP, state_BHPN)`.  chunk: by
+    default 32 on CPU; on a GPU larger, and the more so the larger the states that are kept between chunks.
     """
     length = x_BLHP.shape[1]
+    chunk = chunk or (max(64, B_BLN.shape[-1]) if x_BLHP.is_cuda else 32)
     pad = -length % chunk
     if pad:  # dt = 0: tokens that leave the state untouched
         x_BLHP, dt_BLH, B_BLN, C_BLN = (

@@ -38,6 +38,8 @@ class Model(nn.Module):
 
     chunk: int = 1024
     """Tokens of one row that long verification best feeds at once (measured on CPU)."""
+    gpu_chunk: int = 2048
+    """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
     rows: int = 1
     """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must

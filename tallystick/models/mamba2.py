@@ -64,6 +64,7 @@ class Mamba2(Model):
 
     def __init__(self, config: Config):
         super().__init__(config)
+        self.gpu_chunk = 2**23 // config.d_model  # tiny: 131,072 tokens, and about a gigabyte for any width
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)

@@ -15,19 +15,28 @@ class Addition(Task):
 
     `length` is the number of digits of both operands; training draws the two lengths independently (1 to n each), for
     a model trained on equal lengths cannot add 12 and 3 digits. `local` sends a fresh pointer on the last sweep and
-    is decided by the last 7 tokens; `paper` re-uses pointer 1, whose first sweep looks the same there. `direct` has no
-    tool and thinks nothing: what theorem 2.1 says no fixed state can do at every length (`tallystick theory bound`).
+    is decided by the last 7 tokens; `paper` re-uses pointer 1, whose first sweep looks the same there. The others are
+    ablations: `direct` has no tool and thinks nothing, what theorem 2.1 says no fixed state can do at every length
+    (`tallystick theory bound`), `reversed` likewise with the last digit first, `calculator` calls one once, and
+    `no-tool` is `local` with the pointers' answers to be predicted by the model.
     """
 
     symbols = (*DIGITS, "+", "=", *CARRIES)
     tools = ("pointer:3",)
-    variants = {"local": "solve", "paper": "solve_paper", "direct": "solve_direct"}
+    variants = {
+        "local": "solve",
+        "paper": "solve_paper",
+        "direct": "solve_direct",
+        "reversed": "solve_direct",
+        "calculator": "solve_calculator",
+        "no-tool": "solve",
+    }
+    predicted = ("no-tool",)
     defaults = Defaults(train_length=5, check=(3, 5, 10, 20, 50))
 
     def __init__(self, options: str = "", variant: str | None = None):
         super().__init__(options, variant)
-        if self.variant == "direct":
-            self.tools = ()
+        self.tools = {"direct": (), "reversed": (), "calculator": ("calculator",)}.get(self.variant, self.tools)
 
     def sample(self, length, rng):
         """Two uniform numbers of exactly `length` digits."""
@@ -66,14 +75,8 @@ class Addition(Task):
 
     def answer(self, prompt):
         """The sum, digit by digit: Python's own int refuses 4,300 digits and takes quadratic time."""
-        plus = prompt.index("+")
-        left, right = prompt[:plus][::-1], prompt[plus + 1 : -1][::-1]
-        width = max(len(left), len(right))
-        total, carry = [], 0
-        for a, b in zip(left + ["0"] * (width - len(left)), right + ["0"] * (width - len(right)), strict=True):
-            carry, digit = divmod(int(a) + int(b) + carry, 10)
-            total.append(DIGITS[digit])
-        return [*(["1"] if carry else []), *reversed(total)]
+        backwards = _sum_backwards(prompt)
+        return backwards if self.variant == "reversed" else backwards[::-1]
 
     def solve(self, w):
         """The last sweep with a fresh pointer: whether it goes out or comes back is seen in its last move."""
@@ -96,6 +99,13 @@ class Addition(Task):
         """The answer at once, from what the state holds at the end of the prompt."""
         w.answer()
         w.output(*self.answer(w.prompt))
+
+    def solve_calculator(self, w):
+        """Both numbers copied into one call, the sum copied from its answer: a single turn."""
+        plus = w.prompt.index("+")
+        total = w.call("add", w.prompt[:plus], w.prompt[plus + 1 : -1])
+        w.answer()
+        w.output(*total)
 
     def _add(self, w):
         """Both pointers to the last digits, then digit and carry until both read no digit any more.
@@ -134,6 +144,18 @@ class Addition(Task):
                 return
             if symbol not in CARRIES:
                 w.output(symbol)
+
+
+def _sum_backwards(prompt):
+    """The digits of the sum, the last one first."""
+    plus = prompt.index("+")
+    left, right = prompt[:plus][::-1], prompt[plus + 1 : -1][::-1]
+    width = max(len(left), len(right))
+    total, carry = [], 0
+    for a, b in zip(left + ["0"] * (width - len(left)), right + ["0"] * (width - len(right)), strict=True):
+        carry, digit = divmod(int(a) + int(b) + carry, 10)
+        total.append(DIGITS[digit])
+    return [*total, *(["1"] if carry else [])]
 
 
 def _number(length, rng):

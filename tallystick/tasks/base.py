@@ -49,6 +49,8 @@ class Task(ABC):
     """Tools with their options, as "pointer:3"."""
     variants: dict[str, str] = {"default": "solve"}
     """Named programs: variant -> method; the first is the default."""
+    predicted: tuple[str, ...] = ()
+    """Those of the variants whose model must predict the tools' answers, too: an ablation, for it then has no tool."""
     defaults = Defaults()
     """What the commands use unless told otherwise."""
     min_length = 1
@@ -140,6 +142,11 @@ class Task(ABC):
     def program(self):
         """The variant's program."""
         return getattr(self, self.variants[self.variant])
+
+    @property
+    def predict_observations(self) -> bool:
+        """Whether what the tools answer is the model's to say."""
+        return self.variant in self.predicted
 
     @cached_property
     def built_tools(self) -> list[toolbox.Tool]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tallystick.kernels import ssd
 from tallystick.kernels.fused import Cuts, conv_silu, rms_norm
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
@@ -82,6 +83,26 @@ def test_chunked_equals_recurrent(length, chunk, kind):
     want, want_gradients = gradients(lambda *t: recurrent(*t, reset_BL=reset_BL), inputs, weights)
     got, got_gradients = gradients(lambda *t: chunked(*t, reset_BL=reset_BL, chunk=chunk), inputs, weights)
     assert_each_close([*got, *got_gradients], [*want, *want_gradients], atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["none", "resets"])
+@pytest.mark.parametrize("chunk", [1, 16])
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_gpus_way_over_chunks_equals_recurrent(length, chunk, kind, monkeypatch):
+    """Forwards and, for the gradients, backwards; up to 257 chunks."""
+    monkeypatch.setattr(ssd, "_carry", ssd._carry_doubling)
+    test_chunked_equals_recurrent(length, chunk, kind)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("chunks", [1, 2, 3, 64, 100])
+def test_both_ways_over_chunks(chunks, reverse):
+    first, add, keep = randn((2, 3, 5, 4), (2, 3, chunks, 5, 4), (2, 3, chunks))
+    keep = keep.sigmoid()
+    keep[0, :, ::3] = 0.0  # a reset within the chunk
+    want = ssd._carry_loop(first, add, keep, reverse)
+    assert want.shape == (2, 3, chunks + 1, 5, 4)
+    torch.testing.assert_close(ssd._carry_doubling(first, add, keep, reverse), want, rtol=0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["none", "resets"])

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tallystick.episode import Record
+from tallystick.locality import trace
 from tallystick.tasks import load
 from tallystick.workspace import run
 
@@ -83,3 +84,17 @@ def test_a_long_bad_text_is_shortened_in_the_message():
     with pytest.raises(ValueError, match=r"^'111.*\.\.\.' is not a sum") as error:
         ADDITION.parse("1" * 10_000)
     assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("direct", "[ANS] 1 2 5 [EOS]"),
+        ("reversed", "[ANS] 5 2 1 [EOS]"),
+        ("calculator", "[call] add 5 8 , 6 7 [/call] [ANS] 1 2 5 [EOS]"),
+    ],
+)
+def test_ablations(variant, said):
+    task = load("addition", variant)
+    ids, mask = trace(task, list("58+67="))
+    assert task.vocab.decode(ids[mask].tolist()) == said.split()

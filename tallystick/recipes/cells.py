@@ -1,0 +1,57 @@
+"""What tables and figures are made of: the share of exact problems, at each length, over all seeds."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any, NamedTuple
+
+from tallystick.evaluate import wilson
+from tallystick.recipes.base import Run
+from tallystick.recipes.measure import COLUMNS
+
+Place = tuple[int, bool]
+"""A length, and whether its corners."""
+
+
+class Cell(NamedTuple):
+    """What all seeds of a job did at one length."""
+
+    percents: list[float]
+    """Exact, of each seed."""
+    exact: int
+    problems: int
+    tokens: int
+    """Model tokens looked at."""
+
+    @property
+    def median(self) -> float:
+        """Over seeds."""
+        return statistics.median(self.percents)
+
+    def __str__(self):
+        low, high = wilson(self.exact, self.problems)
+        spread = f" ({min(self.percents):.0f}-{max(self.percents):.0f})" if len(set(self.percents)) > 1 else ""
+        return f"{self.median:.0f}{spread} [{100 * low:.0f}-{100 * high:.0f}]"
+
+
+def cells(runs: list[dict[str, Any]]) -> dict[Place, Cell]:
+    """By length, and whether of the corners."""
+    by_place: dict[Place, list[dict[str, Any]]] = {}
+    for run in runs:
+        for values in run["rows"]:
+            row = dict(zip(COLUMNS, values, strict=True))
+            by_place.setdefault((row["length"], row["corners"]), []).append(row)
+    return {place: _cell(rows) for place, rows in sorted(by_place.items())}
+
+
+def _cell(rows: list[dict[str, Any]]) -> Cell:
+    percents = [100 * row["exact"] / row["samples"] for row in rows]
+    return Cell(percents, *(sum(row[name] for row in rows) for name in ("exact", "samples", "model_tokens")))
+
+
+def panels(runs: list[Run]) -> list[tuple[str, list[Run]]]:
+    """The runs by panel, both in the order in which they come."""
+    by_panel: dict[str, list[Run]] = {}
+    for run in runs:
+        by_panel.setdefault(run.panel, []).append(run)
+    return list(by_panel.items())

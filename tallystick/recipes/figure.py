@@ -1,0 +1,101 @@
+"""The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper.
+
+Or, where there is but one length, a grid.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from tallystick.recipes.base import Recipe, Run
+from tallystick.recipes.cells import cells, panels
+from tallystick.recipes.results import Results
+
+MARKERS = "os^vDP"
+STAR: dict[str, Any] = {"marker": "*", "s": 110, "alpha": 0.6, "zorder": 0}
+TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
+UNDATED: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
+"""So that the same results make the same files."""
+
+
+def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
+    """Write the PNG and the SVG."""
+    groups = panels(runs)
+    across = min(3, len(groups))
+    down = -(-len(groups) // across)
+    lines = {line: i for i, line in enumerate(dict.fromkeys(run.line for run in runs))}
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 9}):
+        figure = Figure(figsize=(4.5 * across + 1.5, 3.2 * down + 0.4), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
+        for axis, (panel, group) in zip(axes, groups, strict=False):
+            _panel(axis, panel, group, results, lines)
+        for axis in list(axes)[len(groups) :]:
+            axis.set_axis_off()
+        _legend(figure, lines, {run.line for run in runs if results.of(run)})
+        if len(groups) > 1:
+            figure.suptitle(recipe.title)
+        _save(figure, results)
+
+
+def _save(figure: Figure, results: Results) -> None:
+    for kind, metadata in UNDATED.items():
+        figure.savefig(results.place(kind), dpi=80, metadata=metadata)
+
+
+def grid(title: str, percents: dict[tuple[str, str], float], framed: set[tuple[str, str]], results: Results) -> None:
+    """Write a grid of percents by (row, column), the framed ones in red; what is not measured stays white."""
+    rows, columns = (list(dict.fromkeys(place[i] for place in percents)) for i in (0, 1))
+    values = np.full((len(rows), len(columns)), np.nan)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 8}):
+        figure = Figure(figsize=(3 + 0.7 * len(columns), 1.5 + 0.22 * len(rows)), layout="constrained")
+        axis = figure.subplots()
+        for (row, column), percent in percents.items():
+            y, x = rows.index(row), columns.index(column)
+            values[y, x] = percent
+            if percent == percent:
+                axis.text(x, y, f"{percent:.0f}", ha="center", va="center", color="black" if percent > 40 else "white")
+            if (row, column) in framed:
+                axis.add_patch(Rectangle((x - 0.46, y - 0.42), 0.92, 0.84, fill=False, edgecolor="red", linewidth=1.5))
+        axis.imshow(values, vmin=0, vmax=100, aspect="auto")
+        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_title(title)
+        _save(figure, results)
+
+
+def _legend(figure: Figure, lines: dict[str, int], measured: set[str]) -> None:
+    """One for all panels; lines that have nothing yet are named as such."""
+    axis = figure.axes[0]
+    names = {line: line if line in measured else f"{line} (not measured)" for line in lines}
+    handles: list[Any] = [axis.plot([], [], label=names[line], **_style(i))[0] for line, i in lines.items()]
+    handles.append(axis.scatter([], [], label="the paper's best", color="grey", **STAR))
+    handles.append(axis.plot([], [], label="longest in training", **TRAINED)[0])
+    figure.legend(handles=handles, loc="outside right upper", frameon=False)
+
+
+def _style(i: int) -> dict[str, Any]:
+    return {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
+
+
+def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, lines: dict[str, int]) -> None:
+    for run in runs:
+        found = {n: cell for (n, corners), cell in cells(results.of(run)).items() if not corners}
+        style = _style(lines[run.line])
+        axis.plot(list(found), [cell.median for cell in found.values()], **style)
+        for length, cell in found.items():
+            axis.scatter([length] * len(cell.percents), cell.percents, s=8, color=style["color"], alpha=0.5)
+        if isinstance(run.paper, tuple):
+            axis.scatter(*run.paper, color=style["color"], **STAR)
+    for length in {run.train_length for run in runs}:
+        axis.axvline(length, **TRAINED)
+    axis.set(title=panel, xscale="log", ylim=(-4, 104), xlabel="length", ylabel="% of problems exact")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.grid(alpha=0.25)

@@ -1,0 +1,102 @@
+"""One job of a recipe: train with one seed and measure, or look at locality. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tallystick import evaluate, locality, runs, tasks, train
+from tallystick.recipes.base import Check, Run, key
+from tallystick.settings import configure
+from tallystick.tasks.registry import source
+
+FOLDER = Path("runs", "recipes")
+"""Where the run folders lie; recipes that train alike share them."""
+COLUMNS = (
+    *("length", "corners", "samples", "exact", "model_tokens", "near_ties", "min_margin", "seen", "seconds"),
+    "state_bytes",
+)
+"""What is kept of a row of `eval`; intervals, bounds and the accuracy per token follow from it."""
+TRAIN_COLUMNS = ("step", "tokens", "seconds", "passed")
+"""The same of the end of training."""
+CHECK_COLUMNS = ("length", "k", "k_random", "contexts", "unseen", "coverage")
+"""The same of a row of `check`."""
+
+
+def measure(job: Run | Check, seed: int, device: str) -> dict[str, Any]:
+    """What the results file keeps of the job. Raises ValueError for a job that cannot be done."""
+    return _check(job, seed) if isinstance(job, Check) else _run(job, seed, device)
+
+
+def _check(job: Check, seed: int) -> dict[str, Any]:
+    report = locality.check(tasks.load(job.task, job.variant or None), problems=job.problems, seed=seed)
+    rows = [[row[name] for name in CHECK_COLUMNS] for row in report["rows"]]
+    return {"check": {"local": report["local"], "covered": report["covered"], "rows": rows}}
+
+
+def _run(job: Run, seed: int, device: str) -> dict[str, Any]:
+    path = trained(job, seed, device)
+    run = runs.load(path, device)
+    torch.set_num_threads(run.config["settings"]["threads"])
+    if job.measured:
+        run = replace(run, task=runs.load_task(path, {"task": job.measured, "variant": None}))
+    rows, end = [], runs.read_metrics(path)[-1]
+    here = [at for at in job.lengths if at.seed in (None, seed)]
+    for (problems, corners), group in groupby(here, key=lambda at: (at.problems, at.corners)):
+        lengths = [run.task.check_length(at.length) for at in group]
+        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, corners=corners)
+    if job.measured:  # `seen` compares with the problems of the task trained
+        rows = [row | {"seen": None} for row in rows]
+    errors = [_compact(error) for row in rows for error in row["first_errors"]]
+    return {
+        "train": [end[name] for name in TRAIN_COLUMNS],
+        "rows": [[_short(row[name]) for name in COLUMNS] for row in rows],
+        **({"first_error": errors[0]} if errors else {}),
+    }
+
+
+def _short(value: Any) -> Any:
+    """Four digits are enough."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _compact(error: dict[str, Any]) -> dict[str, Any]:
+    """The deviation in a few words."""
+    kept = {name: error[name] for name in ("position", "want", "got")}
+    return kept | {"after": " ".join(error["context"][-8:])}
+
+
+def trained(job: Run, seed: int, device: str) -> Path:
+    """The run folder of this training: finished if it is there, taken up where it was interrupted, or made."""
+    task = tasks.load(job.task, job.variant or None)
+    settings = {name: str(value) for name, value in job.settings.items()}
+    config = configure(task, job.model, settings, seed=seed, device=device)
+    same = key({**config, "source": source(task)})  # an edited task is another
+    path = FOLDER / f"{job.task.partition(':')[0]}-{job.model.replace(':', '-')}-{same}-s{seed}"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another recipe may be training the same
+        _train(path, config)
+    return path
+
+
+def _train(path: Path, config: dict[str, Any]) -> None:
+    if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before there was a model
+        shutil.rmtree(path)
+    if not path.exists():
+        train.train(path, config)
+    elif not _finished(path, config):
+        train.resume(path)
+
+
+def _finished(path: Path, config: dict[str, Any]) -> bool:
+    """lookup is fitted in one go."""
+    rows = runs.read_metrics(path)
+    fitted = config["model"].startswith("lookup")
+    return bool(rows) and (fitted or rows[-1]["passed"] or rows[-1]["step"] >= config["settings"]["steps"])

@@ -1,0 +1,140 @@
+"""Do what a recipe says: jobs side by side, each in a process of its own; results are written after each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tallystick import tasks
+from tallystick.models import load_class, split_preset
+from tallystick.recipes import show
+from tallystick.recipes.base import Check, Job, Recipe, Run, seeds_of
+from tallystick.recipes.results import Results
+
+Work = tuple[Job, int]
+"""A job and the seed that it is done with."""
+
+
+def reproduce(
+    recipe: Recipe,
+    results: Results,
+    models: list[str] | None = None,
+    seeds: list[int] | None = None,
+    device: str = "cpu",
+    side_by_side: int = 1,
+) -> list[str]:
+    """Do the recipe's jobs that do not stand in the results, write these, and return a line for each that failed.
+
+    models: by name or name:preset; None: all. Raises ValueError for one that the recipe does not have, and for results
+    that were made with other settings.
+    """
+    every = recipe.jobs(results.budget)
+    jobs = choose(every, models)
+    results.refuse_other(every)
+    todo = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds) if not results.done(job, seed)]
+    failures = _do(todo, results, device, side_by_side)
+    show.write(recipe, every, results)
+    return failures
+
+
+def choose(jobs: Sequence[Job], names: list[str] | None) -> list[Job]:
+    """The jobs of these models, and what needs none. Everything that they name is looked up first."""
+    there = sorted({name for job in jobs if isinstance(job, Run) for name in (job.model, job.model.partition(":")[0])})
+    for name in names or []:
+        if name not in there:
+            raise ValueError(f"the recipe has no model {name!r}; it has: {', '.join(there)}")
+    chosen = [job for job in jobs if not names or isinstance(job, Check) or {*_names(job)} & {*names}]
+    for job in chosen:
+        _look_up(job)
+    return chosen
+
+
+def _look_up(job: Job) -> None:
+    """Raises ValueError for a task, model or length that there is not."""
+    task = tasks.load(job.task, job.variant or None)
+    if isinstance(job, Run):
+        load_class(split_preset(job.model)[0])
+        for at in job.lengths:
+            task.check_length(at.length)
+
+
+def _names(job: Run) -> tuple[str, str]:
+    return job.model, job.model.partition(":")[0]
+
+
+def _do(todo: list[Work], results: Results, device: str, side_by_side: int) -> list[str]:
+    """Do the work; returns a line for each job that failed."""
+    failures = []
+    for number, (work, outcome) in enumerate(_side_by_side(todo, device, side_by_side), 1):
+        (job, seed), failed = work, isinstance(outcome, str)
+        if failed:
+            failures.append(f"{job.name}, seed {seed}: {outcome}")
+        else:
+            results.add(job, seed, *outcome)
+        said = f"failed: {outcome}" if failed else show.line(job, results.runs[-1])
+        print(f"[{number}/{len(todo)}] {job.name}, seed {seed}: {said}", file=sys.stderr, flush=True)
+    return failures
+
+
+def _side_by_side(todo: list[Work], device: str, most: int) -> Iterator[tuple[Work, Any]]:
+    """Each piece of work with its outcome, (environment, results), or what went wrong, in a line."""
+    waiting, running = list(todo), {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < most:
+                work = waiting.pop(0)
+                pipe, process = _start(work, device)
+                running[pipe] = work, process
+            for pipe in wait(list(running)):
+                work, process = running.pop(pipe)
+                yield work, _receive(pipe)
+                process.join()
+    finally:
+        for _, process in running.values():
+            process.terminate()
+
+
+def _start(work: Work, device: str) -> tuple[Connection, Any]:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(*work, device, there))
+    process.start()
+    there.close()
+    return here, process
+
+
+def _receive(pipe: Any) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        return "its process died (out of memory?)"
+
+
+def _work(job: Job, seed: int, device: str, pipe: Connection) -> None:
+    """The life of a job's process."""
+    from tallystick import runs
+    from tallystick.recipes.measure import measure
+
+    try:
+        outcome: Any = (_where(runs.environment()), measure(job, seed, device))
+    except KeyboardInterrupt:
+        return
+    except ValueError as error:
+        outcome = " ".join(str(error).split())
+    except Exception:
+        outcome = " ".join(traceback.format_exc(limit=-1).split())
+    with suppress(BrokenPipeError):  # whoever asked for it is gone
+        pipe.send(outcome)
+
+
+def _where(environment: dict[str, Any]) -> dict[str, Any]:
+    """Commit, versions, machine and the command; of changes that are not committed only that there are some."""
+    kept = {key: environment[key] for key in ("python", "versions", "machine", "processors", "gpu", "commit")}
+    command = " ".join(["tallystick", *sys.argv[1:]])
+    return kept | {"dirty": bool(environment["dirty"]), "command": command, "date": time.strftime("%Y-%m-%d")}

@@ -1,0 +1,104 @@
+"""The results file of a recipe: compact JSON, a line a run, written after each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tallystick.recipes.base import BUDGETS, Job
+from tallystick.recipes.measure import CHECK_COLUMNS, COLUMNS, TRAIN_COLUMNS
+
+FOLDER = Path("results")
+"""Where the results lie."""
+FORMAT_VERSION = 1
+
+
+class Results:
+    """The file of one recipe and budget.
+
+    `runs`: one for each job and seed done, {"name", "seed", "environment", ...}; `plans`: by job what was done;
+    `environments`: where, which the runs refer to by number.
+    """
+
+    def __init__(self, recipe: str, budget: str):
+        """Read the file if there is one. Raises ValueError if it is of another kind, and for an unknown budget."""
+        if budget not in BUDGETS:
+            raise ValueError(f"--budget {budget}: there are {' and '.join(BUDGETS)}")
+        self.recipe, self.budget = recipe, budget
+        self.plans: dict[str, dict[str, Any]] = {}
+        self.environments: list[dict[str, Any]] = []
+        self.runs: list[dict[str, Any]] = []
+        if self.place("json").exists():
+            document = self._read()
+            self.plans, self.environments, self.runs = (document[key] for key in ("plans", "environments", "runs"))
+
+    def place(self, kind: str) -> Path:
+        """Where the file of this kind (json, md, png, svg) lies."""
+        return FOLDER / f"{self.recipe}-{self.budget}.{kind}"
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What must agree between the file and this version."""
+        names = {"format": FORMAT_VERSION, "recipe": self.recipe, "budget": self.budget}
+        columns = {"columns": COLUMNS, "train_columns": TRAIN_COLUMNS, "check_columns": CHECK_COLUMNS}
+        return names | {key: list(value) for key, value in columns.items()}
+
+    def _read(self) -> dict[str, Any]:
+        path = self.place("json")
+        try:
+            document = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: move it away") from error
+        if {key: document.get(key) for key in self.head} != self.head:
+            raise ValueError(f"{path} is not a results file of this version: move it away")
+        return document
+
+    def refuse_other(self, jobs: Sequence[Job]) -> None:
+        """Raises ValueError, with the difference, if a job was done with other settings than it has now."""
+        for job in jobs:
+            before = self.plans.get(job.name, job.plan)
+            keys = [key for key in {**before, **job.plan} if before.get(key) != job.plan.get(key)]
+            if keys:
+                pairs = ((key, before.get(key, "not set"), job.plan.get(key, "not set")) for key in keys)
+                changes = "; ".join(f"{key} was {old}, is {new}" for key, old, new in pairs)
+                raise ValueError(f"{self.place('json')}: {job.name} was done with other settings: {changes}. "
+                                 "Move the file away to begin anew")  # fmt: skip
+
+    def done(self, job: Job, seed: int) -> bool:
+        """Whether it stands here already."""
+        return any((run["name"], run["seed"]) == (job.name, seed) for run in self.runs)
+
+    def of(self, job: Job) -> list[dict[str, Any]]:
+        """The job's runs, by seed."""
+        return sorted((run for run in self.runs if run["name"] == job.name), key=lambda run: run["seed"])
+
+    def add(self, job: Job, seed: int, environment: dict[str, Any], outcome: dict[str, Any]) -> None:
+        """Take a run and write the file."""
+        if environment not in self.environments:
+            self.environments.append(environment)
+        self.plans[job.name] = job.plan
+        where = self.environments.index(environment)
+        self.runs.append({"name": job.name, "seed": seed, "environment": where, **outcome})
+        self.write("json", self.text())
+
+    def text(self) -> str:
+        """The JSON document, a line a run."""
+        head = [f"{_json(key)}: {_json(value)}" for key, value in self.head.items()]
+        plans = ",\n".join(f"{_json(name)}: {_json(plan)}" for name, plan in self.plans.items())
+        lists = {"environments": self.environments, "runs": self.runs}
+        rows = [f"{_json(key)}: [\n" + ",\n".join(map(_json, values)) + "\n]" for key, values in lists.items()]
+        return "{\n" + ",\n".join([*head, f'"plans": {{\n{plans}\n}}', *rows]) + "\n}\n"
+
+    def write(self, kind: str, text: str) -> None:
+        """Replace the file whole or not at all."""
+        path = self.place(kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}")
+        beside.write_text(text)
+        beside.replace(path)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

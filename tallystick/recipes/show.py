@@ -1,0 +1,98 @@
+"""How a recipe's results are shown: a line a run, a Markdown table, a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tallystick.evaluate import poisson_bound
+from tallystick.recipes import figure
+from tallystick.recipes.base import Job, Recipe, Run
+from tallystick.recipes.cells import Cell, Place, cells, panels
+from tallystick.recipes.results import Results
+
+MISSING = "-"
+REACHES = 5.0
+"""The paper's n -> m (p %): m is the largest length with p of at least so many percent."""
+READ = (
+    "A cell: % of the problems that are exact, median over seeds (range over seeds) [95 % interval of all problems "
+    f"together]; {MISSING}: not measured. *Reach*: the largest length measured at which the median is at least "
+    f"{REACHES:g} %. *Errors a token*: 95 % upper bound of their rate at the largest length measured, where a problem "
+    "counts up to its first error."
+)
+
+
+def write(recipe: Recipe, jobs: Sequence[Job], results: Results) -> None:
+    """Write the table and the figure."""
+    table = (recipe.table or markdown)(jobs, results)
+    results.write("md", f"# {recipe.title}\n\n{recipe.about}\n\n{table}\n{footing(results)}\n")
+    draw = recipe.figure or figure.draw
+    draw(recipe, [job for job in jobs if isinstance(job, Run)], results)
+
+
+def markdown(jobs: Sequence[Job], results: Results) -> str:
+    """A section a panel, a row a line, a column a length."""
+    parts = [READ, ""]
+    for panel, group in panels([job for job in jobs if isinstance(job, Run)]):
+        parts += [f"## {panel}", "", *_section(group, results), ""]
+    return "\n".join(parts)
+
+
+def _section(jobs: list[Run], results: Results) -> list[str]:
+    found = {job.name: cells(results.of(job)) for job in jobs}
+    planned = {(at.length, False) for job in jobs for at in job.lengths if at.problems}
+    places = sorted(planned.union(*found.values()))
+    heads = [f"{length:,}{' corners' if corners else ''}" for length, corners in places]
+    columns = ["", "seeds", *heads, "errors a token <", "reach", "the paper's best"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for job in jobs:
+        mine = found[job.name]
+        shown = [str(mine.get(place, MISSING)) for place in places]
+        row = [job.line, _seeds(results.of(job)), *shown, _bound(mine), _reach(mine), _paper(job.paper)]
+        lines.append(f"| {' | '.join(row)} |")
+    trained = " or ".join(map(str, sorted({job.train_length for job in jobs})))
+    return [f"Trained on lengths up to {trained}.", "", *lines]
+
+
+def _seeds(runs: list[dict[str, Any]]) -> str:
+    seeds = [run["seed"] for run in runs]
+    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    return (f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))) or MISSING
+
+
+def _bound(found: dict[Place, Cell]) -> str:
+    far = [cell for (_, corners), cell in found.items() if not corners]
+    return f"{poisson_bound(far[-1].problems - far[-1].exact) / far[-1].tokens:.0e}" if far else MISSING
+
+
+def _reach(found: dict[Place, Cell]) -> str:
+    far = [(n, cell.median) for (n, corners), cell in found.items() if not corners and cell.median >= REACHES]
+    return _paper(far[-1]) if far else "none" if found else MISSING
+
+
+def _paper(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]:,} ({value[1]:.0f} %)"
+    return value or ""
+
+
+def footing(results: Results) -> str:
+    """On which commits and machines it was measured, by which commands."""
+    lines = [f"Made by `tallystick reproduce {results.recipe} --budget {results.budget}`. Measured with:", ""]
+    for where in results.environments:
+        gpu = where["gpu"] or f"{where['processors']} processors, {where['machine']}"
+        commit = f"{(where['commit'] or 'unknown')[:7]}{' and changes' if where['dirty'] else ''}"
+        torch = where["versions"]["torch"]
+        lines.append(f"- `{where['command']}`, commit {commit}, torch {torch}, {gpu}, {where['date']}")
+    return "\n".join(lines if results.environments else ["Nothing was measured yet."])
+
+
+def line(job: Job, run: dict[str, Any]) -> str:
+    """A run's outcome on one line."""
+    if "check" in run:
+        ks = ", ".join(str(row[1]) for row in run["check"]["rows"])
+        return f"k = {ks}; {'covered' if run['check']['covered'] else 'not covered'}"
+    steps, _, seconds, passed = run["train"]
+    exact = [f"{row[0]:,}{' corners' if row[1] else ''}: {row[3]}/{row[2]}" for row in run["rows"]]
+    held_out = "held out exact" if passed else "held out NOT exact"
+    return f"{steps} steps in {seconds:.0f} s, {held_out}; exact at {', '.join(exact)}"

@@ -1,0 +1,125 @@
+"""A recipe from its jobs to its files: done side by side, resumed, refused, and what is missing shown as missing."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tallystick.evaluate import wilson
+from tallystick.recipes.base import At, Recipe, Run
+from tallystick.recipes.cells import cells
+from tallystick.recipes.locality import DIFFERS, NOT_LEARNED, table
+from tallystick.recipes.locality import jobs as locality_jobs
+from tallystick.recipes.reproduce import reproduce
+from tallystick.recipes.results import Results
+from tallystick.recipes.show import markdown
+
+QUICK = {"steps": 2, "rows": 2, "row_tokens": 32, "train_length": 3}
+RUNS = (
+    Run(task="reverse", model="lookup", lengths=(At(3, 5, corners=True), At(9, 5)), settings={"examples": 50}),
+    Run(task="reverse", model="mamba2:tiny", lengths=(At(3, 5), At(9, 5)), settings=QUICK, paper=(9, 50)),
+)
+
+
+def recipe(*runs):
+    return Recipe(title="A title", about="What about it.", jobs=lambda budget: runs, seeds=(0, 1))
+
+
+def rows(text):
+    """A Markdown table's cells by the first cell of its row."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_the_whole_way(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    wrong = replace(RUNS[0], line="wrong", settings={"examples": 50, "lr": -1})
+    failures = reproduce(recipe(*RUNS, wrong), Results("toy", "small"), ["lookup"], [0], side_by_side=2)
+    assert failures == ["reverse: wrong, seed 0: lr=-1.0 must be greater than 0"]
+    results = Results("toy", "small")
+    assert [(run["name"], run["seed"]) for run in results.runs] == [("reverse: lookup", 0)]
+    assert all(results.place(kind).stat().st_size > 1000 for kind in ("png", "svg"))
+    shown = rows(results.place("md").read_text())
+    assert shown["lookup"][0] == "0"
+    assert shown["lookup"][1].endswith("[57-100]")
+    assert shown["mamba2:tiny"] == ["-"] * 6 + ["9 (50 %)"]
+    assert shown["wrong"][0] == "-"
+    where = results.environments[0]
+    assert {"commit", "versions", "machine", "gpu", "command"} <= where.keys()
+
+    capfd.readouterr()
+    assert reproduce(recipe(*RUNS), results, None, [0]) == []
+    assert capfd.readouterr().err.startswith("[1/1] reverse: mamba2:tiny, seed 0: 2 steps")
+    assert [run["seed"] for run in Results("toy", "small").runs] == [0, 0]
+    assert "A title" in results.place("md").read_text()
+
+
+def test_other_settings_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results = Results("toy", "small")
+    results.add(RUNS[1], 0, {}, {"train": [2, 64, 0.1, False], "rows": []})
+    before = results.place("json").read_text()
+    changed = replace(RUNS[1], settings={**QUICK, "steps": 3, "lr": 0.1}, lengths=RUNS[1].lengths)
+    with pytest.raises(
+        ValueError, match="reverse: mamba2:tiny was done with other settings: steps was 2, is 3; lr was"
+    ):
+        reproduce(recipe(changed), Results("toy", "small"))
+    assert results.place("json").read_text() == before
+    with pytest.raises(ValueError, match="no model 'mamba3'; it has: lookup, mamba2, mamba2:tiny"):
+        reproduce(recipe(*RUNS), results, ["mamba3"])
+    with pytest.raises(ValueError, match="length 0: reverse has lengths 1 to"):
+        reproduce(recipe(replace(RUNS[0], lengths=(At(0),))), Results("other", "small"))
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"format": 1, "recipe": "other"}'])
+def test_a_foreign_file_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "toy-small.json").write_text(text)
+    with pytest.raises(ValueError, match="move it away"):
+        Results("toy", "small")
+
+
+def test_an_unknown_budget():
+    with pytest.raises(ValueError, match="--budget large: there are small and paper"):
+        Results("toy", "large")
+
+
+def add(results, job, seed, *exact):
+    """A run that was exact on so many of ten problems at each length."""
+    lengths = zip(job.lengths, exact, strict=True)
+    found = [[at.length, False, 10, n, 1000, 0, 5.0, 0.0, 0.1, 64] for at, n in lengths]
+    results.add(job, seed, {"gpu": None, "processors": 2, "machine": "m", "commit": "c", "dirty": False,
+                            "versions": {"torch": "2"}, "command": "x", "date": "d"},
+                {"train": [2, 64, 0.1, True], "rows": found})  # fmt: skip
+
+
+def test_all_seeds_are_shown(tmp_path, monkeypatch):
+    """Median and range, never the best alone."""
+    monkeypatch.chdir(tmp_path)
+    results, job = Results("toy", "small"), RUNS[1]
+    for seed, far in enumerate((10, 4, 0)):
+        add(results, job, seed, 10, far)
+    low, high = wilson(14, 30)
+    shown = rows(markdown([job], results))["mamba2:tiny"]
+    assert shown[:3] == ["0-2", "100 [89-100]", f"40 (0-100) [{100 * low:.0f}-{100 * high:.0f}]"]
+    assert shown[3:] == ["8e-03", "9 (40 %)", "9 (50 %)"]
+    assert cells(results.of(job))[9, False].percents == [100, 40, 0]
+    assert json.loads(results.place("json").read_text())["runs"][0]["seed"] == 0
+
+
+def test_locality_lists_exceptions_first(tmp_path, monkeypatch):
+    """Local and covered: one model is exact, one fails beyond, and one has not even learned the training length."""
+    monkeypatch.chdir(tmp_path)
+    every, results = locality_jobs("small"), Results("toy", "small")
+    check, *runs = [job for job in every if job.panel == "reverse default"]
+    results.add(check, 0, {}, {"check": {"local": True, "covered": True, "rows": [[5, 3, 3, 9, 0, 1.0]]}})
+    for job, exact in zip(runs, ((10, 10), (10, 9), (9, 0)), strict=False):
+        add(results, job, 0, *exact)
+    text = table(every, results)
+    parts = text.split("## ")
+    assert parts[0].startswith("1 rows agree, 1 differ, 1 were not learned, 0 have no prediction")
+    assert rows(parts[1])["reverse default"][:4] == ["mamba2:tiny", "3", "100", "exact"]
+    assert rows(parts[2])["reverse default"][0] == "lstm:tiny"
+    assert rows(parts[3])["reverse default"][0] == "lookup"
+    assert (DIFFERS, NOT_LEARNED) == ("differs", "not learned")
