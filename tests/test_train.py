@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tallystick import runs, tasks, train
+from tallystick import models, runs, tasks, train
 from tallystick.settings import Settings, configure
 from tallystick.train import Schedule
 
@@ -46,7 +46,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("step", [4, 8])
-@pytest.mark.parametrize("model", ["mamba2:tiny", "pythia:tiny"])
+@pytest.mark.parametrize("model", ["mamba2:tiny", "pythia:tiny", "lstm:tiny"])
 def test_resume_is_bit_exact(tmp_path, step, model):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     settings = {**SMALL, "margin": "99"}  # never passes, so both run to the end
@@ -179,6 +179,15 @@ def test_wrong_settings(overrides, given, message):
     with pytest.raises(ValueError, match=message) as caught:
         config(overrides=overrides, **given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_models_own_settings(name):
+    """Between the defaults and what the user gives."""
+    own = models.load_class(name).TRAINING
+    assert config(model=name, overrides={})["settings"].items() >= own.items()
+    given = {key: "4" for key in own}
+    assert all(config(model=name, overrides=given)["settings"][key] == 4 for key in own)
 
 
 def test_unknown_model():
