@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tallystick import runs, tasks, train
+from tallystick import models, runs, tasks, train
 from tallystick.data import Batch
 from tallystick.settings import Settings, configure
 from tallystick.tasks import Defaults
@@ -51,7 +51,13 @@ def same(one, other):
 
 @pytest.mark.parametrize(
     ("step", "model", "curriculum"),
-    [(4, "mamba2:tiny", 0), (8, "mamba2:tiny", 100), (4, "pythia:tiny", 100), (8, "pythia:tiny", 0)],
+    [
+        (4, "mamba2:tiny", 0),
+        (8, "mamba2:tiny", 100),
+        (4, "pythia:tiny", 100),
+        (8, "pythia:tiny", 0),
+        (4, "lstm:tiny", 0),
+    ],
 )
 def test_resume_is_bit_exact(tmp_path, step, model, curriculum):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -229,6 +235,15 @@ def test_wrong_settings(overrides, given, message):
     with pytest.raises(ValueError, match=message) as caught:
         config(overrides=overrides, **given)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_models_own_settings(name):
+    """Between the defaults and what the user gives."""
+    own = models.load_class(name).TRAINING
+    assert config(model=name, overrides={})["settings"].items() >= own.items()
+    given = {key: "4" for key in own}
+    assert all(config(model=name, overrides=given)["settings"][key] == 4 for key in own)
 
 
 def test_unknown_model():
