@@ -14,8 +14,8 @@ REACH = 8
 LINE = "(?P<node>[{0}]{{{1}}})(?::(?P<value>[01])|=(?P<a>~?[{0}]{{{1}}})((?P<op>[&|])(?P<b>~?[{0}]{{{1}}}))?)"
 """A line of the prompt: an input with its value, or a gate."""
 
-NOTES = tuple(value + function for value in "01" for function in "01+~")
-"""An operand's value, and what is to be made of it: 0, 1, itself (+) or its negation (~)."""
+NOTES = tuple(value + todo for value in "01" for todo in ("0", "1", "+", "~", "+&", "+|", "~&", "~|"))
+"""An operand's value, and what is to be made of it: 0, 1, itself (+) or its negation (~); or which part of a gate."""
 NOT = {"0": "1", "1": "0"}
 DECIDES = {"&": "0", "|": "1"}
 """The operand that decides a gate alone."""
@@ -28,9 +28,9 @@ class LogicGraph(Task):
     4 in `paper`). `length` is the number of nodes that the program visits, all of them, each with parents among the 8
     before it. It reads a gate, `[find]ef=`, and asks for its last operand with all that is to be done then in the same
     line, `ab<+|+cdef`: ab, as it is (+; ~ if negated), or cd, as it is, gives ef. When ab has a value it says it with
-    that sign in one note, `1+`, and asks for the other operand with what is left of the gate, `cd<1ef`: 1, whatever
-    cd is (0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes down;
-    and once a gate has its value, `cd:0`, the line `cd<` says who asked.
+    that sign and the gate in one note, `1+|`, and asks for the other operand with what is left of the gate, `cd<1ef`:
+    1, whatever cd is (0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes
+    down; and once a gate has its value, `cd:0`, the line `cd<` says who asked.
 
     Local, not covered. A label is said again at most 20 tokens after it was read, but other labels have been read in
     between: of the three of a gate each is said when one or two others stand between. To a string matcher every two
@@ -41,7 +41,6 @@ class LogicGraph(Task):
     it asks for the operands, `cd` alone, for all lines that contain it, and writes only who asked, `cd<ef`.
     """
 
-    notes = NOTES
     tools = ("search",)
     takes_options = True
     variants = {"local": "solve", "paper": "solve_paper"}
@@ -57,7 +56,8 @@ class LogicGraph(Task):
         if options not in ("", *"123456"):
             raise ValueError(f"logic-graph:{options}: the width of its labels is 1 to 6, as in logic-graph:3")
         self.width = int(options or (4 if self.variant == "paper" else 2))
-        self.symbols = (*LETTERS, *"01:=~&|<?\n+", *NOTES)
+        self.notes = () if self.variant == "paper" else NOTES
+        self.symbols = (*LETTERS, *"01:=~&|<?\n", *(("+", *NOTES) if self.notes else ()))
         self.max_length = len(LETTERS) ** self.width
         self._line = re.compile(LINE.format(LETTERS, self.width))
 
@@ -161,7 +161,7 @@ class LogicGraph(Task):
         """
         while ask:
             todo, node = ask[self.width + 1 : -self.width], ask[-self.width :]
-            w.note(value + todo[0])
+            w.note(value + todo[:2])
             value = {"0": "0", "1": "1", "+": value, "~": NOT[value]}[todo[0]]
             if len(todo) > 1:
                 op, other, first = todo[1], todo[2], todo[3:]

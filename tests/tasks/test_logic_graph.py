@@ -109,7 +109,7 @@ def said(task, text):
 
 def test_a_small_one():
     assert said(LOCAL, SMALL) == (
-        "[find]ef=[/find][obs]ef=cd|ab[/line][/obs]ab<+|+cdef\n[find]ab:[/find][obs]ab:1[/line][/obs]1+cd<1ef\n"
+        "[find]ef=[/find][obs]ef=cd|ab[/line][/obs]ab<+|+cdef\n[find]ab:[/find][obs]ab:1[/line][/obs]1+|cd<1ef\n"
         "[find]cd:[/find][obs][/obs][find]cd=[/find][obs]cd=~ab[/line][/obs]ab<~cd\n"
         "[find]ab:[/find][obs]ab:1[/line][/obs]1~cd:0\n[find]cd<[/find][obs]cd<1ef[/line][/obs]"
         "01ef:1\n[find]ef<[/find][obs][/obs][ANS]1[EOS]"
