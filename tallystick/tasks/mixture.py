@@ -131,7 +131,7 @@ class Mixture(Task):
 
     def token_limit(self, prompt):
         """The part's."""
-        part, own = self.part_of(prompt)
+        part, own = self.part_of(list(prompt))
         return part.token_limit(own)
 
 

@@ -85,7 +85,6 @@ def test_problems_as_text():
 
 
 def test_what_is_local_in_a_part_is_so_in_the_mixture():
-    """The first command, too: what decides it is the mark at the prompt's end."""
     report = locality.check(load(NAME), [3, 6, 9], problems=300)
     assert [row["k"] for row in report["rows"]] == [7, 7, 7]
     assert report["rows"][-1]["coverage"] > 0.9999
