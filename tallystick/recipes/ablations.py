@@ -27,9 +27,10 @@ LENGTHS = {"small": (5, 6, 8, 10, 20, 100, 1000), "paper": (5, 6, 7, 8, 10, 20, 
 
 def jobs(budget: str) -> list[Run]:
     """A panel a model, a line a form."""
+    at = tuple(At(length, 20 if length == 1000 else 50) for length in LENGTHS[budget])
     return [
         Run(
-            task="addition", variant=variant, model=preset(model, budget), lengths=tuple(At(length, 20 if length == 1000 else 50) for length in LENGTHS[budget]),
+            task="addition", variant=variant, model=preset(model, budget), lengths=at,
             settings=settings("addition", model, budget), panel=preset(model, budget), line=line,
             paper=None if model == "lookup" else PAPER.get(variant),
         )
