@@ -21,7 +21,7 @@ from tallystick.models.transformer import GatedMLP, initialise
 
 
 class GatedDeltaNet(Model):
-    """Constant state, linear time.
+    """A matrix as state that forgets by a decay and overwrites by key; constant state.
 
     State, for each layer: `conv.i`, the last tokens before the convolution, and `delta.i`, values by keys.
     """

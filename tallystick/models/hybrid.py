@@ -17,9 +17,9 @@ from tallystick.models.base import Model
 
 
 class Hybrid(Model):
-    """Attention without positions, which the Mamba blocks provide.
+    """Mamba-2 with a block of full attention among its own; the state grows with the length.
 
-    Its state grows with the length, so it is no fixed-state model.  State: that of `Mamba2` and of `Cache`.
+    The attention has no positions: the Mamba blocks tell them.  State: that of `Mamba2` and of `Cache`.
     """
 
     @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from tallystick.models.mamba2 import Spans, initial_dt_bias
 
 
 class Mamba1(Model):
-    """Constant state, linear time; initialised as mamba_ssm does.
+    """The first Mamba: each channel has decays of its own; constant state. Initialised as mamba_ssm does.
 
     State, for each layer: `conv.i`, the last tokens before the convolution, and `ssm.i`, the scan's state.
     """

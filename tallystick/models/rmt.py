@@ -4,7 +4,7 @@ A Transformer reads the sequence in segments and hands on nothing but a few memo
 segment's tokens, and once more behind them, where what comes out is the memory of the next segment.
 
 Glossary: B batch, L length, V vocabulary, D model width, S tokens of a segment, m memory vectors, T cached tokens,
-W waves: parts of the call's rows that lie in one segment, worked on together, w of them an n-th part of all rows.
+W waves: parts of the call's rows that lie in one segment each and are worked on together; w tokens of a wave, n of all.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from tallystick.models.transformer import ParallelBlock, initialise
 
 
 class RMT(Model):
-    """Constant state.  Segments are counted from the last reset, so that any chunking is the same pass.
+    """A Transformer over segments that hands on a few memory vectors; constant state.
 
+    Segments are counted from the last reset, so that any chunking is the same pass.
     State: `memory`, as what was added to its learned start, and the segment's cache (`attention.Cache`) with room for a
     whole one; `length` counts the memory before the segment, and is 0 between two.
     """

@@ -94,7 +94,7 @@ class Layer(nn.Module):
 
 
 class LSTM(Recurrent):
-    """One gate both forgets and lets in, unless `coupled=false`."""
+    """LSTM whose one gate both forgets and lets in, unless `coupled=false`; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -120,7 +120,7 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Two gates and no cell."""
+    """Two gates and no cell; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

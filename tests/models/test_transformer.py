@@ -2,14 +2,19 @@
 
 import torch
 
-from tallystick import models
+from tallystick.models.attention import WindowCache
 
 
-def test_a_layer_of_mistral_sees_a_window():
-    torch.manual_seed(0)
-    model = models.build("mistral", vocab_size=11, n_layer=1, window=4)
-    ids_BL = torch.randint(11, (1, 20))
-    other_BL = ids_BL.clone()
-    other_BL[0, 6] = (ids_BL[0, 6] + 1) % 11
-    changed_L = (model(ids_BL)[0] != model(other_BL)[0]).any(-1)[0]
-    assert changed_L.nonzero()[:, 0].tolist() == [6, 7, 8, 9]
+def test_a_window_is_its_last_tokens():
+    """Against the sum over the keys that a token may see, written out."""
+    window, length = 4, 10
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, length, 2, 8, generator=generator).unbind(0)
+    old = torch.zeros(1, window - 1, 2, 8)
+    cache = WindowCache(torch.zeros(1, dtype=torch.int64), window - 1, query[..., 0, 0], None, None, rotated=0)
+    seen_BLD, key_BTHP, _ = cache.attend(query, key, value, old, old)
+    for i in range(length):
+        sees = slice(max(0, i - window + 1), i + 1)
+        weights_HT = (torch.einsum("hp,thp->ht", query[0, i], key[0, sees]) / 8**0.5).softmax(-1)
+        torch.testing.assert_close(seen_BLD[0, i], torch.einsum("ht,thp->hp", weights_HT, value[0, sees]).flatten())
+    torch.testing.assert_close(key_BTHP, key[:, 1 - window :])
