@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +21,8 @@ from tallystick.tasks.registry import source
 
 FOLDER = Path("runs", "recipes")
 """Where the run folders lie; recipes that train alike share them."""
+QUIET = 30.0
+"""Seconds at least between two lines about a run in progress."""
 COLUMNS = (
     *("length", "corners", "samples", "exact", "model_tokens", "near_ties", "min_margin", "seen", "seconds"),
     "state_bytes",
@@ -46,11 +51,12 @@ def _run(job: Run, seed: int, device: str) -> dict[str, Any]:
     torch.set_num_threads(run.config["settings"]["threads"])
     if job.measured:
         run = replace(run, task=runs.load_task(path, {"task": job.measured, "variant": None}))
+    said = _said(f"{job.name}, seed {seed}")
     rows, end = [], runs.read_metrics(path)[-1]
     here = [at for at in job.lengths if at.seed in (None, seed)]
     for (problems, corners), group in groupby(here, key=lambda at: (at.problems, at.corners)):
         lengths = [run.task.check_length(at.length) for at in group]
-        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, corners=corners)
+        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, said, corners=corners)
     if job.measured:  # `seen` compares with the problems of the task trained
         rows = [row | {"seen": None} for row in rows]
     errors = [_compact(error) for row in rows for error in row["first_errors"]]
@@ -82,17 +88,42 @@ def trained(job: Run, seed: int, device: str) -> Path:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another recipe may be training the same
-        _train(path, config)
+        _train(path, config, _heartbeat(f"{job.name}, seed {seed}"))
     return path
 
 
-def _train(path: Path, config: dict[str, Any]) -> None:
+def _heartbeat(name: str) -> Callable[[dict[str, Any]], None]:
+    """Says now and then on stderr where training stands."""
+    last = time.monotonic()
+
+    def report(row: dict[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last > QUIET:
+            last = time.monotonic()
+            held_out = f"{row['held_out']['exact']}/{row['held_out']['samples']}"
+            print(f"  {name}: step {row['step']}, held out {held_out}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _said(name: str) -> Callable[[dict[str, Any]], None]:
+    """Says on stderr what took long to measure."""
+
+    def report(row: dict[str, Any]) -> None:
+        if row["seconds"] > QUIET:
+            done = f"{row['length']:,}: {row['exact']}/{row['samples']}"
+            print(f"  {name}: {done} in {row['seconds']:.0f} s", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _train(path: Path, config: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
     if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before there was a model
         shutil.rmtree(path)
     if not path.exists():
-        train.train(path, config)
+        train.train(path, config, report)
     elif not _finished(path, config):
-        train.resume(path)
+        train.resume(path, report)
 
 
 def _finished(path: Path, config: dict[str, Any]) -> bool:
