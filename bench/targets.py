@@ -47,6 +47,8 @@ def at(length: int, samples: int = 50, mode: str = "verify") -> Measure:
 BB5 = [at(1_000_000, samples=1), at(20_000, samples=1, mode="generate")]
 """The corner is the blank tape, from which it halts after 47 million steps."""
 TARGETS = [
+    Target("addition", [at(1000)], model="lstm:tiny"),
+    Target("addition", [at(1000)], model="gru:tiny"),
     Target("reverse", [at(1000)]),
     Target("multiplication-1", [at(1000)]),
     Target("multiplication-2", [at(1000)]),
@@ -57,6 +59,7 @@ TARGETS = [
     Target("turing:bb4", [at(107)], model="lookup"),
     Target("turing:bb5", BB5),
     Target("turing:bb5", BB5, model="lookup"),
+    Target("turing-universal", [at(1000, samples=20), at(100_000, samples=1)]),
 ]
 
 
