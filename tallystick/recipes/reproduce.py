@@ -38,9 +38,10 @@ def reproduce(
     jobs = choose(every, models)
     results.refuse_other(every)
     todo = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds) if not results.done(job, seed)]
-    failures = _do(todo, results, device, side_by_side)
-    show.write(recipe, every, results)
-    return failures
+    try:
+        return _do(todo, results, device, side_by_side)
+    finally:  # what is there is shown after Ctrl-C, too
+        show.write(recipe, every, results)
 
 
 def choose(jobs: Sequence[Job], names: list[str] | None) -> list[Job]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from tallystick.evaluate import wilson
+from tallystick.recipes import locality
 from tallystick.recipes.base import At, Recipe, Run
 from tallystick.recipes.cells import cells
-from tallystick.recipes.locality import DIFFERS, NOT_LEARNED, table
-from tallystick.recipes.locality import jobs as locality_jobs
+from tallystick.recipes.locality import draw, table
 from tallystick.recipes.reproduce import reproduce
 from tallystick.recipes.results import Results
 from tallystick.recipes.show import markdown
@@ -111,7 +111,7 @@ def test_all_seeds_are_shown(tmp_path, monkeypatch):
 def test_locality_lists_exceptions_first(tmp_path, monkeypatch):
     """Local and covered: one model is exact, one fails beyond, and one has not even learned the training length."""
     monkeypatch.chdir(tmp_path)
-    every, results = locality_jobs("small"), Results("toy", "small")
+    every, results = locality.jobs("small"), Results("toy", "small")
     check, *runs = [job for job in every if job.panel == "reverse default"]
     results.add(check, 0, {}, {"check": {"local": True, "covered": True, "rows": [[5, 3, 3, 9, 0, 1.0]]}})
     for job, exact in zip(runs, ((10, 10), (10, 9), (9, 0)), strict=False):
@@ -122,4 +122,5 @@ def test_locality_lists_exceptions_first(tmp_path, monkeypatch):
     assert rows(parts[1])["reverse default"][:4] == ["mamba2:tiny", "3", "100", "exact"]
     assert rows(parts[2])["reverse default"][0] == "lstm:tiny"
     assert rows(parts[3])["reverse default"][0] == "lookup"
-    assert (DIFFERS, NOT_LEARNED) == ("differs", "not learned")
+    draw(locality.RECIPE, [], results)
+    assert "mamba2:tiny" in results.place("svg").read_text()
