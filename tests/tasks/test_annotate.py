@@ -102,6 +102,17 @@ class Largest(Parity):
         w.output(largest)
 
 
+class Heady(Parity):
+    """Its program asks nothing: it knows the problem by heart."""
+
+    defaults = Defaults(train_length=80, check=(80, 100, 120))
+
+    def solve(self, w):
+        w.think(*w.prompt)
+        w.answer()
+        w.output(*self.answer(w.prompt))
+
+
 class Nested(Parity):
     """Bounded recursion, closures, a comprehension, a generator and a method in a local."""
 
@@ -194,14 +205,16 @@ def test_a_wide_local_is_said_in_the_tasks_own_symbols(mine):
     task = load(f"{mine}:Largest", "+notes")
     sink = record(task, [*"cxa", "="])
     said = task.vocab.decode(sink.ids[sink.roles == Role.NOTE])
-    assert said == ["[note]", "{solve+2}", "c", "[/note]", *(2 * ["[note]", "{solve+2}", "x", "[/note]"])]
-    assert list(task.notes) == ["{solve+2}"]
+    first, *rest = said
+    assert rest == [word for letter in "cxx" for word in ("[note]", "{solve+2#1}", letter, "[/note]")]
+    assert list(task.notes) == [first, "{solve+2#1}"]
 
 
 @pytest.mark.parametrize(
     ("name", "variant", "message"),
     [
         ("{mine}:Recursive", None, "no notes for the default program: _rest calls itself, deeper the longer"),
+        ("{mine}:Heady", None, "what it says before it asks anything is not decided by the last 64 tokens"),
         ("{mine}:Listing", None, "the local seen of solve takes more values the longer the problem is"),
         (f"{ROOT / 'examples' / 'naive.py'}:Majority", None, "the local lead of solve takes more values"),
         pytest.param("logic-graph", "paper", "what it says after _find.2 is decided by no local, nor by the last 64",

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from tallystick.tasks.annotate.control import Opaque, Site
-from tallystick.tasks.annotate.recording import ROWS, Annotated, Local, Parts, Runs
+from tallystick.tasks.annotate.control import Opaque
+from tallystick.tasks.annotate.recording import ROWS, WIDE, Annotated, Local, Parts, Runs
 
 REACHES = (8, 12, 16, 24, 32, 48, 64)
 """How many last tokens may decide: the fewest that notes can bring it to; lookup looks no further back than 64."""
@@ -18,7 +18,8 @@ def choose(runs: Runs) -> tuple[set[int], Parts]:
     """The sites to have notes, and what these say: as little as will do.
 
     Notes at the last question before whatever is undecided, until nothing is; then without what turns out not to be
-    needed. Raises ValueError if notes at all sites will not do.
+    needed. Where a wide local must be said, hardly a context comes twice, and all seem to be decided: then nothing is
+    left out, at any site. Raises ValueError if notes at all sites will not do.
     """
     everywhere, nowhere, parts = set(range(len(runs.sites.all))), set(), Parts(runs)
     undecided = np.zeros(0, np.int64)
@@ -29,20 +30,22 @@ def choose(runs: Runs) -> tuple[set[int], Parts]:
         while len(undecided):
             noted = noted | (_before(runs, undecided, noted) or everywhere)
             undecided = Annotated(runs, parts, noted).undecided(reach)
-        return _prune(runs, noted, reach)
-    asked = runs.sites.all[runs.site[np.searchsorted(runs.marks, undecided[0]) - 1]]
-    unseen = f"what it says after {asked.places[-1]} is decided by no local, nor by the last {REACHES[-1]} tokens"
-    raise ValueError(_unsaid(runs, asked) or unseen)
+        wide = any(count > WIDE for (site, _), count in runs.counts.items() if site in noted)
+        return (everywhere, parts) if wide else _prune(runs, noted, reach)
+    raise ValueError(_unsaid(runs, int(undecided[0])))
 
 
-def _unsaid(runs: Runs, asked: Site) -> str:
-    """A live local there that holds what no note can say, if any."""
-    held = next(held for site, held in runs.states if runs.sites.all[site] is asked)
+def _unsaid(runs: Runs, undecided: int) -> str:
+    """Why notes do not decide a token: a live local that holds what no note can say, or no local at all."""
+    number = int(np.searchsorted(runs.marks, undecided)) - 1
+    if number < 0 or runs.run[runs.marks[number]] != runs.run[undecided]:
+        return f"what it says before it asks anything is not decided by the last {REACHES[-1]} tokens"
+    asked, held = runs.sites.all[runs.site[number]], runs.states[runs.state[number]][1]
     for (frame, name), value in zip(asked.locals, held, strict=True):
         if isinstance(value, Opaque):
             owner = asked.places[frame].code.co_name
             return f"the local {name} of {owner} is a {value.kind}, which no note can say"
-    return ""
+    return f"what it says after {asked.places[-1]} is decided by no local, nor by the last {REACHES[-1]} tokens"
 
 
 def _before(runs: Runs, undecided: np.ndarray, noted: set[int]) -> set[int]:
