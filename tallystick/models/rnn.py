@@ -26,7 +26,7 @@ class Recurrent(Model):
         "small": {"n_layer": 1, "d_model": 256},
         "paper": {"n_layer": 4, "d_model": 1536},
     }
-    # many short rows make the loop over time cheap; of 64 tokens, gradients reach too short for 1,000 digits (dev/LOG.md)
+    # many short rows make the loop over time cheap; of 64 tokens, they are too short for 1,000 digits (dev/LOG.md)
     TRAINING = {"rows": 16, "row_tokens": 128}
     rows, chunk = 32, 256
     parts = "h"
