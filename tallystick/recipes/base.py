@@ -44,8 +44,8 @@ class Run:
     """The task's program; its first if not named."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Those of training and model that are not the defaults."""
-    measured: str = ""
-    """The task whose problems are measured, where it is not the one trained: it has the same vocabulary."""
+    part: str | None = None
+    """Of a mixture: the task whose problems alone are measured."""
     mode: str = "verify"
     """verify or generate."""
     panel: str = ""
@@ -69,7 +69,7 @@ class Run:
     @property
     def plan(self) -> dict[str, Any]:
         """Everything that decides its outcome but the seed, as text: the same after a journey through JSON."""
-        names = ("task", "variant", "model", "measured", "mode")
+        names = ("task", "variant", "model", "part", "mode")
         given = {name: getattr(self, name) for name in names} | {k: str(v) for k, v in self.settings.items()}
         return given | {"lengths": ", ".join(map(str, self.lengths))}
 

@@ -9,8 +9,6 @@ from tallystick.recipes.common import preset, settings
 
 WEIGHTS = (0.0, 0.33, 0.5, 0.6)
 STEPS = (250, 500, 800)
-NONE = 1e-9
-"""A weight with which addition stands in the vocabulary, and never comes up."""
 LENGTHS = {"small": (20, 100, 300), "paper": (20, 50, 100, 200, 500, 1000)}
 
 
@@ -19,7 +17,8 @@ def jobs(budget: str) -> list[Run]:
     at = tuple(map(At, LENGTHS[budget]))
     return [
         Run(
-            task=mixture(weight), measured=mixture(NONE) if weight else "", model=preset("mamba2", budget), lengths=at,
+            task=mixture(weight), part="multiplication-2" if weight else None,
+            model=preset("mamba2", budget), lengths=at,
             panel=f"{steps} steps", line=f"addition {weight:g}", settings=_settings(budget, steps),
         )
         for steps in STEPS

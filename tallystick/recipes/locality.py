@@ -35,6 +35,8 @@ class Row(NamedTuple):
     far: Cell | None = None
     verdict: str = ""
     """Empty where it is not measured."""
+NO_NOTES = ("logic-graph",)
+"""Whose paper program notes cannot make local: it asks for every line with a label, and none can stand in the answer."""
 
 
 def jobs(budget: str) -> list[Job]:
@@ -46,7 +48,8 @@ def jobs(budget: str) -> list[Job]:
 def _variants(name: str) -> list[str]:
     """The task's own, and the paper's with notes of where the program is."""
     variants = tasks.load(name).variants
-    return [*variants, *(["paper+notes"] if "paper" in variants else [])]
+    noted = "paper" in variants and name not in NO_NOTES
+    return [*variants, *(["paper+notes"] if noted else [])]
 
 
 def _of(name: str, variant: str, budget: str) -> list[Job]:

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -49,16 +48,12 @@ def _run(job: Run, seed: int, device: str) -> dict[str, Any]:
     path = trained(job, seed, device)
     run = runs.load(path, device)
     torch.set_num_threads(run.config["settings"]["threads"])
-    if job.measured:
-        run = replace(run, task=runs.load_task(path, {"task": job.measured, "variant": None}))
     said = _said(f"{job.name}, seed {seed}")
     rows, end = [], runs.read_metrics(path)[-1]
     here = [at for at in job.lengths if at.seed in (None, seed)]
     for (problems, corners), group in groupby(here, key=lambda at: (at.problems, at.corners)):
         lengths = [run.task.check_length(at.length) for at in group]
-        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, said, corners=corners)
-    if job.measured:  # `seen` compares with the problems of the task trained
-        rows = [row | {"seen": None} for row in rows]
+        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, said, job.part, corners=corners)
     errors = [_compact(error) for row in rows for error in row["first_errors"]]
     return {
         "train": [end[name] for name in TRAIN_COLUMNS],

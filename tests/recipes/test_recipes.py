@@ -6,17 +6,12 @@ from functools import cache
 
 import pytest
 
-from tallystick import models, recipes, tasks
+from tallystick import recipes, tasks
 from tallystick.models import load_class, split_preset
 from tallystick.recipes.base import BUDGETS, At, Check, Run
 from tallystick.recipes.measure import COLUMNS, measure
 from tallystick.settings import Settings
 
-NOT_YET = {
-    *("mamba1", "lstm", "gru", "nope", "mistral", "hybrid", "rmt"),
-    *("chomsky", "addition:0.33,multiplication-2:0.67", "turing-universal", "paper+notes"),
-}
-"""Models and tasks that recipes name and that do not exist yet; each goes from here when it does."""
 CASES = [(name, budget) for name in recipes.RECIPES for budget in BUDGETS]
 
 
@@ -25,43 +20,13 @@ def jobs(name, budget="small"):
     return list(recipes.load(name).jobs(budget))
 
 
-def missing(job):
-    """The names of the job that mean nothing yet."""
-    found = set()
-    for load, name in (
-        (lambda: tasks.load(job.task), job.task),
-        (lambda: tasks.load(getattr(job, "measured", "") or "reverse"), getattr(job, "measured", "")),
-        (lambda: tasks.load(job.task, job.variant or None), job.variant),
-        (lambda: load_class(split_preset(getattr(job, "model", "lookup"))[0]), getattr(job, "model", "")),
-    ):
-        try:
-            load()
-        except ValueError:
-            found.add(name)
-            break
-    return found
-
-
-def listed(name):
-    return name in NOT_YET or name.partition(":")[0] in NOT_YET or ("," in name and any("," in n for n in NOT_YET))
-
-
-@pytest.mark.parametrize(("name", "budget"), CASES)
-def test_what_recipes_name_exists(name, budget):
-    assert {name for job in jobs(name, budget) for name in missing(job) if not listed(name)} == set()
-
-
-def test_nothing_is_listed_as_missing_that_exists():
-    assert not [name for name in NOT_YET if name in tasks.TASKS or name in models.MODELS]
-
-
 @pytest.mark.parametrize(("name", "budget"), CASES)
 def test_jobs_can_be_done(name, budget):
     every = jobs(name, budget)
     assert every
     assert [n for n, count in Counter(job.name for job in every).items() if count > 1] == []
     for job in every:
-        if isinstance(job, Run) and not missing(job):
+        if isinstance(job, Run):
             task, (model, preset) = tasks.load(job.task, job.variant or None), split_preset(job.model)
             assert preset in load_class(model).PRESETS
             assert job.settings.keys() <= {
@@ -70,6 +35,7 @@ def test_jobs_can_be_done(name, budget):
             assert [task.check_length(at.length) for at in job.lengths] == sorted(at.length for at in job.lengths)
             assert all(at.problems or at.corners for at in job.lengths)
             assert task.check_length(job.train_length)
+            assert job.part is None or job.part in task.parts
 
 
 @pytest.mark.parametrize(("name", "budget"), CASES)
@@ -97,7 +63,7 @@ def smallest(job):
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_smoke(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    runs = [job for job in jobs(name) if isinstance(job, Run) and not missing(job) and job.model != "lookup"]
+    runs = [job for job in jobs(name) if isinstance(job, Run) and job.model != "lookup"]
     for job in runs[:1]:
         outcome = measure(smallest(job), 0, "cpu")
         assert [dict(zip(COLUMNS, row, strict=True))["samples"] for row in outcome["rows"]] == [1, 1]
