@@ -22,6 +22,8 @@ OPTIONS = ("turing:bb5",)
 """Beside the names of the registry."""
 FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
 """Where the measure of what holds beyond training is not the third of the task's eval lengths beyond it."""
+NO_NOTES = ("logic-graph",)
+"""Whose paper program no notes make local: it asks for every line with a label, and none can stand in the answer."""
 DIFFERS, NOT_LEARNED, AGREES, OPEN = "differs", "not learned", "agrees", "open"
 
 
@@ -35,8 +37,6 @@ class Row(NamedTuple):
     far: Cell | None = None
     verdict: str = ""
     """Empty where it is not measured."""
-NO_NOTES = ("logic-graph",)
-"""Whose paper program notes cannot make local: it asks for every line with a label, and none can stand in the answer."""
 
 
 def jobs(budget: str) -> list[Job]:
