@@ -11,14 +11,10 @@ results/remedies.json and results/remedies.md, the table.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from headline import RESULTS, tallystick
+from measure import RESULTS, Measure, Results, Run, markdown, train_and_eval
 
 LONG = ["dt_min=0.001", "dt_max=0.1"]
 """Mamba-2's own initial step sizes: memory of up to a thousand tokens, where our default has up to twenty."""
@@ -32,46 +28,33 @@ REMEDIES = {
 }
 LENGTHS = (5, 10, 20, 100, 300, 1000)
 SAMPLES, STEPS = 20, 1000
-KEPT = ("length", "corners", "samples", "exact", "token_accuracy", "min_margin")
-"""Of each row of an eval."""
 
 
-def run_one(remedy: str, seed: int, folder: Path) -> dict[str, Any]:
+def run_one(remedy: str, seed: int, folder: Path) -> Run:
     """Train and evaluate one seed."""
-    out = folder / f"{remedy.replace(' ', '-')}-s{seed}"
-    task = ["addition", *REMEDIES[remedy], "--variant", "paper"]
-    trained = tallystick("train", *task, "--steps", str(STEPS), "--seed", str(seed), "--out", str(out), "--json")
-    lengths = ",".join(map(str, LENGTHS))
-    rows = tallystick("eval", str(out), "--lengths", lengths, "--samples", str(SAMPLES), "--json")["rows"]
-    environment = json.loads((out / "environment.json").read_text())
-    print(f"{remedy}, seed {seed}: {trained['step']} steps, {trained['seconds']:.0f} s", flush=True)
-    return {
-        "remedy": remedy,
-        "settings": REMEDIES[remedy],
-        "seed": seed,
-        "steps": trained["step"],
-        "seconds": trained["seconds"],
-        "passed": trained["passed"],
-        "commit": environment["commit"],
-        "changed": bool(environment["dirty"]),
-        "rows": [{key: row[key] for key in KEPT} for row in rows],
-    }
+    options = ["--variant", "paper", "--steps", str(STEPS), "--seed", str(seed)]
+    measures = [Measure(LENGTHS, SAMPLES)]
+    run = train_and_eval(
+        ["addition", *REMEDIES[remedy], *options], measures, folder / f"{remedy.replace(' ', '-')}-s{seed}"
+    )
+    print(f"{remedy}, seed {seed}: {run['trained']['step']} steps, {run['train_seconds']} s", flush=True)
+    return {"remedy": remedy, "seed": seed, **run}
 
 
-def table(runs: list[dict[str, Any]]) -> str:
-    """Markdown: a row a remedy; at each length the exact problems of each seed, random ones and corners."""
-    lines = [f"| remedy | seeds | steps | {' | '.join(map(str, LENGTHS))} |", "|---" * (len(LENGTHS) + 3) + "|"]
-    for remedy in REMEDIES:
+def table(runs: list[Run]) -> str:
+    """A row a remedy; at each length the exact problems of each seed, random ones and corners."""
+    rows = []
+    for remedy, settings in REMEDIES.items():
         mine = sorted((run for run in runs if run["remedy"] == remedy), key=lambda run: run["seed"])
         if mine:
-            name = f"{remedy} ({' '.join(REMEDIES[remedy])})" if REMEDIES[remedy] else remedy
-            numbers = (", ".join(f"{run[key]}" for run in mine) for key in ("seed", "steps"))
-            cells = [*numbers, *(_exact(mine, length) for length in LENGTHS)]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+            seeds = ", ".join(str(run["seed"]) for run in mine)
+            steps = ", ".join(str(run["trained"]["step"]) for run in mine)
+            name = f"{remedy} ({' '.join(settings)})" if settings else remedy
+            rows.append([name, seeds, steps, *(_exact(mine, length) for length in LENGTHS)])
+    return markdown(["remedy", "seeds", "steps", *map(str, LENGTHS)], rows)
 
 
-def _exact(runs: list[dict[str, Any]], length: int) -> str:
+def _exact(runs: list[Run], length: int) -> str:
     """Exact of the random problems and corners, seed by seed."""
     cells = []
     for run in runs:
@@ -87,20 +70,14 @@ def main() -> None:
     parser.add_argument("--remedies", nargs="+", default=list(REMEDIES), choices=REMEDIES)
     parser.add_argument("--out", type=Path, default=RESULTS / "remedies")
     arguments = parser.parse_args()
-    machine = {"processor": platform.processor() or platform.machine(), "processors": os.cpu_count()}
-    before = arguments.out.with_suffix(".json")
-    runs: list[dict[str, Any]] = json.loads(before.read_text())["runs"] if before.exists() else []
-    done = {(run["remedy"], run["seed"]) for run in runs}
+    results = Results(arguments.out, table)
+    done = {(run["remedy"], run["seed"]) for run in results.runs}
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
             for remedy in arguments.remedies:
                 if (remedy, seed) not in done:
-                    runs.append(run_one(remedy, seed, Path(folder)))
-                    report = {"machine": machine, "runs": runs}
-                    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-                    arguments.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-                    arguments.out.with_suffix(".md").write_text(table(runs))
-    print(table(runs))
+                    results.add(run_one(remedy, seed, Path(folder)))
+    print(results.table())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def encode(self, symbols: Sequence[str]) -> list[int]:
+    def encode(self, symbols: Iterable[str]) -> list[int]:
         """Ids of symbols. Raises ValueError naming the first one outside the vocabulary."""
         try:
             return list(map(self.ids.__getitem__, symbols))

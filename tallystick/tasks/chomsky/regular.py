@@ -16,7 +16,7 @@ class ParityCheck(Chomsky):
     """
 
     symbols = ("0", "1", "even", "odd")
-    notes = ("even", "odd")
+    notes: tuple[str, ...] = ("even", "odd")
     example = "1010100"
 
     def sample(self, length, rng):
@@ -74,7 +74,7 @@ class CycleNavigation(Chomsky):
 
     alphabet = tuple(STEP)
     symbols = (*STEP, *"234", *(f"at{place}" for place in DIGITS))
-    notes = tuple(f"at{place}" for place in DIGITS)
+    notes: tuple[str, ...] = tuple(f"at{place}" for place in DIGITS)
     example = "1 -1 0"
 
     def sample(self, length, rng):
@@ -113,7 +113,7 @@ class ModularArithmetic(Chomsky):
 
     alphabet = (*DIGITS, *"+-*")
     symbols = (*DIGITS, *"+-*", *(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
-    notes = (*(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
+    notes: tuple[str, ...] = (*(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
     example = "1+2*3"
 
     def sample(self, length, rng):
