@@ -110,8 +110,9 @@ class LSTM(Recurrent):
         coupled: bool = True
         """The input gate is 1 - the forget gate: the cell is a mean of what came in, whatever the length (Greff et al.
         2017, arXiv 1503.04069, section 3)."""
-        forget_bias: float = 1.0
-        """Of the forget gate at first: a cell starts with sigmoid of it left after a token."""
+        forget_bias: float = -1.0
+        """Of the forget gate at first: a cell starts with sigmoid of it left after a token. With the usual 1, a thousand
+        equal digits lead to states that the few of training never come near."""
 
     parts = "hc"
     forms = lstm, lstm_recurrent
@@ -133,8 +134,8 @@ class GRU(Recurrent):
         """Units of a layer."""
         n_layer: int = 1
         """Number of layers."""
-        update_bias: float = 0.0
-        """Of the gate z at first: sigmoid of it is left of a state after a token."""
+        update_bias: float = -1.0
+        """Of the gate z at first: sigmoid of it is left of a state after a token, as of an LSTM's."""
 
     forms = gru, gru_recurrent
 
