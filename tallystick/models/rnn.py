@@ -111,8 +111,8 @@ class LSTM(Recurrent):
         """The input gate is 1 - the forget gate: the cell is a mean of what came in, whatever the length (Greff et al.
         2017, arXiv 1503.04069, section 3)."""
         forget_bias: float = -1.0
-        """Of the forget gate at first: a cell starts with sigmoid of it left after a token. With the usual 1, a thousand
-        equal digits lead to states that the few of training never come near."""
+        """Of the forget gate at first: a cell starts with sigmoid of it left after a token. With the usual 1, a
+        thousand equal digits lead to states that the few of training never come near."""
 
     parts = "hc"
     forms = lstm, lstm_recurrent
