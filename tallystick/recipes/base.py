@@ -52,6 +52,8 @@ class Run:
     """The table's section and the figure's panel that it belongs to; the task if not named."""
     line: str = ""
     """Its row there, and its line in the figure; the model if not named."""
+    piece: str = ""
+    """Which of a line's measurements it makes, where they are so long that they are done side by side."""
     seeds: tuple[int, ...] = ()
     """The only ones that it takes; () for the recipe's."""
     paper: tuple[int, float] | str | None = None
@@ -64,7 +66,7 @@ class Run:
     @property
     def name(self) -> str:
         """As "addition: mamba2:tiny"; unique in its recipe."""
-        return f"{self.panel}: {self.line}"
+        return f"{self.panel}: {self.line}{f', {self.piece}' if self.piece else ''}"
 
     @property
     def plan(self) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.evaluate import wilson
 from tallystick.recipes.base import Run
 from tallystick.recipes.measure import COLUMNS
+
+if TYPE_CHECKING:
+    from tallystick.recipes.results import Results
 
 Place = tuple[int, bool]
 """A length, and whether its corners."""
@@ -47,6 +50,14 @@ def cells(runs: list[dict[str, Any]]) -> dict[Place, Cell]:
 def _cell(rows: list[dict[str, Any]]) -> Cell:
     percents = [100 * row["exact"] / row["samples"] for row in rows]
     return Cell(percents, *(sum(row[name] for row in rows) for name in ("exact", "samples", "model_tokens")))
+
+
+def lines(jobs: list[Run], results: Results) -> list[tuple[Run, list[dict[str, Any]]]]:
+    """For each line its first job, and what was done for all of its pieces."""
+    by_line: dict[str, list[Run]] = {}
+    for job in jobs:
+        by_line.setdefault(job.line, []).append(job)
+    return [(mine[0], [run for job in mine for run in results.of(job)]) for mine in by_line.values()]
 
 
 def panels(runs: list[Run]) -> list[tuple[str, list[Run]]]:

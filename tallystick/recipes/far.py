@@ -42,12 +42,16 @@ STEPS = {"hanoi": 5000, "logic-graph:3": 5000, "multiplication": 5000, "multipli
 
 
 def jobs(budget: str) -> list[Run]:
-    """lookup where the task is covered, the small Mamba-2 everywhere."""
+    """lookup where the task is covered, the small Mamba-2 everywhere; each length by itself, the longest first."""
     return [
-        Run(task=task, model=model, lengths=lengths, settings=_settings(task, model, budget), paper=PAPER.get(task))
-        for task, lengths in (FAR if budget == "paper" else SMALL).items()
+        Run(
+            task=task, model=model, lengths=(at,), settings=_settings(task, model, budget), paper=PAPER.get(task),
+            piece=f"{at.length:,}", seeds=() if at.seed is None else (at.seed,),
+        )
         for model in ("lookup", "mamba2:small" if budget == "paper" else "mamba2:tiny")
-    ]
+        for task, lengths in (FAR if budget == "paper" else SMALL).items()
+        for at in reversed(lengths)
+    ]  # fmt: skip
 
 
 def _settings(task: str, model: str, budget: str) -> dict[str, int]:

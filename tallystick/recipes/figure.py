@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from tallystick.recipes.base import Recipe, Run
-from tallystick.recipes.cells import cells, panels
+from tallystick.recipes.cells import cells, lines, panels
 from tallystick.recipes.results import Results
 
 MARKERS = "os^vDP"
@@ -30,15 +30,15 @@ def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
     groups = panels(runs)
     across = min(3, len(groups))
     down = -(-len(groups) // across)
-    lines = {line: i for i, line in enumerate(dict.fromkeys(run.line for run in runs))}
+    numbers = {line: i for i, line in enumerate(dict.fromkeys(run.line for run in runs))}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 9}):
         figure = Figure(figsize=(4.5 * across + 1.5, 3.2 * down + 0.4), layout="constrained")
         axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
         for axis, (panel, group) in zip(axes, groups, strict=False):
-            _panel(axis, panel, group, results, lines)
+            _panel(axis, panel, group, results, numbers)
         for axis in list(axes)[len(groups) :]:
             axis.set_axis_off()
-        _legend(figure, lines, {run.line for run in runs if results.of(run)})
+        _legend(figure, numbers, {run.line for run in runs if results.of(run)})
         if len(groups) > 1:
             figure.suptitle(recipe.title)
         _save(figure, results)
@@ -70,11 +70,11 @@ def grid(title: str, percents: dict[tuple[str, str], float], framed: set[tuple[s
         _save(figure, results)
 
 
-def _legend(figure: Figure, lines: dict[str, int], measured: set[str]) -> None:
+def _legend(figure: Figure, numbers: dict[str, int], measured: set[str]) -> None:
     """One for all panels; lines that have nothing yet are named as such."""
     axis = figure.axes[0]
-    names = {line: line if line in measured else f"{line} (not measured)" for line in lines}
-    handles: list[Any] = [axis.plot([], [], label=names[line], **_style(i))[0] for line, i in lines.items()]
+    names = {line: line if line in measured else f"{line} (not measured)" for line in numbers}
+    handles: list[Any] = [axis.plot([], [], label=names[line], **_style(i))[0] for line, i in numbers.items()]
     handles.append(axis.scatter([], [], label="the paper's best", color="grey", **STAR))
     handles.append(axis.plot([], [], label="longest in training", **TRAINED)[0])
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
@@ -84,10 +84,10 @@ def _style(i: int) -> dict[str, Any]:
     return {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
 
 
-def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, lines: dict[str, int]) -> None:
-    for run in runs:
-        found = {n: cell for (n, corners), cell in cells(results.of(run)).items() if not corners}
-        style = _style(lines[run.line])
+def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, numbers: dict[str, int]) -> None:
+    for run, done in lines(runs, results):
+        found = {n: cell for (n, corners), cell in cells(done).items() if not corners}
+        style = _style(numbers[run.line])
         axis.plot(list(found), [cell.median for cell in found.values()], **style)
         for length, cell in found.items():
             axis.scatter([length] * len(cell.percents), cell.percents, s=8, color=style["color"], alpha=0.5)

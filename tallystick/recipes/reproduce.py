@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 import traceback
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
+
+import torch
 
 from tallystick import tasks
 from tallystick.models import load_class, split_preset
@@ -84,27 +87,39 @@ def _do(todo: list[Work], results: Results, device: str, side_by_side: int) -> l
 
 
 def _side_by_side(todo: list[Work], device: str, most: int) -> Iterator[tuple[Work, Any]]:
-    """Each piece of work with its outcome, (environment, results), or what went wrong, in a line."""
-    waiting, running = list(todo), {}
+    """Each piece of work with its outcome, (environment, results), or what went wrong, in a line.
+
+    The GPUs are taken in turn: a process sees the one of its place among those side by side.
+    """
+    waiting, running, places, gpus = list(todo), {}, list(range(most)), _gpus(device)
     try:
         while waiting or running:
             while waiting and len(running) < most:
-                work = waiting.pop(0)
-                pipe, process = _start(work, device)
-                running[pipe] = work, process
+                work, place = waiting.pop(0), places.pop(0)
+                pipe, process = _start(work, device, gpus[place % len(gpus)] if gpus else None)
+                running[pipe] = work, process, place
             for pipe in wait(list(running)):
-                work, process = running.pop(pipe)
+                work, process, place = running.pop(pipe)
+                places.append(place)
                 yield work, _receive(pipe)
                 process.join()
     finally:
-        for _, process in running.values():
+        for _, process, _ in running.values():
             process.terminate()
 
 
-def _start(work: Work, device: str) -> tuple[Connection, Any]:
+def _gpus(device: str) -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them."""
+    if device == "cpu":
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _start(work: Work, device: str, gpu: str | None) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(*work, device, there))
+    process = context.Process(target=_work, args=(*work, device, gpu, there))
     process.start()
     there.close()
     return here, process
@@ -117,8 +132,10 @@ def _receive(pipe: Any) -> Any:
         return "its process died (out of memory?)"
 
 
-def _work(job: Job, seed: int, device: str, pipe: Connection) -> None:
+def _work(job: Job, seed: int, device: str, gpu: str | None, pipe: Connection) -> None:
     """The life of a job's process."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
     from tallystick import runs
     from tallystick.recipes.measure import measure
 

@@ -8,7 +8,7 @@ from typing import Any
 from tallystick.evaluate import poisson_bound
 from tallystick.recipes import figure
 from tallystick.recipes.base import Job, Recipe, Run
-from tallystick.recipes.cells import Cell, Place, cells, panels
+from tallystick.recipes.cells import Cell, Place, cells, lines, panels
 from tallystick.recipes.results import Results
 
 MISSING = "-"
@@ -39,23 +39,22 @@ def markdown(jobs: Sequence[Job], results: Results) -> str:
 
 
 def _section(jobs: list[Run], results: Results) -> list[str]:
-    found = {job.name: cells(results.of(job)) for job in jobs}
+    found = [(job, runs, cells(runs)) for job, runs in lines(jobs, results)]
     planned = {(at.length, False) for job in jobs for at in job.lengths if at.problems}
-    places = sorted(planned.union(*found.values()))
+    places = sorted(planned.union(*(mine for _, _, mine in found)))
     heads = [f"{length:,}{' corners' if corners else ''}" for length, corners in places]
     columns = ["", "seeds", *heads, "errors a token <", "reach", "the paper's best"]
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for job in jobs:
-        mine = found[job.name]
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    for job, runs, mine in found:
         shown = [str(mine.get(place, MISSING)) for place in places]
-        row = [job.line, _seeds(results.of(job)), *shown, _bound(mine), _reach(mine), _paper(job.paper)]
-        lines.append(f"| {' | '.join(row)} |")
+        row = [job.line, _seeds(runs), *shown, _bound(mine), _reach(mine), _paper(job.paper)]
+        table.append(f"| {' | '.join(row)} |")
     trained = " or ".join(map(str, sorted({job.train_length for job in jobs})))
-    return [f"Trained on lengths up to {trained}.", "", *lines]
+    return [f"Trained on lengths up to {trained}.", "", *table]
 
 
 def _seeds(runs: list[dict[str, Any]]) -> str:
-    seeds = [run["seed"] for run in runs]
+    seeds = sorted({run["seed"] for run in runs})
     whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
     return (f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))) or MISSING
 
