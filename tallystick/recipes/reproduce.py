@@ -44,6 +44,7 @@ def reproduce(
     try:
         return _do(todo, results, device, side_by_side)
     finally:  # what is there is shown after Ctrl-C, too
+        results.refresh()
         show.write(recipe, every, results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,10 @@ class Results:
         self.plans: dict[str, dict[str, Any]] = {}
         self.environments: list[dict[str, Any]] = []
         self.runs: list[dict[str, Any]] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up what stands in the file, if there is one."""
         if self.place("json").exists():
             document = self._read()
             self.plans, self.environments, self.runs = (document[key] for key in ("plans", "environments", "runs"))
@@ -75,13 +80,17 @@ class Results:
         return sorted((run for run in self.runs if run["name"] == job.name), key=lambda run: run["seed"])
 
     def add(self, job: Job, seed: int, environment: dict[str, Any], outcome: dict[str, Any]) -> None:
-        """Take a run and write the file."""
-        if environment not in self.environments:
-            self.environments.append(environment)
-        self.plans[job.name] = job.plan
-        where = self.environments.index(environment)
-        self.runs.append({"name": job.name, "seed": seed, "environment": where, **outcome})
-        self.write("json", self.text())
+        """Take a run and write the file; what other processes have put there meanwhile is kept."""
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        with (FOLDER / f".{self.recipe}-{self.budget}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refresh()
+            if environment not in self.environments:
+                self.environments.append(environment)
+            self.plans[job.name] = job.plan
+            where = self.environments.index(environment)
+            self.runs.append({"name": job.name, "seed": seed, "environment": where, **outcome})
+            self.write("json", self.text())
 
     def text(self) -> str:
         """The JSON document, a line a run."""
@@ -94,7 +103,7 @@ class Results:
     def write(self, kind: str, text: str) -> None:
         """Replace the file whole or not at all."""
         path = self.place(kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}")
         beside.write_text(text)
         beside.replace(path)

@@ -124,3 +124,19 @@ def test_locality_lists_exceptions_first(tmp_path, monkeypatch):
     assert rows(parts[3])["reverse default"][0] == "lookup"
     draw(locality.RECIPE, [], results)
     assert "mamba2:tiny" in results.place("svg").read_text()
+
+
+def test_two_processes_write_one_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = {"train": [2, 64, 0.1, False], "rows": []}
+    one, other = Results("toy", "small"), Results("toy", "small")
+    one.add(RUNS[0], 0, {"machine": "a"}, outcome)
+    other.add(RUNS[1], 0, {"machine": "b"}, outcome)
+    one.add(RUNS[0], 1, {"machine": "a"}, outcome)
+    kept = Results("toy", "small")
+    assert [(run["name"], run["seed"], run["environment"]) for run in kept.runs] == [
+        ("reverse: lookup", 0, 0),
+        ("reverse: mamba2:tiny", 0, 1),
+        ("reverse: lookup", 1, 0),
+    ]
+    assert kept.plans.keys() == {"reverse: lookup", "reverse: mamba2:tiny"}
