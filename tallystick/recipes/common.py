@@ -55,7 +55,7 @@ def settings(task: str, model: str, budget: str) -> dict[str, Any]:
     if model == "lookup":
         return {}
     if budget == "small":
-        return {"steps": 800} if model in GROWING else {}
+        return {"steps": 2000} if model in GROWING else {}
     rows = {"rows": 4, "row_tokens": 4096} if model in GROWING else {"rows": 16, "row_tokens": 1024}
     length = {"train_length": TRAINED[task]} if task in TRAINED else {}
     return {"steps": 2000, "lr": 5e-4, **rows, **length}
