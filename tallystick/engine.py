@@ -147,6 +147,7 @@ class _Speaker:
         self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
         ended = self.result.stop == StopReason.EOS
         self.result.answer = ended and self._task.score(self._prompt, self.result.output, None) == 1
+        self.result.score = self._task.partial_score(self._prompt, self.result.output)
         return self.result
 
 

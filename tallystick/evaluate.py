@@ -66,15 +66,17 @@ def part_of(task: Task, part: str | None) -> Task:
 def summary(results: list[Result]) -> dict[str, Any]:
     """What a row says of its episodes; an episode counts up to its first deviation.
 
-    answer: share of right answers; None where verify cannot know. ci95: Wilson's interval of the exact share.
+    answer: share of right answers; score: mean of their partial scores; both None where verify cannot know. ci95:
+    Wilson's interval of the exact share.
     error_bound: 95 % upper bound on the error rate per model token.
     """
     exact, errors = sum(result.exact for result in results), [r.first_error for r in results if r.first_error]
     tokens = sum(result.model_tokens for result in results)
-    answers = [result.answer for result in results]
+    answers, scores = [result.answer for result in results], [result.score for result in results]
     return {
         "exact": exact,
-        "answer": None if None in answers else sum(map(bool, answers)) / len(answers),
+        "answer": _mean(answers),
+        "score": _mean(scores),
         "token_accuracy": 1 - len(errors) / tokens,
         "ci95": wilson(exact, len(results)),
         "model_tokens": tokens,
@@ -84,6 +86,10 @@ def summary(results: list[Result]) -> dict[str, Any]:
         "stops": dict(Counter(str(result.stop) for result in results)),
         "first_errors": errors[:ERRORS],
     }
+
+
+def _mean(values: list[Any]) -> float | None:
+    return None if None in values else sum(values) / len(values)
 
 
 def wilson(hits: int, samples: int, z: float = 1.96) -> list[float]:

@@ -39,6 +39,8 @@ class Result:
     """Every model token equals the program's."""
     answer: bool | None = None
     """Whether the answer is right; None where verify cannot know."""
+    score: float | None = None
+    """How much of the answer is right, by the task's `partial_score`; None where verify cannot know."""
     model_tokens: int = 0
     """Model tokens looked at."""
     tokens: int = 0
@@ -129,7 +131,7 @@ class _Scan:
         while self._waiting:
             self._score(self._waiting.popleft())
         for result in self.results:
-            result.answer = True if result.exact else None
+            result.answer, result.score = (True, 1.0) if result.exact else (None, None)
         return self.results
 
     @torch.no_grad()

@@ -111,7 +111,7 @@ def test_check_document(capsys):
 
 
 EVAL_KEYS = {
-    *("length", "corners", "mode", "samples", "exact", "answer", "token_accuracy", "ci95", "model_tokens"),
+    *("length", "corners", "mode", "samples", "exact", "answer", "score", "token_accuracy", "ci95", "model_tokens"),
     *("error_bound", "seen", "near_ties", "min_margin", "seconds", "state_bytes", "stops", "first_errors"),
 }
 

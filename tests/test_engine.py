@@ -79,4 +79,4 @@ class Says(Model):
 def test_how_an_episode_with_a_tool_ends(script, stop):
     (result,) = engine.generate(Says(script.split()), Sum(), [[*"12+7"]])
     assert result.stop == stop
-    assert result.answer == (stop == StopReason.EOS)
+    assert result.answer == result.score == (stop == StopReason.EOS)

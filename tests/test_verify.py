@@ -93,10 +93,12 @@ def assert_alike(ones, others):
         assert abs(one.min_margin - other.min_margin) < 1e-3
         if one.exact:
             assert one.answer is other.answer is True
+            assert one.score == other.score == 1
             assert one.stop == other.stop == StopReason.EOS
         else:
             keys = ("position", "context", "want", "got")
             assert [one.first_error[key] for key in keys] == [other.first_error[key] for key in keys]
+            assert one.score is None
 
 
 @pytest.mark.parametrize("name", MODELS)

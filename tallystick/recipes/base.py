@@ -27,10 +27,18 @@ class At(NamedTuple):
     """Whether the task's worst cases are measured there, too."""
     seed: int | None = None
     """The only seed that is measured there; None: all."""
+    below: tuple[int, ...] = ()
+    """Shorter lengths that are measured likewise; the results keep one row for all of them."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """All of them, the shortest first."""
+        return *self.below, self.length
 
     def __str__(self):
         only = "" if self.seed is None else f" (seed {self.seed})"
-        return f"{self.length}x{self.problems}{' and corners' if self.corners else ''}{only}"
+        lengths = "/".join(map(str, self.lengths))
+        return f"{lengths}x{self.problems}{' and corners' if self.corners else ''}{only}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tallystick.evaluate import wilson
@@ -25,6 +26,8 @@ class Cell(NamedTuple):
     problems: int
     tokens: int
     """Model tokens looked at."""
+    scores: list[float]
+    """Partial scores in percent, of each seed; where they are not known, those of the exact problems alone."""
 
     @property
     def median(self) -> float:
@@ -41,15 +44,39 @@ def cells(runs: list[dict[str, Any]]) -> dict[Place, Cell]:
     """By length, and whether of the corners."""
     by_place: dict[Place, list[dict[str, Any]]] = {}
     for run in runs:
-        for values in run["rows"]:
-            row = dict(zip(COLUMNS, values, strict=True))
+        for row in (row for values in run["rows"] for row in apart(values)):
             by_place.setdefault((row["length"], row["corners"]), []).append(row)
     return {place: _cell(rows) for place, rows in sorted(by_place.items())}
 
 
+def apart(values: list[Any]) -> Iterator[dict[str, Any]]:
+    """A row of the results as one for each of its lengths, by column."""
+    row = dict(zip(COLUMNS, values, strict=True))
+    lengths = row["length"] if isinstance(row["length"], list) else [row["length"]]
+    for i in range(len(lengths)):
+        yield {name: value[i] if isinstance(value, list) else value for name, value in row.items()}
+
+
 def _cell(rows: list[dict[str, Any]]) -> Cell:
     percents = [100 * row["exact"] / row["samples"] for row in rows]
-    return Cell(percents, *(sum(row[name] for row in rows) for name in ("exact", "samples", "model_tokens")))
+    exact, samples, tokens = (sum(row[name] for row in rows) for name in ("exact", "samples", "model_tokens"))
+    scores = [p if row["score"] is None else 100 * row["score"] for p, row in zip(percents, rows, strict=True)]
+    return Cell(percents, exact, samples, tokens, scores)
+
+
+def together(cells: Sequence[Cell]) -> Cell:
+    """Lengths that have the same seeds, and as many problems each, as one."""
+    return Cell(
+        _means(cell.percents for cell in cells),
+        sum(cell.exact for cell in cells),
+        sum(cell.problems for cell in cells),
+        sum(cell.tokens for cell in cells),
+        _means(cell.scores for cell in cells),
+    )
+
+
+def _means(lists: Iterable[list[float]]) -> list[float]:
+    return [statistics.mean(seed) for seed in zip(*lists, strict=True)]
 
 
 def lines(jobs: list[Run], results: Results) -> list[tuple[Run, list[dict[str, Any]]]]:

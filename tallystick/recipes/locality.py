@@ -14,10 +14,13 @@ from tallystick.recipes.common import preset, settings
 from tallystick.recipes.measure import CHECK_COLUMNS, COLUMNS
 from tallystick.recipes.results import Results
 from tallystick.report import predict
+from tallystick.tasks.chomsky import CHOMSKY
 
 MODELS = ("lookup", "mamba2", "lstm", "gru", "mistral", "nope", "pythia")
 ONE_SEED = ("nope", "pythia")
 """Their state grows, so nothing is predicted of them: they stand there for comparison."""
+LEFT_OUT = ("direct",)
+"""Variants of the Chomsky hierarchy's tasks: the recipe `chomsky` measures them."""
 OPTIONS = ("turing:bb5",)
 """Beside the names of the registry."""
 FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
@@ -47,7 +50,7 @@ def jobs(budget: str) -> list[Job]:
 
 def _variants(name: str) -> list[str]:
     """The task's own, and the paper's with notes of where the program is."""
-    variants = tasks.load(name).variants
+    variants = [variant for variant in tasks.load(name).variants if name not in CHOMSKY or variant not in LEFT_OUT]
     noted = "paper" in variants and name not in NO_NOTES
     return [*variants, *(["paper+notes"] if noted else [])]
 

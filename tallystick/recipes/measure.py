@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tallystick import evaluate, locality, runs, tasks, train
-from tallystick.recipes.base import Check, Run, key
+from tallystick.recipes.base import At, Check, Run, key
 from tallystick.settings import configure
 from tallystick.tasks.registry import source
 
@@ -24,9 +24,12 @@ QUIET = 30.0
 """Seconds at least between two lines about a run in progress."""
 COLUMNS = (
     *("length", "corners", "samples", "exact", "model_tokens", "near_ties", "min_margin", "seen", "seconds"),
-    "state_bytes",
+    *("state_bytes", "score"),
 )
-"""What is kept of a row of `eval`; intervals, bounds and the accuracy per token follow from it."""
+"""What is kept of a row of `eval`; intervals, bounds and the accuracy per token follow from it. Several lengths share a
+row where the recipe says so: there a column is a list, if they differ in it, or what POOLED makes of it."""
+POOLED: dict[str, Callable[[Any], Any]] = dict(near_ties=sum, min_margin=min, seen=max, seconds=sum, state_bytes=max)
+"""Columns of which a row of several lengths keeps one number."""
 TRAIN_COLUMNS = ("step", "tokens", "seconds", "passed")
 """The same of the end of training."""
 CHECK_COLUMNS = ("length", "k", "k_random", "contexts", "unseen", "coverage")
@@ -49,17 +52,32 @@ def _run(job: Run, seed: int, device: str) -> dict[str, Any]:
     run = runs.load(path, device)
     torch.set_num_threads(run.config["settings"]["threads"])
     said = _said(f"{job.name}, seed {seed}")
-    rows, end = [], runs.read_metrics(path)[-1]
     here = [at for at in job.lengths if at.seed in (None, seed)]
-    for (problems, corners), group in groupby(here, key=lambda at: (at.problems, at.corners)):
-        lengths = [run.task.check_length(at.length) for at in group]
-        rows += evaluate.evaluate(run, lengths, problems, job.mode, seed, said, job.part, corners=corners)
-    errors = [_compact(error) for row in rows for error in row["first_errors"]]
+    groups = [rows for at in here for rows in _at(run, at, job, seed, said)]
+    errors = [_compact(error) for rows in groups for row in rows for error in row["first_errors"]]
+    end = runs.read_metrics(path)[-1]
     return {
         "train": [end[name] for name in TRAIN_COLUMNS],
-        "rows": [[_short(row[name]) for name in COLUMNS] for row in rows],
+        "rows": [[_column(name, [row[name] for row in rows]) for name in COLUMNS] for rows in groups],
         **({"first_error": errors[0]} if errors else {}),
     }
+
+
+def _at(run: runs.Run, at: At, job: Run, seed: int, said: Callable[[dict[str, Any]], None]) -> list[list[Any]]:
+    """Rows of `eval` there: those of random problems and those of corners, as far as there are any."""
+    lengths = [run.task.check_length(length) for length in at.lengths]
+    rows = evaluate.evaluate(run, lengths, at.problems, job.mode, seed, said, job.part, corners=at.corners)
+    return [list(group) for _, group in groupby(sorted(rows, key=_is_worst), _is_worst)]
+
+
+def _is_worst(row: dict[str, Any]) -> bool:
+    return row["corners"]
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    """Of rows that share one in the results."""
+    kept = [_short(value) for value in ([POOLED[name](values)] if name in POOLED else values)]
+    return kept[0] if len({*kept}) == 1 else kept
 
 
 def _short(value: Any) -> Any:

@@ -65,8 +65,8 @@ def _look_up(job: Job) -> None:
     task = tasks.load(job.task, job.variant or None)
     if isinstance(job, Run):
         load_class(split_preset(job.model)[0])
-        for at in job.lengths:
-            task.check_length(at.length)
+        for length in (length for at in job.lengths for length in at.lengths):
+            task.check_length(length)
 
 
 def _names(job: Run) -> tuple[str, str]:

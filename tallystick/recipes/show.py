@@ -8,7 +8,7 @@ from typing import Any
 from tallystick.evaluate import poisson_bound
 from tallystick.recipes import figure
 from tallystick.recipes.base import Job, Recipe, Run
-from tallystick.recipes.cells import Cell, Place, cells, lines, panels
+from tallystick.recipes.cells import Cell, Place, apart, cells, lines, panels
 from tallystick.recipes.results import Results
 
 MISSING = "-"
@@ -40,7 +40,7 @@ def markdown(jobs: Sequence[Job], results: Results) -> str:
 
 def _section(jobs: list[Run], results: Results) -> list[str]:
     found = [(job, runs, cells(runs)) for job, runs in lines(jobs, results)]
-    planned = {(at.length, False) for job in jobs for at in job.lengths if at.problems}
+    planned = {(length, False) for job in jobs for at in job.lengths if at.problems for length in at.lengths}
     places = sorted(planned.union(*(mine for _, _, mine in found)))
     heads = [f"{length:,}{' corners' if corners else ''}" for length, corners in places]
     columns = ["", "seeds", *heads, "errors a token <", "reach", "the paper's best"]
@@ -92,6 +92,12 @@ def line(job: Job, run: dict[str, Any]) -> str:
         ks = ", ".join(str(row[1]) for row in run["check"]["rows"])
         return f"k = {ks}; {'covered' if run['check']['covered'] else 'not covered'}"
     steps, _, seconds, passed = run["train"]
-    exact = [f"{row[0]:,}{' corners' if row[1] else ''}: {row[3]}/{row[2]}" for row in run["rows"]]
     held_out = "held out exact" if passed else "held out NOT exact"
-    return f"{steps} steps in {seconds:.0f} s, {held_out}; exact at {', '.join(exact)}"
+    return f"{steps} steps in {seconds:.0f} s, {held_out}; exact at {', '.join(map(_exact, run['rows']))}"
+
+
+def _exact(values: list[Any]) -> str:
+    rows = list(apart(values))
+    lengths = "-".join(f"{row['length']:,}" for row in (rows[0], rows[-1])[: len(rows)])
+    exact, samples = (sum(row[name] for row in rows) for name in ("exact", "samples"))
+    return f"{lengths}{' corners' if rows[0]['corners'] else ''}: {exact}/{samples}"

@@ -116,6 +116,10 @@ class Task(ABC):
         """1 if the output is right, else 0."""
         return float(output == self.answer(prompt))
 
+    def partial_score(self, prompt: list[str], output: list[str]) -> float:
+        """How much of the output is right, 0 to 1; a task that knows no halves gives its `score`."""
+        return self.score(prompt, output)
+
     def part_of(self, prompt: list[str]) -> tuple[Task, list[str]]:
         """The task that solves this prompt, and what it sees of it: this one and all, but for a mixture."""
         return self, prompt

@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from tallystick.evaluate import wilson
-from tallystick.recipes import locality
+from tallystick.recipes import chomsky, locality
 from tallystick.recipes.base import At, Recipe, Run
-from tallystick.recipes.cells import cells
+from tallystick.recipes.cells import Cell, cells, together
 from tallystick.recipes.locality import draw, table
+from tallystick.recipes.measure import measure
 from tallystick.recipes.reproduce import reproduce
 from tallystick.recipes.results import Results
-from tallystick.recipes.show import markdown
+from tallystick.recipes.show import line, markdown
 
 QUICK = {"steps": 2, "rows": 2, "row_tokens": 32, "train_length": 3}
 RUNS = (
@@ -88,7 +89,7 @@ def test_an_unknown_budget():
 def add(results, job, seed, *exact):
     """A run that was exact on so many of ten problems at each length."""
     lengths = zip(job.lengths, exact, strict=True)
-    found = [[at.length, False, 10, n, 1000, 0, 5.0, 0.0, 0.1, 64] for at, n in lengths]
+    found = [[at.length, False, 10, n, 1000, 0, 5.0, 0.0, 0.1, 64, None] for at, n in lengths]
     results.add(job, seed, {"gpu": None, "processors": 2, "machine": "m", "commit": "c", "dirty": False,
                             "versions": {"torch": "2"}, "command": "x", "date": "d"},
                 {"train": [2, 64, 0.1, True], "rows": found})  # fmt: skip
@@ -140,3 +141,45 @@ def test_two_processes_write_one_file(tmp_path, monkeypatch):
         ("reverse: lookup", 1, 0),
     ]
     assert kept.plans.keys() == {"reverse: lookup", "reverse: mamba2:tiny"}
+
+
+def test_several_lengths_share_a_row(tmp_path, monkeypatch):
+    """It says of each length what a row of its own says."""
+    monkeypatch.chdir(tmp_path)
+    apart, shared = (At(3, 5), At(6, 5), At(9, 5), At(9, 0, corners=True)), (At(9, 5, corners=True, below=(3, 6)),)
+    one, other = (measure(replace(RUNS[1], lengths=lengths), 0, "cpu") for lengths in (apart, shared))
+    assert (len(one["rows"]), len(other["rows"])) == (4, 2)
+    assert other["rows"][0][:3] == [[3, 6, 9], False, 5]
+    found, expected = cells([other]), cells([one])
+    assert {place: cell for place, cell in found.items() if place in expected} == expected
+    assert set(found) == {*expected, (3, True), (6, True)}
+    assert line(RUNS[1], other).endswith("3-9: 0/15, 3-9 corners: 0/9")
+
+
+def test_lengths_together():
+    cell = together([Cell([100, 50], 6, 8, 90, [100, 75]), Cell([0, 50], 2, 8, 60, [25, 75])])
+    assert cell == ([50, 50], 8, 16, 150, [62.5, 75])
+
+
+def test_the_chomsky_table(tmp_path, monkeypatch):
+    """One wrong problem is not 100 %, its score is what is known, and without a tool it is what was measured."""
+    monkeypatch.chdir(tmp_path)
+    every, results = chomsky.jobs("paper"), Results("toy", "paper")
+    parity = {job.line: job for job in every if job.panel == "parity-check"}
+    exact, lengths = [32] * 23 + [31], list(chomsky.LENGTHS)
+    rest = [0, 5.0, 0.0, 9.0, 64]
+    for seed, near in enumerate((exact, 32, 32)):
+        found = [[lengths, False, 32, near, 100, *rest, None], [500, True, 6, 6, 100, *rest, 1.0],
+                 [10_000, False, 4, 4, 100, *rest, 1.0]]  # fmt: skip
+        results.add(parity["mamba2:tiny"], seed, {}, {"train": [150, 9, 9.0, True], "rows": found})
+    direct = {"train": [2000, 9, 9.0, False], "rows": [[lengths, False, 32, 0, 100, *rest, [0.5, *[0.25] * 23]]]}
+    results.add(parity["mamba2:tiny without a tool"], 0, {}, direct)
+    text = chomsky.table(every, results)
+    assert "in 0 of 1 tasks that are measured (3 seeds)" in text
+    ours, others = (part for part in text.split("| task |")[1:])
+    assert rows(ours)["parity-check"] == [
+        *("regular", "2,303/2,304 [99.7-99.9]", "95/96 [94.3-99.8]", "18/18 [82.4-100]", "12/12 [75.7-100]"),
+        *("99.9 (99.8-100)", "0/768 [0-0.4]", "26", "100"),
+    ]
+    assert rows(ours)["bucket-sort"] == ["context-sensitive", *["-"] * 8]
+    assert rows(others)["parity-check"] == ["-", "99.9 (99.8-100)", "-", "-", "0"]

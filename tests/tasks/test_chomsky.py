@@ -8,7 +8,8 @@ from itertools import product
 import pytest
 
 from tallystick import locality, models
-from tallystick.episode import Record
+from tallystick.engine import generate
+from tallystick.episode import MARKS, Record
 from tallystick.tasks import TASKS, load
 from tallystick.tasks.chomsky import CHOMSKY, PUBLISHED, QUADRATIC
 from tallystick.verify import verify
@@ -225,11 +226,29 @@ def test_equations_hide_every_kind_of_place():
 def test_their_score_is_the_share_of_tokens_in_place(task):
     prompt = task.problem("test", 0, 12, 0)
     answer = task.answer(prompt)
-    assert task.their_score(prompt, answer) == 1
-    assert task.their_score(prompt, [*answer, "0"]) == 1
-    assert task.their_score(prompt, answer[:-1]) == pytest.approx(1 - 1 / len(answer))
-    assert task.their_score(prompt, ["[ANS]", *answer[1:]]) == pytest.approx(1 - 1 / len(answer))
-    assert task.their_score(prompt, []) == 0
+    assert task.partial_score(prompt, answer) == 1
+    assert task.partial_score(prompt, [*answer, "0"]) == 1
+    assert task.partial_score(prompt, answer[:-1]) == pytest.approx(1 - 1 / len(answer))
+    assert task.partial_score(prompt, ["[ANS]", *answer[1:]]) == pytest.approx(1 - 1 / len(answer))
+    assert task.partial_score(prompt, []) == 0
+
+
+def test_direct_answers_at_once(task):
+    """From the prompt alone: no tool, no thought, and none of the tools' tokens to say."""
+    direct = load(task.name, "direct")
+    prompt = direct.problem("test", 0, 12, 0)
+    run(direct, prompt, sink := Record())
+    words = direct.vocab.decode(sink.ids.tolist())
+    assert words == ["[BOS]", *prompt, "[ANS]", *direct.answer(prompt), "[EOS]"]
+    assert len(direct.vocab) == len(MARKS) + len({*direct.symbols})
+
+
+def test_free_running_is_scored_in_parts():
+    """A model that says the string twice instead of backwards."""
+    task, other = load("chomsky:reverse-string", "direct"), load("chomsky:duplicate-string", "direct")
+    lookup = models.build("lookup", vocab_size=len(task.vocab)).fit([locality.trace(other, list("0100"))])
+    (result,) = generate(lookup, task, [list("0100")])
+    assert (result.output, result.exact, result.answer, result.score) == (list("01000100"), False, False, 0.5)
 
 
 def test_local_and_covered(task):

@@ -78,7 +78,7 @@ class Noting(Task):
     SAME = (
         *("options", "name", "tools", "built_tools", "variants", "defaults", "min_length", "max_length", "blank"),
         *("takes_options", "answers_by_token", "corners", "sample_up_to", "parse", "format", "score", "tape"),
-        *("tape_limit", "problem", "home"),
+        *("partial_score", "tape_limit", "problem", "home"),
     )
 
     def __init__(self, task: Task, notes: Iterable[str], say: Say, variant: str):

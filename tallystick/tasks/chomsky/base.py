@@ -16,14 +16,23 @@ SLOW = Defaults(train_length=40, check=(10, 20, 30, 40, 60), eval=(40, 60, 100, 
 
 
 class Chomsky(Task):
-    """A task of the paper's: `length` is that of their input, drawn uniformly from 1..40 in training."""
+    """A task of the paper's: `length` is that of their input, drawn uniformly from 1..40 in training.
+
+    `direct` has no tool: it learns from answers alone, as their models do. It needs no mark behind the prompt, for a
+    model speaks only after it, and its own [ANS] is what it then hears: the first of their empty tokens.
+    """
 
     alphabet: Sequence[str] = "01"
     """What their input is made of."""
     example = "0110"
     """An input as text."""
-    variants = {"local": "solve"}
+    variants = {"local": "solve", "direct": "solve_direct"}
     defaults = LINEAR
+
+    def __init__(self, options: str = "", variant: str | None = None):
+        super().__init__(options, variant)
+        if self.variant == "direct":
+            self.tools = ()
 
     def allows(self, prompt: list[str]) -> bool:
         """Whether their input can look like this; its symbols are of the alphabet, and there is one at least."""
@@ -37,7 +46,12 @@ class Chomsky(Task):
             raise ValueError(f"{short(text)!r} is no input of {kind}, made of {symbols} as {self.example} is")
         return prompt
 
-    def their_score(self, prompt: list[str], output: list[str]) -> float:
+    def solve_direct(self, w):
+        """The answer at once, from what the state holds at the end of the prompt."""
+        w.answer()
+        w.output(*self.answer(w.prompt))
+
+    def partial_score(self, prompt: list[str], output: list[str]) -> float:
         """The paper's accuracy: the share of the answer's tokens that stand in their place in the output.
 
         Up to the termination token, where there is one. Their score is its mean over sequences, in percent (their code
