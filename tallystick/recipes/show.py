@@ -47,29 +47,35 @@ def _section(jobs: list[Run], results: Results) -> list[str]:
     table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for job, runs, mine in found:
         shown = [str(mine.get(place, MISSING)) for place in places]
-        row = [job.line, _seeds(runs), *shown, _bound(mine), _reach(mine), _paper(job.paper)]
+        row = [job.line, _seeds(runs), *shown, _bound(mine), _reach(mine), paper(job.paper)]
         table.append(f"| {' | '.join(row)} |")
     trained = " or ".join(map(str, sorted({job.train_length for job in jobs})))
     return [f"Trained on lengths up to {trained}.", "", *table]
 
 
 def _seeds(runs: list[dict[str, Any]]) -> str:
-    seeds = sorted({run["seed"] for run in runs})
-    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
-    return (f"{seeds[0]}-{seeds[-1]}" if whole else ", ".join(map(str, seeds))) or MISSING
+    found = sorted({run["seed"] for run in runs})
+    whole = len(found) > 2 and found == list(range(found[0], found[-1] + 1))
+    return (f"{found[0]}-{found[-1]}" if whole else ", ".join(map(str, found))) or MISSING
 
 
 def _bound(found: dict[Place, Cell]) -> str:
     far = [cell for (_, corners), cell in found.items() if not corners]
-    return f"{poisson_bound(far[-1].problems - far[-1].exact) / far[-1].tokens:.0e}" if far else MISSING
+    return bound(far[-1]) if far else MISSING
+
+
+def bound(cell: Cell) -> str:
+    """95 % upper bound on the errors a token."""
+    return f"{poisson_bound(cell.problems - cell.exact) / cell.tokens:.0e}"
 
 
 def _reach(found: dict[Place, Cell]) -> str:
     far = [(n, cell.median) for (n, corners), cell in found.items() if not corners and cell.median >= REACHES]
-    return _paper(far[-1]) if far else "none" if found else MISSING
+    return paper(far[-1]) if far else "none" if found else MISSING
 
 
-def _paper(value: Any) -> str:
+def paper(value: Any) -> str:
+    """The paper's result, as 1,000 (100 %)."""
     if isinstance(value, tuple):
         return f"{value[0]:,} ({value[1]:.0f} %)"
     return value or ""
