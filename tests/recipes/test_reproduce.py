@@ -175,7 +175,7 @@ def test_the_chomsky_table(tmp_path, monkeypatch):
     direct = {"train": [2000, 9, 9.0, False], "rows": [[lengths, False, 32, 0, 100, *rest, [0.5, *[0.25] * 23]]]}
     results.add(parity["mamba2:tiny without a tool"], 0, {}, direct)
     text = chomsky.table(every, results)
-    assert "in 0 of 1 tasks that are measured (3 seeds)" in text
+    assert "in 0 of 1 tasks that are measured (seeds: 3)" in text
     ours, others = (part for part in text.split("| task |")[1:])
     assert rows(ours)["parity-check"] == [
         *("regular", "2,303/2,304 [99.7-99.9]", "95/96 [94.3-99.8]", "18/18 [82.4-100]", "12/12 [75.7-100]"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 
-from tallystick.tasks.chomsky.base import END, Chomsky, plain_corners
+from tallystick.tasks.chomsky.base import END, LINEAR, Chomsky, plain_corners
 from tallystick.tasks.chomsky.expressions import DIGITS, MODULUS, chains, evaluate, expression
 
 CONSTANTS = tuple(DIGITS)
@@ -160,6 +161,7 @@ class SolveEquation(_OnStack):
     symbols = (*alphabet, *LINES)
     tools = ("pointer:1", f"tape:{' '.join((*CONSTANTS, *LINES))} + - (")
     example = "(2-(x+4))=1"
+    defaults = replace(LINEAR, steps=4000)
 
     def sample(self, length, rng):
         """An expression, one digit of which is hidden, and its value."""
