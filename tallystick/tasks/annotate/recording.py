@@ -12,6 +12,7 @@ from tallystick import suffix, workspace
 from tallystick.episode import END_NOTE, NOTE, Record
 from tallystick.tasks.annotate.control import Site, open_frames
 from tallystick.tasks.annotate.noting import BASE, Noting
+from tallystick.tasks.annotate.renamed import Renamed
 from tallystick.tasks.base import Task
 from tallystick.vocab import loss_mask
 
@@ -115,8 +116,10 @@ class Runs:
         """Of the mark's run, [M]: 0 at the training length, then one for each row of `check`."""
         self.symbols = frozenset(task.symbols)
         """The task's."""
-        self.counts = {local: len(values) for local, values in self._values().items()}
-        """How many values the training length has for a local of a site."""
+        self.values = self._values()
+        """What the training length has for a local of a site."""
+        self.counts = {local: len(values) for local, values in self.values.items()}
+        """How many that are."""
 
     def _run(self, prompts: Iterable[list[str]], group: int, questions: int) -> None:
         begin = len(self._met)
@@ -216,7 +219,8 @@ class Annotated:
             return self._runs.vocab.ids[part]
         return self._runs.mark + self._numbers.setdefault(part, len(self._numbers))
 
-    def undecided(self, reach: int) -> np.ndarray:
-        """Where in the record stand the tokens that the last `reach` do not decide."""
-        tree = suffix.build(self.contexts, reach)
-        return self.source[self.contexts.positions[tree.depth < 0]]
+    def undecided(self, reach: int, names: frozenset[str]) -> np.ndarray:
+        """Where in the record stand the tokens that the last `reach` do not decide, whatever these names are."""
+        contexts = Renamed.of(self.contexts, self._runs.vocab.encode(sorted(names)), reach)
+        tree = suffix.build(contexts, reach)
+        return self.source[contexts.positions[tree.depth < 0]]
