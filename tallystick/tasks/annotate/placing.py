@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,15 @@ class Need(NamedTuple):
 
     def undecided(self, parts: Parts, noted: set[int]) -> np.ndarray:
         """Where in the record stand the tokens that are not decided with these notes at these sites."""
-        return Annotated(self.runs, parts, noted).undecided(self.reach, self.names)
+        return self._decide(parts, noted)[0]
+
+    def contexts(self, parts: Parts, noted: set[int]) -> float:
+        """How many contexts are to be met; infinite if some tokens are not decided."""
+        undecided, contexts = self._decide(parts, noted)
+        return math.inf if len(undecided) else contexts
+
+    def _decide(self, parts: Parts, noted: set[int]) -> tuple[np.ndarray, int]:
+        return Annotated(self.runs, parts, noted).decide(self.reach, self.names)
 
 
 def choose(runs: Runs) -> tuple[set[int], Parts]:
@@ -68,11 +77,14 @@ def _wide(runs: Runs, noted: set[int], names: frozenset[str]) -> bool:
 
 
 def _unsaid(runs: Runs, undecided: int) -> str:
-    """Why notes do not decide a token: a live local that holds what no note can say, or no local at all."""
+    """Why notes do not decide a token: an answer that takes their place, a live local that holds what no note can say,
+    or no local at all."""
     number = int(np.searchsorted(runs.marks, undecided)) - 1
     if number < 0 or runs.run[runs.marks[number]] != runs.run[undecided]:
         return f"what it says before it asks anything is not decided by the last {REACHES[-1]} tokens"
     asked, held = runs.sites.all[runs.site[number]], runs.states[runs.state[number]][1]
+    if np.count_nonzero(~runs.said[runs.marks[number] : undecided]) > REACHES[-1]:
+        return f"what {asked.places[-1]} asks for is longer than {REACHES[-1]} tokens, and no note stands in an answer"
     for (frame, name), value in zip(asked.locals, held, strict=True):
         if isinstance(value, Opaque):
             owner = asked.places[frame].code.co_name
@@ -101,7 +113,34 @@ def _prune(need: Need, noted: set[int]) -> tuple[set[int], Parts]:
             less = parts.without(group)
             if any(map(parts.says, group)) and not len(need.undecided(less, noted)):
                 parts = less
-    return noted, parts
+    return noted, _merge(need, noted, parts)
+
+
+def _merge(need: Need, noted: set[int], parts: Parts) -> Parts:
+    """Two values of a narrow local said as one wherever there are fewer contexts then, and all still decide.
+
+    So what a rare value leads to need not be met where it is the same for another.
+    """
+    contexts = need.contexts(parts, noted)
+    for group in _activations(need.runs, noted):
+        group = {local for local in group if parts.says(local) and need.runs.counts[local] <= WIDE}
+        said = {value: (value,) for value in _by_frequency(need.runs, group)}
+        for one, other in combinations(said, 2):
+            both = said[one] + said[other]
+            merged = parts.merged(group, both)
+            if said[one] != said[other] and (fewer := need.contexts(merged, noted)) < contexts:
+                parts, contexts, said = merged, fewer, said | dict.fromkeys(both, both)
+    return parts
+
+
+def _by_frequency(runs: Runs, group: set[Local]) -> list[Hashable]:
+    """The values of these locals, the commonest first."""
+    times = np.bincount(runs.state, minlength=len(runs.states)).tolist()
+    counted: dict[Hashable, int] = {}
+    for (site, held), count in zip(runs.states, times, strict=True):
+        for i in [i for other, i in group if other == site]:
+            counted[held[i]] = counted.get(held[i], 0) + count
+    return sorted(counted, key=lambda value: -counted[value])
 
 
 def _activations(runs: Runs, noted: set[int]) -> list[set[Local]]:
