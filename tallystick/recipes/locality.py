@@ -26,7 +26,7 @@ OPTIONS = ("turing:bb5",)
 FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
 """Where the measure of what holds beyond training is not the third of the task's eval lengths beyond it."""
 NO_NOTES = ("logic-graph",)
-"""Whose paper program no notes make local: it asks for every line with a label, and none can stand in the answer."""
+"""Whose paper program no notes make local: what it asks for grows with the graph, and none can stand in the answer."""
 DIFFERS, NOT_LEARNED, AGREES, OPEN = "differs", "not learned", "agrees", "open"
 
 

@@ -4,7 +4,8 @@ A program whose live locals take finitely many values is a finite machine at its
 decides it is never far back: it becomes local without being rewritten. Notes are not remembered, so its own pointers
 never meet one. `annotate` runs the program on problems of the training length, looks where the last few tokens do not
 decide what it says next, and has it say its state at the questions before these places: where it stands, and what its
-live locals hold. A state that is met for the first time later is a reported failure.
+live locals hold; of labels that it only copies, what counts is where they stand again (renamed.py). A state that is met
+for the first time later is a reported failure.
 
     addition, paper: {_add+10} before each read on the first way to the =; on the second way there is no note
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,33 +16,75 @@ REACHES = (8, 12, 16, 24, 32, 48, 64)
 """How many last tokens may decide: the fewest that notes can bring it to; lookup looks no further back than 64."""
 
 
+class Need(NamedTuple):
+    """What notes must bring about."""
+
+    runs: Runs
+    names: frozenset[str]
+    """Symbols that are but names to the program."""
+    reach: int
+    """How many last tokens must decide."""
+
+    def undecided(self, parts: Parts, noted: set[int]) -> np.ndarray:
+        """Where in the record stand the tokens that are not decided with these notes at these sites."""
+        return self._decide(parts, noted)[0]
+
+    def contexts(self, parts: Parts, noted: set[int]) -> float:
+        """How many contexts are to be met; infinite if some tokens are not decided."""
+        undecided, contexts = self._decide(parts, noted)
+        return math.inf if len(undecided) else contexts
+
+    def _decide(self, parts: Parts, noted: set[int]) -> tuple[np.ndarray, int]:
+        return Annotated(self.runs, parts, noted).decide(self.reach, self.names)
+
+
 def choose(runs: Runs) -> tuple[set[int], Parts]:
     """The sites to have notes, and what these say: as little as will do.
 
     Notes at the last question before whatever is undecided, until nothing is; then without what turns out not to be
-    needed. Where a wide local must be said, hardly a context comes twice, and all seem to be decided: then nothing is
-    left out, at any site. Raises ValueError if notes at all sites will not do.
+    needed. Symbols that wide locals hold are taken for names if notes will do then. Where a wide local must be said
+    that holds something else, hardly a context comes twice, and all seem to be decided: then nothing is left out, at
+    any site. Raises ValueError if notes at all sites will not do.
     """
-    everywhere, nowhere, parts = set(range(len(runs.sites.all))), set(), Parts(runs)
-    undecided = np.zeros(0, np.int64)
-    for reach in REACHES:
-        noted, undecided = nowhere, Annotated(runs, parts, nowhere).undecided(reach)
-        if len(undecided) and len(Annotated(runs, parts, everywhere).undecided(reach)):
-            continue
-        while len(undecided):
-            noted = noted | (_before(runs, undecided, noted) or everywhere)
-            undecided = Annotated(runs, parts, noted).undecided(reach)
-        wide = any(count > WIDE for (site, _), count in runs.counts.items() if site in noted)
-        return (everywhere, parts) if wide else _prune(runs, noted, reach)
+    everywhere, parts, undecided = set(range(len(runs.sites.all))), Parts(runs), np.zeros(0, np.int64)
+    for names in dict.fromkeys((_names(runs), frozenset())):
+        for reach in REACHES:
+            need = Need(runs, names, reach)
+            undecided = need.undecided(parts, everywhere)
+            if not len(undecided):
+                noted = _sites(need, parts, everywhere)
+                return (everywhere, parts) if _wide(runs, noted, names) else _prune(need, noted)
     raise ValueError(_unsaid(runs, int(undecided[0])))
 
 
+def _names(runs: Runs) -> frozenset[str]:
+    """The symbols that wide locals hold."""
+    wide = [values for values in runs.values.values() if len(values) > WIDE]
+    return frozenset(value for values in wide for value in values if isinstance(value, str)) & runs.symbols
+
+
+def _sites(need: Need, parts: Parts, everywhere: set[int]) -> set[int]:
+    """Those of the last questions before what is undecided, until nothing is."""
+    noted: set[int] = set()
+    while len(undecided := need.undecided(parts, noted)):
+        noted = noted | (_before(need.runs, undecided, noted) or everywhere)
+    return noted
+
+
+def _wide(runs: Runs, noted: set[int], names: frozenset[str]) -> bool:
+    """Whether a local of these sites holds many values that are no names."""
+    return any(len(values - names) > WIDE for (site, _), values in runs.values.items() if site in noted)
+
+
 def _unsaid(runs: Runs, undecided: int) -> str:
-    """Why notes do not decide a token: a live local that holds what no note can say, or no local at all."""
+    """Why notes do not decide a token: an answer that takes their place, a live local that holds what no note can say,
+    or no local at all."""
     number = int(np.searchsorted(runs.marks, undecided)) - 1
     if number < 0 or runs.run[runs.marks[number]] != runs.run[undecided]:
         return f"what it says before it asks anything is not decided by the last {REACHES[-1]} tokens"
     asked, held = runs.sites.all[runs.site[number]], runs.states[runs.state[number]][1]
+    if np.count_nonzero(~runs.said[runs.marks[number] : undecided]) > REACHES[-1]:
+        return f"what {asked.places[-1]} asks for is longer than {REACHES[-1]} tokens, and no note stands in an answer"
     for (frame, name), value in zip(asked.locals, held, strict=True):
         if isinstance(value, Opaque):
             owner = asked.places[frame].code.co_name
@@ -57,18 +101,46 @@ def _before(runs: Runs, undecided: np.ndarray, noted: set[int]) -> set[int]:
     return set(sites[last[own]].tolist())
 
 
-def _prune(runs: Runs, noted: set[int], reach: int) -> tuple[set[int], Parts]:
+def _prune(need: Need, noted: set[int]) -> tuple[set[int], Parts]:
     """First without sites, the most frequent first; then without locals, those of most values first."""
+    runs = need.runs
     times, parts = np.bincount(runs.site), Parts(runs)
     for site in sorted(noted, key=lambda site: -times[site]):
-        if not len(Annotated(runs, parts, noted - {site}).undecided(reach)):
+        if not len(need.undecided(parts, noted - {site})):
             noted = noted - {site}
     for groups in (_activations(runs, noted), [{local} for local in runs.counts if local[0] in noted]):
         for group in sorted(groups, key=lambda group: -max(runs.counts[local] for local in group)):
             less = parts.without(group)
-            if any(map(parts.says, group)) and not len(Annotated(runs, less, noted).undecided(reach)):
+            if any(map(parts.says, group)) and not len(need.undecided(less, noted)):
                 parts = less
-    return noted, parts
+    return noted, _merge(need, noted, parts)
+
+
+def _merge(need: Need, noted: set[int], parts: Parts) -> Parts:
+    """Two values of a narrow local said as one wherever there are fewer contexts then, and all still decide.
+
+    So what a rare value leads to need not be met where it is the same for another.
+    """
+    contexts = need.contexts(parts, noted)
+    for group in _activations(need.runs, noted):
+        group = {local for local in group if parts.says(local) and need.runs.counts[local] <= WIDE}
+        said = {value: (value,) for value in _by_frequency(need.runs, group)}
+        for one, other in combinations(said, 2):
+            both = said[one] + said[other]
+            merged = parts.merged(group, both)
+            if said[one] != said[other] and (fewer := need.contexts(merged, noted)) < contexts:
+                parts, contexts, said = merged, fewer, said | dict.fromkeys(both, both)
+    return parts
+
+
+def _by_frequency(runs: Runs, group: set[Local]) -> list[Hashable]:
+    """The values of these locals, the commonest first."""
+    times = np.bincount(runs.state, minlength=len(runs.states)).tolist()
+    counted: dict[Hashable, int] = {}
+    for (site, held), count in zip(runs.states, times, strict=True):
+        for i in [i for other, i in group if other == site]:
+            counted[held[i]] = counted.get(held[i], 0) + count
+    return sorted(counted, key=lambda value: -counted[value])
 
 
 def _activations(runs: Runs, noted: set[int]) -> list[set[Local]]:

@@ -12,6 +12,7 @@ from tallystick import suffix, workspace
 from tallystick.episode import END_NOTE, NOTE, Record
 from tallystick.tasks.annotate.control import Site, open_frames
 from tallystick.tasks.annotate.noting import BASE, Noting
+from tallystick.tasks.annotate.renamed import Renamed
 from tallystick.tasks.base import Task
 from tallystick.vocab import loss_mask
 
@@ -28,6 +29,17 @@ State = tuple[int, tuple[Hashable, ...]]
 """Number of a site, and the values of its live locals."""
 Local = tuple[int, int]
 """Number of a site, and of one of its live locals."""
+Alike = dict[Local, dict[Hashable, "Either"]]
+"""What is said for a value, where that is not the value itself."""
+
+
+class Either(NamedTuple):
+    """Values of a narrow local that make no difference where it is said."""
+
+    values: tuple[Hashable, ...]
+
+    def __repr__(self) -> str:
+        return "|".join(map(repr, self.values))
 
 
 class Where(NamedTuple):
@@ -115,8 +127,10 @@ class Runs:
         """Of the mark's run, [M]: 0 at the training length, then one for each row of `check`."""
         self.symbols = frozenset(task.symbols)
         """The task's."""
-        self.counts = {local: len(values) for local, values in self._values().items()}
-        """How many values the training length has for a local of a site."""
+        self.values = self._values()
+        """What the training length has for a local of a site."""
+        self.counts = {local: len(values) for local, values in self.values.items()}
+        """How many that are."""
 
     def _run(self, prompts: Iterable[list[str]], group: int, questions: int) -> None:
         begin = len(self._met)
@@ -155,13 +169,19 @@ class Parts:
     of such a state stand between note marks.
     """
 
-    def __init__(self, runs: Runs, left_out: frozenset[Local] = frozenset()):
-        self._runs, self._left_out = runs, left_out
+    def __init__(self, runs: Runs, left_out: frozenset[Local] = frozenset(), alike: Alike | None = None):
+        self._runs, self._left_out, self._alike = runs, left_out, alike or {}
         self._layouts: dict[int, tuple[list[int], list[tuple[int, str]]]] = {}
 
     def without(self, some: set[Local]) -> Parts:
         """The same, but that some locals are not said."""
-        return Parts(self._runs, self._left_out | some)
+        return Parts(self._runs, self._left_out | some, self._alike)
+
+    def merged(self, some: set[Local], values: tuple[Hashable, ...]) -> Parts:
+        """The same, but that some narrow locals' values are said as one."""
+        either = Either(values)
+        merged = {local: self._alike.get(local, {}) | dict.fromkeys(values, either) for local in some}
+        return Parts(self._runs, self._left_out, self._alike | merged)
 
     def says(self, local: Local) -> bool:
         """Whether a local is said, and may differ from one time to the other."""
@@ -183,7 +203,7 @@ class Parts:
         symbols = self._runs.symbols
         values = [(name, held[i]) for i, name in wide]
         apart = [value if isinstance(value, str) and value in symbols else Holds(name, value) for name, value in values]
-        return [Where(site, tuple([held[i] for i in narrow])), *apart]
+        return [Where(site, tuple([self._alike.get((site, i), {}).get(held[i], held[i]) for i in narrow])), *apart]
 
 
 class Annotated:
@@ -216,7 +236,9 @@ class Annotated:
             return self._runs.vocab.ids[part]
         return self._runs.mark + self._numbers.setdefault(part, len(self._numbers))
 
-    def undecided(self, reach: int) -> np.ndarray:
-        """Where in the record stand the tokens that the last `reach` do not decide."""
-        tree = suffix.build(self.contexts, reach)
-        return self.source[self.contexts.positions[tree.depth < 0]]
+    def decide(self, reach: int, names: frozenset[str]) -> tuple[np.ndarray, int]:
+        """Where in the record stand the tokens that the last `reach` do not decide, whatever these names are; and how
+        many contexts there are to be met."""
+        contexts = Renamed.of(self.contexts, self._runs.vocab.encode(sorted(names)), reach) if names else self.contexts
+        tree = suffix.build(contexts, reach)
+        return self.source[contexts.positions[tree.depth < 0]], len(np.unique(tree.leaf))
