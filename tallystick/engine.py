@@ -57,7 +57,7 @@ def _speak(model: Model, speakers: list[_Speaker], tie: float) -> None:
     while live:
         ids_BL, length_B = _ragged([speaker.unread for speaker in live], _device(model))
         logits_BLV, state = model(ids_BL, state, length_B=length_B)
-        last_BV = logits_BLV[torch.arange(len(live)), length_B - 1].float()
+        last_BV = logits_BLV[torch.arange(len(live), device=length_B.device), length_B - 1].float().cpu()
         top = last_BV.topk(2)
         for speaker, logits_V, token, (best, second) in zip(
             live, last_BV, top.indices[:, 0].tolist(), top.values.tolist(), strict=True
