@@ -32,7 +32,7 @@ def reproduce(
     device: str = "cpu",
     side_by_side: int = 1,
 ) -> list[str]:
-    """Do the recipe's jobs that do not stand in the results, write these, and return a line for each that failed.
+    """Do the recipe's jobs that stand in no recipe's results, write these, and return a line for each that failed.
 
     models: by name or name:preset; None: all. Raises ValueError for one that the recipe does not have, and for results
     that were made with other settings.
@@ -40,7 +40,8 @@ def reproduce(
     every = recipe.jobs(results.budget)
     jobs = choose(every, models)
     results.refuse_other(every)
-    todo = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds) if not results.done(job, seed)]
+    every_work = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds)]
+    todo = [work for work in every_work if not results.done(*work) and not results.borrow(*work)]
     try:
         return _do(todo, results, device, side_by_side)
     finally:  # what is there is shown after Ctrl-C, too

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tallystick.recipes import RECIPES
 from tallystick.recipes.base import BUDGETS, Job
 from tallystick.recipes.measure import CHECK_COLUMNS, COLUMNS, TRAIN_COLUMNS
 
@@ -78,6 +79,16 @@ class Results:
     def of(self, job: Job) -> list[dict[str, Any]]:
         """The job's runs, by seed."""
         return sorted((run for run in self.runs if run["name"] == job.name), key=lambda run: run["seed"])
+
+    def borrow(self, job: Job, seed: int) -> bool:
+        """Take it from another recipe's results of this budget, if it was done there with the same settings."""
+        for other in (Results(name, self.budget) for name in RECIPES if name != self.recipe):
+            for run in other.runs:
+                if run["seed"] == seed and other.plans[run["name"]] == job.plan:
+                    outcome = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
+                    self.add(job, seed, other.environments[run["environment"]], outcome)
+                    return True
+        return False
 
     def add(self, job: Job, seed: int, environment: dict[str, Any], outcome: dict[str, Any]) -> None:
         """Take a run and write the file; what other processes have put there meanwhile is kept."""

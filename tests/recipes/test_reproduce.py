@@ -15,6 +15,8 @@ from tallystick.recipes.reproduce import reproduce
 from tallystick.recipes.results import Results
 from tallystick.recipes.show import line, markdown
 
+WHERE = {"processors": 2, "machine": "x", "gpu": None, "commit": None, "dirty": False, "versions": {"torch": "2"},
+         "command": "c", "date": "d"}  # fmt: skip
 QUICK = {"steps": 2, "rows": 2, "row_tokens": 32, "train_length": 3}
 RUNS = (
     Run(task="reverse", model="lookup", lengths=(At(3, 5, corners=True), At(9, 5)), settings={"examples": 50}),
@@ -141,6 +143,21 @@ def test_two_processes_write_one_file(tmp_path, monkeypatch):
         ("reverse: lookup", 1, 0),
     ]
     assert kept.plans.keys() == {"reverse: lookup", "reverse: mamba2:tiny"}
+
+
+def test_what_another_recipe_has_done_is_taken_from_there(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    outcome = {"train": [2, 64, 0.1, False], "rows": [[3, False, 5, 4, 90, 0, 1.0, 0.0, 1.0, 64, None]]}
+    other = Results("figure6", "small")
+    other.add(replace(RUNS[1], line="as it is called there"), 0, {**WHERE, "machine": "another"}, outcome)
+    other.add(replace(RUNS[0], settings={"examples": 51}), 0, WHERE, outcome)
+    results = Results("figure2", "small")
+    assert reproduce(recipe(*RUNS), results, None, [0]) == []
+    assert capfd.readouterr().err.startswith("[1/1] reverse: lookup, seed 0")
+    taken, made = sorted(results.runs, key=lambda run: run["name"] == "reverse: lookup")
+    assert (taken["name"], taken["rows"]) == (RUNS[1].name, outcome["rows"])
+    assert results.environments[taken["environment"]]["machine"] == "another"
+    assert made["rows"] != outcome["rows"]
 
 
 def test_several_lengths_share_a_row(tmp_path, monkeypatch):
