@@ -85,10 +85,10 @@ def footing(results: Results) -> str:
     """On which commits and machines it was measured, by which commands."""
     lines = [f"Made by `tallystick reproduce {results.recipe} --budget {results.budget}`. Measured with:", ""]
     for where in results.environments:
-        gpu = where["gpu"] or f"{where['processors']} processors, {where['machine']}"
+        machine = ", ".join(filter(None, (where["gpu"], f"{where['processors']} processors {where['machine']}")))
         commit = f"{(where['commit'] or 'unknown')[:7]}{' and changes' if where['dirty'] else ''}"
         torch = where["versions"]["torch"]
-        lines.append(f"- `{where['command']}`, commit {commit}, torch {torch}, {gpu}, {where['date']}")
+        lines.append(f"- `{where['command']}`, commit {commit}, torch {torch}, {machine}, {where['date']}")
     return "\n".join(lines if results.environments else ["Nothing was measured yet."])
 
 
