@@ -52,7 +52,7 @@ def _of_head(h, size):
 
 @_jit
 def _convolved(mixed_LM, tail_JX, t, inner):
-    """Token t's part of what is convolved; before the row, the tail's."""
+    """Token t's part of what is convolved; of negative t the tail's."""
     return mixed_LM[t, inner : inner + tail_JX.shape[1]] if t >= 0 else tail_JX[len(tail_JX) + t]
 
 
@@ -67,13 +67,11 @@ def _read(mixed_LM, tail_JX, begin, count, inner, padded_WX):
 
 
 @_jit
-def _add(dpadded_WX, begin, count, inner, dmixed_LM, dtail_JX):
-    """The transpose of `_read`."""
-    reach = len(dtail_JX)
-    for w in range(reach + count):
-        from_X, into_X = dpadded_WX[w], _convolved(dmixed_LM, dtail_JX, begin + w - reach, inner)
-        for i in range(len(into_X)):
-            into_X[i] += from_X[i]
+def _clear(rows_LR, begin):
+    """What does not count, to the end of the row."""
+    for t in range(begin, len(rows_LR)):
+        for r in range(rows_LR.shape[1]):
+            rows_LR[t, r] = ZERO
 
 
 @_jit
@@ -159,6 +157,7 @@ def _forward(given, weights, eps, reset_BL, length_B, out_BLE, y_BLE, entering_B
             _spread(xBC_QX, dt_BLH[b], decay_BLH[b], reset_L, begin, count, dtx_QE, decay_QE)
             _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE)
             _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_BLE[b])
+        _clear(out_BLE[b], length_B[b])
         _read(mixed_LM, tail_JX, length_B[b], 0, inner, padded_WX)
         for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
             for i in range(channels):
@@ -244,11 +243,26 @@ def _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count
 
 
 @_jit
-def _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, before_QX, dxBC_QX, dpadded_WX, dtaps_KX, dbias_X):
-    width, channels = taps_KX.shape
-    for w in range(width - 1 + count):
+def _backward_convolve(
+    padded_WX,
+    taps_KX,
+    reset_L,
+    begin,
+    count,
+    inner,
+    before_QX,
+    dxBC_QX,
+    dpadded_WX,
+    dmixed_LM,
+    dtail_JX,
+    dtaps_KX,
+    dbias_X,
+):
+    """Takes the gradient of J tokens, dtail, from before the tokens that come later to before these."""
+    (width, channels), reach = taps_KX.shape, len(dtail_JX)
+    for w in range(reach + count):
         for i in range(channels):
-            dpadded_WX[w, i] = ZERO
+            dpadded_WX[w, i] = ZERO if w < count else dtail_JX[w - count, i]
     for q in range(count):
         for i in range(channels):
             sigmoid = _sigmoid(before_QX[q, i])
@@ -258,6 +272,10 @@ def _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, before_QX, dxB
             for i in range(channels):
                 dtaps_KX[k, i] += dxBC_QX[q, i] * padded_WX[q + k, i]
                 dpadded_WX[q + k, i] += dxBC_QX[q, i] * taps_KX[k, i]
+    for w in range(reach + count):
+        into_X = _convolved(dmixed_LM[begin : begin + count], dtail_JX, w - reach, inner)
+        for i in range(channels):
+            into_X[i] = dpadded_WX[w, i]
 
 
 @_jit
@@ -280,10 +298,10 @@ def _backward(
     for b in range(len(mixed_BLM)):
         mixed_LM, tail_JX, reset_L, y_LE, dt_LH = mixed_BLM[b], tail_BJX[b], reset_BL[b], y_BLE[b], dt_BLH[b]
         dmixed_LM, dtail_JX = dmixed_BLM[b], dtail_BJX[b]
+        _clear(dmixed_LM, length_B[b])
         for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
-            into_X = _convolved(dmixed_LM, dtail_JX, length_B[b] - reach + j, inner)
             for i in range(channels):
-                into_X[i] += dleft_BJX[b, j, i]
+                dtail_JX[j, i] = dleft_BJX[b, j, i]
         for c in range((length_B[b] + TOGETHER - 1) // TOGETHER - 1, -1, -1):
             begin = c * TOGETHER
             count = min(TOGETHER, length_B[b] - begin)
@@ -296,9 +314,8 @@ def _backward(
             _backward_scan(*scanned, state_SNE, count, dstate_BNE[b], ddtx_QE, ddecay_QE, dxBC_QX)
             made = ddt_BLH[b], ddecay_BLH[b], dxBC_QX, dD_BE[b]
             _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count, *made)
-            added = dxBC_QX, dpadded_WX, dtaps_BKX[b], dbias_BX[b]
-            _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, before_QX, *added)
-            _add(dpadded_WX, begin, count, inner, dmixed_LM, dtail_JX)
+            changed = dxBC_QX, dpadded_WX, dmixed_LM, dtail_JX, dtaps_BKX[b], dbias_BX[b]
+            _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, inner, before_QX, *changed)
 
 
 def _arrays(*tensors):
@@ -320,7 +337,7 @@ class _Mix(torch.autograd.Function):
         dt_BLH = F.softplus(mixed_BLM[..., -heads:] + dt_bias_H)
         given = mixed_BLM, tail_BJX, dt_BLH, (dt_BLH * A_H).exp_()
         weights = taps_KX, bias_X, D_H.repeat_interleave(size), norm_E
-        out_BLE, y_BLE = mixed_BLM.new_zeros(2, batch, length, heads * size)
+        out_BLE, y_BLE = mixed_BLM.new_empty(2, batch, length, heads * size)
         entering_BcNE = mixed_BLM.new_empty(batch, -(-length // TOGETHER), states, heads * size)
         left_BJX, state_BNE = torch.zeros_like(tail_BJX), _channels_last(state_BHPN)
         ctx.eps = np.float32(eps)
@@ -334,7 +351,7 @@ class _Mix(torch.autograd.Function):
     def backward(ctx, dout_BLE, dleft_BJX, dstate_BHPN):
         *saved, A_H, dt_bias_H = ctx.saved_tensors
         given, weights, kept = saved[:4], saved[4:8], saved[8:]
-        dgiven = [torch.zeros_like(t) for t in given]
+        dgiven = [torch.empty_like(given[0]), *(torch.zeros_like(t) for t in given[1:])]
         dweights = [w.new_zeros(len(dout_BLE), *w.shape) for w in weights]
         dstate_BNE = _channels_last(dstate_BHPN)
         known = _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*kept, dout_BLE, dleft_BJX)
