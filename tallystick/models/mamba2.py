@@ -2,13 +2,14 @@
 
 Glossary: B batch, L length, V vocabulary, D model width, E inner width (expand * D), H heads, P head dim
 (E = H * P), N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1,
-J = K + L tokens that a call's convolution sees, F some tokens.
+J = K + L tokens that a call's convolution sees, F some tokens, M all that in_proj makes (E + X + H: z, xBC, dt).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.models.base import Model, State
 
+NUMBA = find_spec("numba") is not None
+LARGEST_STATE = 2**15  # entries of a row; larger ones leave a core's cache, and chunks are as fast as machine code
 LONGEST_LOOP = 8  # tokens; from here on the chunked scan is faster than the loop (1 to 64 rows, tiny, one core)
 
 
@@ -101,14 +104,14 @@ def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tens
 class Spans:
     """Which tokens count and where sequences start; worked out once for all layers.
 
-    `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: the tokens
-    whose convolution is cut by a reset.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of the
-    previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
+    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: the
+    tokens whose convolution is cut by a reset.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
+    the previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
     """
 
     def __init__(self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, reach: int):
         (batch, length), device = ids_BL.shape, ids_BL.device
-        self.reach, self.reset_BL = reach, reset_BL
+        self.reach, self.reset_BL, self.length_B = reach, reset_BL, length_B
         self.count_BL = self.cuts = self.end_BK = self.gone_BK1 = None
         if length_B is not None:
             self.count_BL = torch.arange(length, device=device) < length_B[:, None]
@@ -161,8 +164,27 @@ class Block(nn.Module):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
     def forward(self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, spans: Spans):
-        mixed_BLC = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight)
-        z_BLE, xBC_BLX, dt_BLH = mixed_BLC.split(self.sizes, dim=-1)
+        mixed_BLM = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight)
+        mix = self.mix_compiled if self.compiles(mixed_BLM) else self.mix
+        y_BLE, tail_BKX, state_BHPN = mix(mixed_BLM, tail_BKX, state_BHPN, spans)
+        return x_BLD + linear(y_BLE, self.out_proj.weight), tail_BKX, state_BHPN
+
+    def compiles(self, mixed_BLM: Tensor) -> bool:
+        """Whether `mix_compiled` can take it and is the faster."""
+        fits = self.d_state % 2 == 0 and self.sizes[0] * self.d_state <= LARGEST_STATE
+        return NUMBA and fits and mixed_BLM.device.type == "cpu" and mixed_BLM.dtype == torch.float32
+
+    def mix_compiled(self, mixed_BLM, tail_BKX, state_BHPN, spans):
+        """The same function as `mix`."""
+        from tallystick.kernels.cpu import mamba2_mix  # here, because numba takes half a second to import
+
+        convolution, scan = (self.conv.weight, self.conv.bias), (-self.A_log.exp(), self.D, self.dt_bias)
+        norm, which = (self.gate_norm.weight, self.gate_norm.eps), (spans.reset_BL, spans.length_B)
+        return mamba2_mix(mixed_BLM, tail_BKX, state_BHPN, *convolution, *scan, *norm, *which)
+
+    def mix(self, mixed_BLM, tail_BKX, state_BHPN, spans):
+        """What is between the projections: norm(scan(conv(xBC), dt) * silu(z)), and the states behind it."""
+        z_BLE, xBC_BLX, dt_BLH = mixed_BLM.split(self.sizes, dim=-1)
         padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
         xBC_BLX = conv_silu(padded_BJX, self.conv.weight, self.conv.bias, spans.cuts)
         dt_BLH = F.softplus(dt_BLH + self.dt_bias)
@@ -171,8 +193,8 @@ class Block(nn.Module):
         y_BLHP, state_BHPN = self.scan(xBC_BLX, dt_BLH, state_BHPN, spans.reset_BL)
         # silu first: the product then takes its memory layout, which is the one that the norm needs.
         gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
-        out_BLD = linear(rms_norm(gated_BLE, self.gate_norm.weight, self.gate_norm.eps), self.out_proj.weight)
-        return x_BLD + out_BLD, spans.tail(padded_BJX), state_BHPN
+        y_BLE = rms_norm(gated_BLE, self.gate_norm.weight, self.gate_norm.eps)
+        return y_BLE, spans.tail(padded_BJX), state_BHPN
 
     def scan(self, xBC_BLX, dt_BLH, state_BHPN, reset_BL):
         """The state space recurrence, by the faster of its two forms."""

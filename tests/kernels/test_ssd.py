@@ -171,7 +171,7 @@ def test_convolution_equals_conv1d(length, cut):
 
 
 def test_linear_equals_autograd():
-    """Beyond 128 rows, where oneDNN takes over; both orientations of the weight's gradient."""
+    """Beyond 128 rows, where oneDNN takes over; weights that are wide and narrow."""
     for inputs, outputs in ((5, 9), (9, 5)):
         x, weight, dy = randn((2, 100, inputs), (outputs, inputs), (2, 100, outputs), dtype=torch.float32)
         arguments = [x.requires_grad_(), weight.requires_grad_()]

@@ -1,0 +1,387 @@
+"""Mamba-2 between its two projections in machine code: convolution, scan, gate and norm at once.
+
+A few tokens are taken at a time, so that all that is made of them stays in a core's own cache, and memory is gone
+through once instead of some sixty times.  Within them the scan is the plain recurrence.  Numba compiles the loops when
+they are first used, and keeps them on disk beside this file.
+
+Glossary: B rows, L length, H heads, E channels (head dim times H), N state size, X convolved channels (x, B and C:
+E + 2 N), K convolution width, J = K - 1, M all that in_proj makes (z, x, B, C, dt: E + X + H), Q tokens at a time,
+W = J + Q, S = Q + 1, c how many times Q.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+TOGETHER = 16  # tokens: for the gradient their states are kept, 128 KiB of mamba2:tiny
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)  # a Python number would make all double
+
+# Not "nnan" or "ninf": what is not a number must stay so.
+_jit = numba.njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True, cache=True)
+
+
+@_jit
+def _sigmoid(x):
+    """To 3e-7, by Cephes' expf without its branches: a loop with a branch or a call is not turned into vectors."""
+    x = min(max(-x, np.float32(-87.0)), np.float32(88.0))
+    whole = np.floor(x * np.float32(1.44269504) + HALF)
+    rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
+    power = np.float32(1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1.0, 1.0):
+        power = power * rest + np.float32(c)
+    return ONE / (ONE + power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32))
+
+
+@_jit
+def _seen(reset_L, t, most):
+    """How many tokens the convolution sees at t, itself included: none from before a reset."""
+    seen = 1
+    while seen < most and (seen > t + 1 or not reset_L[t - seen + 1]):
+        seen += 1
+    return seen
+
+
+@_jit
+def _of_head(h, size):
+    """Its channels; unsigned, or each index would be looked at for being negative."""
+    return range(np.uint64(h * size), np.uint64((h + 1) * size))
+
+
+@_jit
+def _convolved(mixed_LM, tail_JX, t, inner):
+    """Token t's part of what is convolved; of negative t the tail's."""
+    return mixed_LM[t, inner : inner + tail_JX.shape[1]] if t >= 0 else tail_JX[len(tail_JX) + t]
+
+
+@_jit
+def _read(mixed_LM, tail_JX, begin, count, inner, padded_WX):
+    """The tokens, behind the J before them."""
+    reach = len(tail_JX)
+    for w in range(reach + count):
+        from_X, into_X = _convolved(mixed_LM, tail_JX, begin + w - reach, inner), padded_WX[w]
+        for i in range(len(into_X)):
+            into_X[i] = from_X[i]
+
+
+@_jit
+def _clear(rows_LR, begin):
+    """What does not count, to the end of the row."""
+    for t in range(begin, len(rows_LR)):
+        for r in range(rows_LR.shape[1]):
+            rows_LR[t, r] = ZERO
+
+
+@_jit
+def _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX):
+    """Before silu and after."""
+    width, channels = taps_KX.shape
+    for q in range(count):
+        for i in range(channels):
+            before_QX[q, i] = bias_X[i]
+        for k in range(width - _seen(reset_L, begin + q, width), width):
+            for i in range(channels):
+                before_QX[q, i] += taps_KX[k, i] * padded_WX[q + k, i]
+        for i in range(channels):
+            xBC_QX[q, i] = before_QX[q, i] * _sigmoid(before_QX[q, i])
+
+
+@_jit
+def _spread(xBC_QX, dt_LH, decay_LH, reset_L, begin, count, dtx_QE, decay_QE):
+    """From heads to channels."""
+    heads, inner = dt_LH.shape[1], dtx_QE.shape[1]
+    for q in range(count):
+        t = begin + q
+        for h in range(heads):
+            dt, decay = dt_LH[t, h], ZERO if reset_L[t] else decay_LH[t, h]
+            for e in _of_head(h, inner // heads):
+                dtx_QE[q, e], decay_QE[q, e] = dt * xBC_QX[q, e], decay
+
+
+@_jit
+def _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE):
+    """Two states at a time, as in all such loops: what they share is read once."""
+    states, inner = state_NE.shape
+    for q in range(count):
+        t = begin + q
+        for e in range(inner):
+            y_LE[t, e] = D_E[e] * xBC_QX[q, e]
+        for n in range(0, states, 2):
+            b, c = inner + n, inner + states + n
+            B0, B1, C0, C1 = xBC_QX[q, b], xBC_QX[q, b + 1], xBC_QX[q, c], xBC_QX[q, c + 1]
+            for e in range(inner):
+                s0 = decay_QE[q, e] * state_NE[n, e] + B0 * dtx_QE[q, e]
+                s1 = decay_QE[q, e] * state_NE[n + 1, e] + B1 * dtx_QE[q, e]
+                state_NE[n, e], state_NE[n + 1, e] = s0, s1
+                y_LE[t, e] += C0 * s0 + C1 * s1
+
+
+@_jit
+def _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_LE):
+    inner = len(norm_E)
+    for t in range(begin, begin + count):
+        squares = ZERO
+        for e in range(inner):
+            gated = mixed_LM[t, e] * _sigmoid(mixed_LM[t, e]) * y_LE[t, e]
+            squares += gated * gated
+            out_LE[t, e] = gated
+        scale = ONE / np.sqrt(squares / np.float32(inner) + eps)
+        for e in range(inner):
+            out_LE[t, e] *= scale * norm_E[e]
+
+
+@_jit
+def _forward(given, weights, eps, reset_BL, length_B, out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE):
+    """Takes the states from before the rows to behind them, and fills what stands before them in the arguments.
+
+    That is the result, the scan's part of it, the states that enter each Q tokens, and the new tail.
+    """
+    mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
+    taps_KX, bias_X, D_E, norm_E = weights
+    (reach, channels), (states, inner) = tail_BJX.shape[1:], state_BNE.shape[1:]
+    padded_WX = np.empty((reach + TOGETHER, channels), np.float32)
+    before_QX, xBC_QX = np.empty((TOGETHER, channels), np.float32), np.empty((TOGETHER, channels), np.float32)
+    dtx_QE, decay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
+    for b in range(len(mixed_BLM)):
+        mixed_LM, tail_JX, reset_L, y_LE, state_NE = mixed_BLM[b], tail_BJX[b], reset_BL[b], y_BLE[b], state_BNE[b]
+        for c in range((length_B[b] + TOGETHER - 1) // TOGETHER):
+            begin = c * TOGETHER
+            count = min(TOGETHER, length_B[b] - begin)
+            for n in range(states):
+                for e in range(inner):
+                    entering_BcNE[b, c, n, e] = state_NE[n, e]
+            _read(mixed_LM, tail_JX, begin, count, inner, padded_WX)
+            _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX)
+            _spread(xBC_QX, dt_BLH[b], decay_BLH[b], reset_L, begin, count, dtx_QE, decay_QE)
+            _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE)
+            _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_BLE[b])
+        _clear(out_BLE[b], length_B[b])
+        _read(mixed_LM, tail_JX, length_B[b], 0, inner, padded_WX)
+        for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
+            for i in range(channels):
+                left_BJX[b, j, i] = padded_WX[j, i]
+
+
+@_jit
+def _backward_gate(mixed_LM, y_LE, norm_E, eps, begin, count, dout_LE, dmixed_LM, dy_QE, dnorm_E):
+    inner = len(norm_E)
+    for q in range(count):
+        t = begin + q
+        squares, along = ZERO, ZERO
+        for e in range(inner):
+            sigmoid = _sigmoid(mixed_LM[t, e])
+            gated = mixed_LM[t, e] * sigmoid * y_LE[t, e]
+            squares += gated * gated
+            along += dout_LE[t, e] * norm_E[e] * gated
+            dmixed_LM[t, e], dy_QE[q, e] = sigmoid, gated  # for the second loop
+        scale = ONE / np.sqrt(squares / np.float32(inner) + eps)
+        along *= scale * scale / np.float32(inner)
+        for e in range(inner):
+            sigmoid, gated = dmixed_LM[t, e], dy_QE[q, e]
+            silu, dgated = mixed_LM[t, e] * sigmoid, scale * (dout_LE[t, e] * norm_E[e] - gated * along)
+            dnorm_E[e] += dout_LE[t, e] * gated * scale
+            dy_QE[q, e] = dgated * silu
+            dmixed_LM[t, e] = dgated * y_LE[t, e] * (sigmoid + silu * (ONE - sigmoid))
+
+
+@_jit
+def _rescan(xBC_QX, dtx_QE, decay_QE, dy_QE, entering_NE, count, state_SNE, dxBC_QX):
+    """The states again, before each token and after the last; of the gradients only C's."""
+    states, inner = entering_NE.shape
+    for n in range(states):
+        for e in range(inner):
+            state_SNE[0, n, e] = entering_NE[n, e]
+    for q in range(count):
+        for n in range(0, states, 2):
+            B0, B1, dC0, dC1 = xBC_QX[q, inner + n], xBC_QX[q, inner + n + 1], ZERO, ZERO
+            for e in range(inner):
+                s0 = decay_QE[q, e] * state_SNE[q, n, e] + B0 * dtx_QE[q, e]
+                s1 = decay_QE[q, e] * state_SNE[q, n + 1, e] + B1 * dtx_QE[q, e]
+                state_SNE[q + 1, n, e], state_SNE[q + 1, n + 1, e] = s0, s1
+                dC0 += dy_QE[q, e] * s0
+                dC1 += dy_QE[q, e] * s1
+            dxBC_QX[q, inner + states + n], dxBC_QX[q, inner + states + n + 1] = dC0, dC1
+
+
+@_jit
+def _backward_scan(xBC_QX, dtx_QE, decay_QE, dy_QE, state_SNE, count, dstate_NE, ddtx_QE, ddecay_QE, dxBC_QX):
+    """Takes the state's gradient from behind the last token to before the first."""
+    states, inner = dstate_NE.shape
+    for q in range(count - 1, -1, -1):
+        for e in range(inner):
+            ddtx_QE[q, e], ddecay_QE[q, e] = ZERO, ZERO
+        for n in range(0, states, 2):
+            b, c, dB0, dB1 = inner + n, inner + states + n, ZERO, ZERO
+            B0, B1, C0, C1 = xBC_QX[q, b], xBC_QX[q, b + 1], xBC_QX[q, c], xBC_QX[q, c + 1]
+            for e in range(inner):
+                d0, d1 = dstate_NE[n, e] + C0 * dy_QE[q, e], dstate_NE[n + 1, e] + C1 * dy_QE[q, e]
+                ddtx_QE[q, e] += B0 * d0 + B1 * d1
+                ddecay_QE[q, e] += state_SNE[q, n, e] * d0 + state_SNE[q, n + 1, e] * d1
+                dB0 += dtx_QE[q, e] * d0
+                dB1 += dtx_QE[q, e] * d1
+                dstate_NE[n, e], dstate_NE[n + 1, e] = decay_QE[q, e] * d0, decay_QE[q, e] * d1
+            dxBC_QX[q, b], dxBC_QX[q, b + 1] = dB0, dB1
+
+
+@_jit
+def _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count, ddt_LH, ddecay_LH, dxBC_QX, dD_E):
+    """From channels to heads."""
+    heads, inner = dt_LH.shape[1], len(D_E)
+    for q in range(count):
+        t = begin + q
+        for e in range(inner):
+            dD_E[e] += xBC_QX[q, e] * dy_QE[q, e]
+        for h in range(heads):
+            ddt, ddecay = ZERO, ZERO
+            for e in _of_head(h, inner // heads):
+                ddt += xBC_QX[q, e] * ddtx_QE[q, e]
+                ddecay += ddecay_QE[q, e]
+                dxBC_QX[q, e] = ddtx_QE[q, e] * dt_LH[t, h] + D_E[e] * dy_QE[q, e]
+            ddt_LH[t, h], ddecay_LH[t, h] = ddt, ZERO if reset_L[t] else ddecay
+
+
+@_jit
+def _backward_convolve(
+    padded_WX,
+    taps_KX,
+    reset_L,
+    begin,
+    count,
+    inner,
+    before_QX,
+    dxBC_QX,
+    dpadded_WX,
+    dmixed_LM,
+    dtail_JX,
+    dtaps_KX,
+    dbias_X,
+):
+    """Takes the gradient of J tokens, dtail, from before the tokens that come later to before these."""
+    (width, channels), reach = taps_KX.shape, len(dtail_JX)
+    for w in range(reach + count):
+        for i in range(channels):
+            dpadded_WX[w, i] = ZERO if w < count else dtail_JX[w - count, i]
+    for q in range(count):
+        for i in range(channels):
+            sigmoid = _sigmoid(before_QX[q, i])
+            dxBC_QX[q, i] *= sigmoid * (ONE + before_QX[q, i] * (ONE - sigmoid))
+            dbias_X[i] += dxBC_QX[q, i]
+        for k in range(width - _seen(reset_L, begin + q, width), width):
+            for i in range(channels):
+                dtaps_KX[k, i] += dxBC_QX[q, i] * padded_WX[q + k, i]
+                dpadded_WX[q + k, i] += dxBC_QX[q, i] * taps_KX[k, i]
+    for w in range(reach + count):
+        into_X = _convolved(dmixed_LM[begin : begin + count], dtail_JX, w - reach, inner)
+        for i in range(channels):
+            into_X[i] = dpadded_WX[w, i]
+
+
+@_jit
+def _backward(
+    given, weights, eps, reset_BL, length_B, y_BLE, entering_BcNE, dout_BLE, dleft_BJX, dgiven, dweights, dstate_BNE
+):
+    """Takes the state's gradient from behind the rows to before them; adds to dgiven and dweights, row by row."""
+    mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
+    dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
+    taps_KX, bias_X, D_E, norm_E = weights
+    dtaps_BKX, dbias_BX, dD_BE, dnorm_BE = dweights
+    (reach, channels), (states, inner) = tail_BJX.shape[1:], dstate_BNE.shape[1:]
+    padded_WX = np.empty((reach + TOGETHER, channels), np.float32)
+    dpadded_WX = np.empty((reach + TOGETHER, channels), np.float32)
+    before_QX, xBC_QX = np.empty((TOGETHER, channels), np.float32), np.empty((TOGETHER, channels), np.float32)
+    dtx_QE, decay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
+    ddtx_QE, ddecay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
+    dy_QE, dxBC_QX = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, channels), np.float32)
+    state_SNE = np.empty((TOGETHER + 1, states, inner), np.float32)
+    for b in range(len(mixed_BLM)):
+        mixed_LM, tail_JX, reset_L, y_LE, dt_LH = mixed_BLM[b], tail_BJX[b], reset_BL[b], y_BLE[b], dt_BLH[b]
+        dmixed_LM, dtail_JX = dmixed_BLM[b], dtail_BJX[b]
+        _clear(dmixed_LM, length_B[b])
+        for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
+            for i in range(channels):
+                dtail_JX[j, i] = dleft_BJX[b, j, i]
+        for c in range((length_B[b] + TOGETHER - 1) // TOGETHER - 1, -1, -1):
+            begin = c * TOGETHER
+            count = min(TOGETHER, length_B[b] - begin)
+            _read(mixed_LM, tail_JX, begin, count, inner, padded_WX)
+            _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX)
+            _spread(xBC_QX, dt_LH, decay_BLH[b], reset_L, begin, count, dtx_QE, decay_QE)
+            _backward_gate(mixed_LM, y_LE, norm_E, eps, begin, count, dout_BLE[b], dmixed_LM, dy_QE, dnorm_BE[b])
+            scanned = xBC_QX, dtx_QE, decay_QE, dy_QE
+            _rescan(*scanned, entering_BcNE[b, c], count, state_SNE, dxBC_QX)
+            _backward_scan(*scanned, state_SNE, count, dstate_BNE[b], ddtx_QE, ddecay_QE, dxBC_QX)
+            made = ddt_BLH[b], ddecay_BLH[b], dxBC_QX, dD_BE[b]
+            _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count, *made)
+            changed = dxBC_QX, dpadded_WX, dmixed_LM, dtail_JX, dtaps_BKX[b], dbias_BX[b]
+            _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, inner, before_QX, *changed)
+
+
+def _arrays(*tensors):
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+
+
+def _channels_last(state_BHPN):
+    """A copy, [B, N, E]."""
+    return state_BHPN.detach().flatten(1, 2).mT.clone(memory_format=torch.contiguous_format)
+
+
+class _Mix(torch.autograd.Function):
+    """What is one number a head and token is left to torch."""
+
+    @staticmethod
+    def forward(ctx, mixed_BLM, tail_BJX, state_BHPN, taps_KX, bias_X, A_H, D_H, dt_bias_H, norm_E, eps, *spans):
+        heads, size, states = state_BHPN.shape[1:]
+        batch, length = mixed_BLM.shape[:2]
+        dt_BLH = F.softplus(mixed_BLM[..., -heads:] + dt_bias_H)
+        given = mixed_BLM, tail_BJX, dt_BLH, (dt_BLH * A_H).exp_()
+        weights = taps_KX, bias_X, D_H.repeat_interleave(size), norm_E
+        out_BLE, y_BLE = mixed_BLM.new_empty(2, batch, length, heads * size)
+        entering_BcNE = mixed_BLM.new_empty(batch, -(-length // TOGETHER), states, heads * size)
+        left_BJX, state_BNE = torch.zeros_like(tail_BJX), _channels_last(state_BHPN)
+        ctx.eps = np.float32(eps)
+        made = _arrays(out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE)
+        _forward(_arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*spans), *made)
+        ctx.save_for_backward(*given, *weights, *spans, y_BLE, entering_BcNE, A_H, dt_bias_H)
+        return out_BLE, left_BJX, state_BNE.mT.reshape(state_BHPN.shape).contiguous()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dout_BLE, dleft_BJX, dstate_BHPN):
+        *saved, A_H, dt_bias_H = ctx.saved_tensors
+        given, weights, kept = saved[:4], saved[4:8], saved[8:]
+        dgiven = [torch.empty_like(given[0]), *(torch.zeros_like(t) for t in given[1:])]
+        dweights = [w.new_zeros(len(dout_BLE), *w.shape) for w in weights]
+        dstate_BNE = _channels_last(dstate_BHPN)
+        known = _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*kept, dout_BLE, dleft_BJX)
+        arguments = [*known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy()]
+        _backward(*arguments)
+        dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
+        dtaps_KX, dbias_X, dD_E, dnorm_E = (w.sum(0) for w in dweights)
+        dlog_BLH = ddecay_BLH * given[3]
+        draw_BLH = (ddt_BLH + dlog_BLH * A_H) * torch.sigmoid(given[0][..., -len(A_H) :] + dt_bias_H)
+        dmixed_BLM[..., -len(A_H) :] = draw_BLH
+        dA_H, dD_H = (dlog_BLH * given[2]).sum((0, 1)), dD_E.unflatten(0, (len(A_H), -1)).sum(-1)
+        dscan = dA_H, dD_H, draw_BLH.sum((0, 1))
+        dstate_BHPN = dstate_BNE.mT.reshape(dstate_BHPN.shape)
+        return dmixed_BLM, dtail_BJX, dstate_BHPN, dtaps_KX, dbias_X, *dscan, dnorm_E, None, None, None
+
+
+def mamba2_mix(
+    mixed_BLM, tail_BJX, state_BHPN, weight_X1K, bias_X, A_H, D_H, dt_bias_H, norm_E, eps, reset_BL=None, length_B=None
+):
+    """Mamba-2's block without its projections (Dao and Gu 2024, arXiv 2405.21060), fp32 on CPU, N even.
+
+    `norm(y silu(z))` with y the scan, as `reference.ssd_recurrent` has it, of the convolution's silu and of
+    dt = softplus(raw + bias); `mixed_BLM` is z, x, B, C and the raw dt side by side.  `reset_BL`: tokens before which
+    scan and convolution forget; `length_B`: how many tokens of each row count; the others' result is zero.  Returns
+    it, y_BLE, with the tail and the state behind the tokens that count; gradients to everything that is not a mask.
+    """
+    batch, length = mixed_BLM.shape[:2]
+    reset_BL = torch.zeros(batch, length, dtype=torch.bool) if reset_BL is None else reset_BL
+    length_B = torch.full((batch,), length) if length_B is None else length_B
+    assert len(tail_BJX) == len(state_BHPN) == len(length_B) == batch  # machine code looks at no bounds
+    assert (length_B <= length).all()
+    weights = weight_X1K[:, 0].t(), bias_X, A_H, D_H, dt_bias_H, norm_E
+    return _Mix.apply(mixed_BLM, tail_BJX, state_BHPN, *weights, eps, reset_BL, length_B)
