@@ -50,10 +50,10 @@ def choose(runs: Runs) -> tuple[set[int], Parts]:
     for names in dict.fromkeys((_names(runs), frozenset())):
         for reach in REACHES:
             need = Need(runs, names, reach)
-            undecided = need.undecided(parts, everywhere)
-            if not len(undecided):
-                noted = _sites(need, parts, everywhere)
-                return (everywhere, parts) if _wide(runs, noted, names) else _prune(need, noted)
+            if all(len(undecided := need.undecided(parts, noted)) for noted in (set[int](), everywhere)):
+                continue
+            noted = _sites(need, parts, everywhere)
+            return (everywhere, parts) if _wide(runs, noted, names) else _prune(need, noted)
     raise ValueError(_unsaid(runs, int(undecided[0])))
 
 
@@ -102,7 +102,7 @@ def _before(runs: Runs, undecided: np.ndarray, noted: set[int]) -> set[int]:
 
 
 def _prune(need: Need, noted: set[int]) -> tuple[set[int], Parts]:
-    """First without sites, the most frequent first; then without locals, those of most values first."""
+    """First without sites, the most frequent first; then without locals, those of most values first; then merged."""
     runs = need.runs
     times, parts = np.bincount(runs.site), Parts(runs)
     for site in sorted(noted, key=lambda site: -times[site]):
