@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tallystick.evaluate import wilson
-from tallystick.recipes import chomsky, locality
+from tallystick.recipes import chomsky, far, locality
 from tallystick.recipes.base import At, Recipe, Run
 from tallystick.recipes.cells import Cell, cells, together
 from tallystick.recipes.locality import draw, table
@@ -101,8 +101,8 @@ def test_all_seeds_are_shown(tmp_path, monkeypatch):
     """Median and range, never the best alone."""
     monkeypatch.chdir(tmp_path)
     results, job = Results("toy", "small"), RUNS[1]
-    for seed, far in enumerate((10, 4, 0)):
-        add(results, job, seed, 10, far)
+    for seed, exact in enumerate((10, 4, 0)):
+        add(results, job, seed, 10, exact)
     low, high = wilson(14, 30)
     shown = rows(markdown([job], results))["mamba2:tiny"]
     assert shown[:3] == ["0-2", "100 [89-100]", f"40 (0-100) [{100 * low:.0f}-{100 * high:.0f}]"]
@@ -200,3 +200,20 @@ def test_the_chomsky_table(tmp_path, monkeypatch):
     ]
     assert rows(ours)["bucket-sort"] == ["context-sensitive", *["-"] * 8]
     assert rows(others)["parity-check"] == ["-", "99.9 (99.8-100)", "-", "-", "0"]
+
+
+def test_the_farthest_of_most_seeds_and_of_any(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    every, results = far.jobs("paper"), Results("toy", "paper")
+    lengths = {100_000: (0, 1), 1_000_000: (0, 1), 10_000_000: (0,)}
+    for job in every:
+        if job.name.startswith("addition: mamba2"):
+            length = job.lengths[0].length
+            for seed in lengths.get(length, ()):
+                row = [length, False, 3, 3, 30 * length, 0, 1.0, 0.0, 1.0, 64, 1.0]
+                results.add(job, seed, WHERE, {"train": [2, 64, 0.1, True], "rows": [row]})
+    lines = [line for line in far.table(every, results).split("\n\n")[0].splitlines() if line.startswith("| addition")]
+    assert [line.split(" | ")[3:7] for line in lines] == [
+        ["1,000,000", "2", "6/6", "10,000,000"],
+        ["10,000,000", "1", "3/3", "100,000,000"],
+    ]
