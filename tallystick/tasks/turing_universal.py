@@ -15,6 +15,9 @@ STATES = "ABCDEFGIJKMNOPQSTUVWXYZ"
 HALT = "H"
 HALTING = 1 / 16
 """Share of a random machine's rows that lead to the halt: about a third of the machines have none."""
+WIDEST = 9
+"""Digits of the number of steps: in random problems often with zeros in front, for without them models trained on two
+digits stumbled over the prompts of long runs (dev/LOG.md)."""
 CHAMPIONS = ("bb2", "bb3", "bb4", "bb5")
 MIRROR = str.maketrans("LR", "RL")
 ROW = re.compile(f"[{STATES}][01][01][LR][{STATES}{HALT}]")
@@ -56,7 +59,8 @@ class TuringUniversal(Task):
         """A random machine, tape of at most `length` cells, and state, cut off after `length` steps."""
         rows = self._rows or random_rows(rng)
         tape = "".join(rng.choices("01", k=rng.randint(1, length)))
-        return _prompt(rng.sample(rows, len(rows)), f"{tape}|{length}>{rng.choice(rows)[0]}")
+        steps = str(length).zfill(rng.randint(1, WIDEST))
+        return _prompt(rng.sample(rows, len(rows)), f"{tape}|{steps}>{rng.choice(rows)[0]}")
 
     def corners(self, length):
         """The busy beavers of 2 to 5 states, or the option's machine, from the blank tape."""
