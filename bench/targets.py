@@ -59,7 +59,7 @@ TARGETS = [
     Target("turing:bb4", [at(107)], model="lookup"),
     Target("turing:bb5", BB5),
     Target("turing:bb5", BB5, model="lookup"),
-    Target("turing-universal", [at(1000, samples=20), at(100_000, samples=1)]),
+    Target("turing-universal", [at(1000, samples=20), at(100_000, samples=20)]),
 ]
 
 
