@@ -1,6 +1,7 @@
 """The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper.
 
-Or, where there is but one length, a grid.
+Each line is drawn a little below the one before, or those at 100 % would hide each other. Or, where there is but one
+length, a grid.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from tallystick.recipes.base import Recipe, Run
-from tallystick.recipes.cells import cells, lines, panels
+from tallystick.recipes.cells import Cell, Place, cells, lines, panels
 from tallystick.recipes.results import Results
 
 MARKERS = "os^vDP"
+APART = 0.9
+"""Percent between two lines at the same height."""
 STAR: dict[str, Any] = {"marker": "*", "s": 110, "alpha": 0.6, "zorder": 0}
 TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
 UNDATED: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
@@ -33,10 +36,10 @@ def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
     numbers = {line: i for i, line in enumerate(dict.fromkeys(run.line for run in runs))}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "tallystick", "font.size": 9}):
         figure = Figure(figsize=(4.5 * across + 1.5, 3.2 * down + 0.4), layout="constrained")
-        axes = figure.subplots(down, across, squeeze=False, sharey=True).flat
+        axes = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
         for axis, (panel, group) in zip(axes, groups, strict=False):
             _panel(axis, panel, group, results, numbers)
-        for axis in list(axes)[len(groups) :]:
+        for axis in axes[len(groups) :]:
             axis.set_axis_off()
         _legend(figure, numbers, {run.line for run in runs if results.of(run)})
         if len(groups) > 1:
@@ -84,18 +87,28 @@ def _style(i: int) -> dict[str, Any]:
     return {"color": f"C{i % 10}", "marker": MARKERS[i % len(MARKERS)], "markersize": 4, "linewidth": 1.2}
 
 
+def _curve(found: dict[Place, Cell]) -> dict[int, Cell]:
+    """By length; the worst cases where nothing else was measured."""
+    return {n: cell for (n, corners), cell in found.items() if not corners or (n, False) not in found}
+
+
 def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, numbers: dict[str, int]) -> None:
     for run, done in lines(runs, results):
-        found = {n: cell for (n, corners), cell in cells(done).items() if not corners}
-        style = _style(numbers[run.line])
-        axis.plot(list(found), [cell.median for cell in found.values()], **style)
+        found, number = _curve(cells(done)), numbers[run.line]
+        style, lower = _style(number), APART * number
+        axis.plot(list(found), [cell.median - lower for cell in found.values()], **style)
         for length, cell in found.items():
-            axis.scatter([length] * len(cell.percents), cell.percents, s=8, color=style["color"], alpha=0.5)
+            dots = [percent - lower for percent in cell.percents]
+            axis.scatter([length] * len(dots), dots, s=8, color=style["color"], alpha=0.5)
         if isinstance(run.paper, tuple):
             axis.scatter(*run.paper, color=style["color"], **STAR)
     for length in {run.train_length for run in runs}:
         axis.axvline(length, **TRAINED)
-    axis.set(title=panel, xscale="log", ylim=(-4, 104), xlabel="length", ylabel="% of problems exact")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda length, _: f"{length:,.0f}"))
+    reach = sorted({run.train_length for run in runs} | {at.length for run in runs for at in run.lengths})
+    scale = "log" if reach[-1] > 10 * reach[0] else "linear"
+    axis.set(title=panel, xscale=scale, ylim=(-4 - APART * len(numbers), 104), xlabel="length", ylabel="% exact")
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if scale == "linear":
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.25)
