@@ -20,10 +20,6 @@ def jobs(name, budget="small"):
     return list(recipes.load(name).jobs(budget))
 
 
-load = cache(tasks.load)
-"""A task with notes takes seconds."""
-
-
 @pytest.mark.parametrize(("name", "budget"), CASES)
 def test_jobs_can_be_done(name, budget):
     every = jobs(name, budget)
@@ -31,7 +27,7 @@ def test_jobs_can_be_done(name, budget):
     assert [n for n, count in Counter(job.name for job in every).items() if count > 1] == []
     for job in every:
         if isinstance(job, Run):
-            task, (model, preset) = load(job.task, job.variant or None), split_preset(job.model)
+            task, (model, preset) = tasks.load(job.task, job.variant or None), split_preset(job.model)
             assert preset in load_class(model).PRESETS
             assert job.settings.keys() <= {
                 field.name for field in (*fields(Settings), *fields(load_class(model).Config))
