@@ -11,6 +11,7 @@ from tallystick.recipes.base import At, Job, Recipe, Run
 from tallystick.recipes.cells import Cell, Place, cells, panels, together
 from tallystick.recipes.common import sweep
 from tallystick.recipes.results import Results
+from tallystick.recipes.show import row
 from tallystick.tasks.chomsky import CHOMSKY, CLASSES, PUBLISHED, QUADRATIC
 
 KINDS = {"regular": "regular", "context_free": "context-free"}
@@ -50,15 +51,15 @@ def table(every: Sequence[Job], results: Results) -> str:
     lines = list(next(iter(found.values())))
     parts = [
         *(READ, "", _count(found), "", f"## {OURS}", "", HEAD),
-        *(_row([panel, _kind(panel), *_cells(of), _published(panel)]) for panel, of in found.items()),
+        *(row([panel, _kind(panel), *_cells(of), _published(panel)]) for panel, of in found.items()),
         *(
             "",
             "## Every model: % exact at 41 to 500, mean over seeds (range over seeds)",
             "",
-            _row(["task", *lines]),
-            _row(["---"] * (1 + len(lines))),
+            row(["task", *lines]),
+            row(["---"] * (1 + len(lines))),
         ),
-        *(_row([panel, *(_percents(_within(of[line])) for line in lines)]) for panel, of in found.items()),
+        *(row([panel, *(_percents(_within(of[line])) for line in lines)]) for panel, of in found.items()),
     ]
     return "\n".join([*parts, ""])
 
@@ -139,10 +140,6 @@ def _kind(panel: str) -> str:
 def _published(panel: str) -> str:
     published = PUBLISHED.get(f"chomsky:{panel}")
     return MISSING if published is None else _percent(published)
-
-
-def _row(parts: list[str]) -> str:
-    return f"| {' | '.join(parts)} |"
 
 
 RECIPE = Recipe(

@@ -112,9 +112,8 @@ def _rows(panel: str, job: Run, done: list[dict[str, Any]]) -> list[str]:
 
 def _row(first: list[str], end: Place, cell: Cell, job: Run) -> str:
     length = f"{end[0]:,}{' (corners)' if end[1] else ''}"
-    row = [*first, length, str(len(cell.percents)), f"{cell.exact}/{cell.problems}"]
-    row += [f"{cell.tokens / cell.problems:,.0f}", show.bound(cell), show.paper(job.paper)]
-    return f"| {' | '.join(row)} |"
+    did = [str(len(cell.percents)), f"{cell.exact}/{cell.problems}", f"{cell.tokens / cell.problems:,.0f}"]
+    return show.row([*first, length, *did, show.bound(cell), show.paper(job.paper)])
 
 
 RECIPE = Recipe(

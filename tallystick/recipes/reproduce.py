@@ -40,8 +40,9 @@ def reproduce(
     every = recipe.jobs(results.budget)
     jobs = choose(every, models)
     results.refuse_other(every)
-    every_work = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds)]
-    todo = [work for work in every_work if not results.done(*work) and not results.borrow(*work)]
+    work = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds)]
+    results.borrow(work)
+    todo = [each for each in work if not results.done(*each)]
     try:
         return _do(todo, results, device, side_by_side)
     finally:  # what is there is shown after Ctrl-C, too

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,16 @@ class Results:
         """The job's runs, by seed."""
         return sorted((run for run in self.runs if run["name"] == job.name), key=lambda run: run["seed"])
 
-    def borrow(self, job: Job, seed: int) -> bool:
-        """Take it from another recipe's results of this budget, if it was done there with the same settings."""
+    def borrow(self, work: Iterable[tuple[Job, int]]) -> None:
+        """Take what is missing here from the other recipes' results of this budget, done with the same settings."""
+        done: dict[tuple[str, int], tuple[Results, dict[str, Any]]] = {}
         for other in (Results(name, self.budget) for name in RECIPES if name != self.recipe):
-            for run in other.runs:
-                if run["seed"] == seed and other.plans[run["name"]] == job.plan:
-                    outcome = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
-                    self.add(job, seed, other.environments[run["environment"]], outcome)
-                    return True
-        return False
+            done |= {(_json(other.plans[run["name"]]), run["seed"]): (other, run) for run in other.runs}
+        for job, seed in work:
+            if (_json(job.plan), seed) in done and not self.done(job, seed):
+                other, run = done[_json(job.plan), seed]
+                outcome = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
+                self.add(job, seed, other.environments[run["environment"]], outcome)
 
     def add(self, job: Job, seed: int, environment: dict[str, Any], outcome: dict[str, Any]) -> None:
         """Take a run and write the file; what other processes have put there meanwhile is kept."""

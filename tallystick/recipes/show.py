@@ -44,13 +44,17 @@ def _section(jobs: list[Run], results: Results) -> list[str]:
     places = sorted(planned.union(*(mine for _, _, mine in found)))
     heads = [f"{length:,}{' corners' if corners else ''}" for length, corners in places]
     columns = ["", "seeds", *heads, "errors a token <", "reach", "the paper's best"]
-    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    table = [row(columns), "|---" * len(columns) + "|"]
     for job, runs, mine in found:
         shown = [str(mine.get(place, MISSING)) for place in places]
-        row = [job.line, _seeds(runs), *shown, _bound(mine), _reach(mine), paper(job.paper)]
-        table.append(f"| {' | '.join(row)} |")
+        table.append(row([job.line, _seeds(runs), *shown, _bound(mine), _reach(mine), paper(job.paper)]))
     trained = " or ".join(map(str, sorted({job.train_length for job in jobs})))
     return [f"Trained on lengths up to {trained}.", "", *table]
+
+
+def row(parts: Sequence[str]) -> str:
+    """Of a Markdown table."""
+    return f"| {' | '.join(parts)} |"
 
 
 def _seeds(runs: list[dict[str, Any]]) -> str:

@@ -95,11 +95,6 @@ class Addition(Task):
             p.right()
         self._say_sum(w, p)
 
-    def solve_direct(self, w):
-        """The answer at once, from what the state holds at the end of the prompt."""
-        w.answer()
-        w.output(*self.answer(w.prompt))
-
     def solve_calculator(self, w):
         """Both numbers copied into one call, the sum copied from its answer: a single turn."""
         plus = w.prompt.index("+")

@@ -93,6 +93,11 @@ class Task(ABC):
         """The program: solves the problem that it sees through `w` alone."""
         raise NotImplementedError
 
+    def solve_direct(self, w: Workspace) -> None:
+        """For a variant without a tool: the answer at once, from what the state holds at the end of the prompt."""
+        w.answer()
+        w.output(*self.answer(w.prompt))
+
     def sample_up_to(self, length: int, rng: random.Random) -> list[str]:
         """A random prompt of complexity at most `length`: the distribution of training and `check`."""
         return self.sample(rng.randint(self.min_length, length), rng)

@@ -52,8 +52,3 @@ class Reverse(Task):
             if symbol == "[BOS]":
                 break
             w.output(symbol)
-
-    def solve_direct(self, w):
-        """The answer at once, from what the state holds at the end of the prompt."""
-        w.answer()
-        w.output(*self.answer(w.prompt))

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tallystick import models
+from tallystick.models import mamba2
 from tallystick.models.base import select
 
 torch.set_num_threads(1)  # faster for tensors this small
@@ -34,9 +35,14 @@ def make_model(name):
     return model
 
 
-@pytest.fixture(params=models.names(), scope="module")
+@pytest.fixture(params=[*models.names(), "mamba2, plain torch"], scope="module")
 def model(request):
-    return make_model(request.param)
+    """mamba2 twice: where numba is installed, a GPU still takes the plain form."""
+    name, _, plain = request.param.partition(", ")
+    with pytest.MonkeyPatch.context() as patch:
+        if plain:
+            patch.setattr(mamba2, "NUMBA", False)
+        yield make_model(name)
 
 
 @pytest.fixture(autouse=True)

@@ -46,11 +46,6 @@ class Chomsky(Task):
             raise ValueError(f"{short(text)!r} is no input of {kind}, made of {symbols} as {self.example} is")
         return prompt
 
-    def solve_direct(self, w):
-        """The answer at once, from what the state holds at the end of the prompt."""
-        w.answer()
-        w.output(*self.answer(w.prompt))
-
     def partial_score(self, prompt: list[str], output: list[str]) -> float:
         """The paper's accuracy: the share of the answer's tokens that stand in their place in the output.
 
