@@ -25,7 +25,7 @@ import torch
 from tallystick import runs, workspace
 from tallystick.data import Packer
 from tallystick.train import Trainer
-from tallystick.verify import verify
+from tallystick.verify import verify, verify_recorded
 
 ROW_TOKENS = 8192
 
@@ -72,7 +72,7 @@ def train(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
     packer.begin(0)
     workspace.run(run.task, prompt, packer)
     packer.drain()
-    after = verify(trainer.model, run.task, trainer.held_out)
+    after = verify_recorded(trainer.model, run.task, trainer.held_out)
     worst = max(float(loss) for loss in trainer.losses)
     return {
         "tokens": trainer.tokens,

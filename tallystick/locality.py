@@ -107,10 +107,14 @@ def _like(contexts: suffix.Contexts, which: int, length: int) -> np.ndarray:
 
 def record(task: Task, split: str, seed: int, length: int, problems: int) -> list[Sequence]:
     """(ids uint16 [length], loss_mask bool [length]) of random problems of at most this length."""
+    return [_sequence(task, sink) for sink in _random(task, split, seed, length, problems)]
+
+
+def _random(task: Task, split: str, seed: int, length: int, problems: int) -> list[Record]:
     sinks = [Record() for _ in range(problems)]
     for index, sink in enumerate(sinks):
         workspace.run_problem(task, sink, split, seed, length, index, up_to=True)
-    return [_sequence(task, sink) for sink in sinks]
+    return sinks
 
 
 def corners(task: Task, length: int) -> list[Sequence]:
@@ -120,29 +124,34 @@ def corners(task: Task, length: int) -> list[Sequence]:
 
 def trace(task: Task, prompt: list[str]) -> Sequence:
     """The same of one problem."""
+    return _sequence(task, recorded(task, prompt))
+
+
+def recorded(task: Task, prompt: list[str]) -> Record:
+    """The trajectory of one problem."""
     sink = Record()
     workspace.run(task, prompt, sink)
-    return _sequence(task, sink)
+    return sink
 
 
 def _sequence(task: Task, sink: Record) -> Sequence:
     return sink.ids, loss_mask(sink.roles, task.predict_observations)
 
 
-def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> list[list[str]]:
-    """Held-out prompts of at most this length in which every context that lookup would know occurs.
+def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> list[Record]:
+    """Trajectories of held-out problems of at most this length in which every context that lookup would know occurs.
 
     Chosen greedily among `problems` random ones and the corners, at most `most`: a test on them is exhaustive at this
     length. Raises ProgramError if the program is wrong on one of the problems.
     """
-    sequences = record(task, "holdout", seed, length, problems) + corners(task, length)
-    prompts = [task.problem("holdout", seed, length, i, up_to=True) for i in range(problems)] + task.corners(length)
+    sinks = [*_random(task, "holdout", seed, length, problems), *(recorded(task, p) for p in task.corners(length))]
+    sequences = [_sequence(task, sink) for sink in sinks]
     leaf = suffix.build(suffix.Contexts.of(sequences, len(task.vocab)), 64).leaf
     ends = np.cumsum([mask.sum() for _, mask in sequences])
     chosen, seen = [], set()
-    for prompt, leaves in zip(prompts, np.split(leaf, ends[:-1]), strict=True):
+    for sink, leaves in zip(sinks, np.split(leaf, ends[:-1]), strict=True):
         new = set(leaves.tolist()) - seen
         if new:
             seen |= new
-            chosen.append(prompt)
+            chosen.append(sink)
     return chosen[:most]

@@ -68,7 +68,7 @@ def configure(task: Task, model: str, overrides: dict[str, str], **given: Any) -
     kinds = {field.name: KINDS[str(field.type)] for field in fields(Settings)}
     built = _build(task, model, {key: value for key, value in overrides.items() if key not in kinds}, list(kinds))
     values: dict[str, Any] = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
-    values["state_passing"] = 0.5 if built.state_bytes(1) == built.state_bytes(1000) else 0.0
+    values["state_passing"] = 0.5 if built.fixed_state else 0.0
     values |= built.TRAINING
     values |= {key: value for key, value in given.items() if value is not None}
     values |= {key: models.read_value(key, overrides[key], kinds[key]) for key in overrides if key in kinds}

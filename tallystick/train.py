@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ import torch
 from torch.nn import functional as F
 
 from tallystick import locality, memory, models, runs, tasks
+from tallystick.captured import CapturedStep
 from tallystick.data import Batch, Loader, Source
+from tallystick.episode import Record
 from tallystick.models.base import Model, State
 from tallystick.models.lookup import Lookup
 from tallystick.settings import Settings
 from tallystick.tasks import Task
-from tallystick.verify import Result, verify
+from tallystick.verify import verify_recorded
 
 Report = Callable[[dict[str, Any]], None]
 """Takes each row of metrics as it is made."""
@@ -68,6 +71,8 @@ class Trainer:
         memory.keep_freed()
         self.model = fresh_model(config, len(self.task.vocab))
         self.optimizer = _optimizer(self.model, self.settings)
+        capture = self.settings.device == "cuda" and self.model.fixed_state
+        self._captured = CapturedStep(self._step) if capture else None
         self.schedule = Schedule(self.settings)
         self.held_out = locality.covering(self.task, self.settings.seed, self.settings.train_length)
         self.beyond = _beyond(self.task, self.settings)
@@ -101,29 +106,45 @@ class Trainer:
         trained_BL, reset_BL = torch.from_numpy(batch.trained).to(device), torch.from_numpy(batch.reset).to(device)
         whole = (batch.lengths == batch.reset.shape[1]).all()
         length_B = None if whole else torch.from_numpy(batch.lengths).to(device)
-        logits_BLV, state = self.model(ids_BL[:, :-1], self.state, reset_BL=reset_BL, length_B=length_B)
-        self.state = {name: tensor.detach() for name, tensor in state.items()}
+        state = self.model.init_state(len(ids_BL)) if self.state is None else self.state
         self.tokens += int(batch.lengths.sum())
         if not batch.trained.any():
+            _, self.state = self._forward(ids_BL, reset_BL, state, length_B)
             return False
-        loss = F.cross_entropy(logits_BLV[trained_BL], ids_BL[:, 1:][trained_BL])
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * self.schedule.factor(self.step)
+        self._set_rate()
+        step = self._captured if self._captured and whole else partial(self._step, length_B=length_B)
+        loss, self.state = step(ids_BL, trained_BL, reset_BL, state)
+        self.step += 1
+        self.losses.append(loss.clone())
+        return True
+
+    def _forward(self, ids_BL, reset_BL, state, length_B):
+        logits_BLV, state = self.model(ids_BL[:, :-1], state, reset_BL=reset_BL, length_B=length_B)
+        return logits_BLV, {name: tensor.detach() for name, tensor in state.items()}
+
+    def _step(self, ids_BL, trained_BL, reset_BL, state, length_B=None) -> tuple[torch.Tensor, State]:
+        logits_BLV, state = self._forward(ids_BL, reset_BL, state, length_B)
+        loss = _loss(logits_BLV, ids_BL[:, 1:], trained_BL)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
         self.optimizer.step()
-        self.step += 1
-        self.losses.append(loss.detach())
-        return True
+        return loss.detach(), state
+
+    def _set_rate(self) -> None:
+        rate = self.settings.lr * self.schedule.factor(self.step)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # a captured step reads it there
+            else:
+                group["lr"] = rate
 
     def check(self) -> None:
         """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former."""
-        held_out = _summary(verify(self.model, self.task, self.held_out), self.settings.train_length)
+        held_out = self._look(self.held_out, self.settings.train_length)
         carried = None
         if self.settings.state_passing:
-            results = verify(self.model, self.task, self.held_out, carry=True)
-            carried = _summary(results, self.settings.train_length)
+            carried = self._look(self.held_out, self.settings.train_length, carry=True)
         rate, fall = self.schedule.factor(self.step), self.schedule.fall
         fallen = fall is not None and self.step >= fall[1]
         self.passed = fallen and all(self._good(summary) for summary in (held_out, carried) if summary)
@@ -139,12 +160,23 @@ class Trainer:
             "falls_until": self.schedule.fall[1] if self.schedule.fall else None,
             "held_out": held_out,
             "carried": carried,
-            "beyond": [_summary(verify(self.model, self.task, prompts), n) for n, prompts in self.beyond],
+            "beyond": [self._look(records, length) for length, records in self.beyond],
             "passed": self.passed,
         }
         self.losses = []
         runs.add_metrics(self.path, row)
         self.report(row)
+
+    def _look(self, records: list[Record], length: int, carry: bool = False) -> dict[str, Any]:
+        results = verify_recorded(self.model, self.task, records, carry=carry)
+        tokens, exact = sum(result.model_tokens for result in results), sum(result.exact for result in results)
+        return {
+            "length": length,
+            "samples": len(results),
+            "exact": exact,
+            "token_accuracy": 1 - (len(results) - exact) / tokens,
+            "min_margin": min(result.min_margin for result in results),
+        }
 
     def _good(self, summary: dict[str, Any]) -> bool:
         return summary["exact"] == summary["samples"] and summary["min_margin"] >= self.settings.margin
@@ -236,26 +268,23 @@ def _optimizer(model: Model, settings: Settings) -> torch.optim.Optimizer:
     for parameter in model.parameters():
         decays[parameter.ndim > 1 and not getattr(parameter, "_no_weight_decay", False)].append(parameter)
     groups = [{"params": decays[True], "weight_decay": settings.weight_decay}, {"params": decays[False]}]
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    gpu = settings.device == "cuda"
+    lr = torch.tensor(settings.lr, device="cuda") if gpu else settings.lr
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True, capturable=gpu)
 
 
-def _beyond(task: Task, settings: Settings, most_tokens: int = 5000) -> list[tuple[int, list[list[str]]]]:
+def _loss(logits_BLV: torch.Tensor, targets_BL: torch.Tensor, trained_BL: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that are trained: on a CPU of these alone, on a GPU of all, so that shapes are fixed."""
+    if trained_BL.is_cuda:
+        return F.cross_entropy(logits_BLV.flatten(0, 1), targets_BL.masked_fill(~trained_BL, -100).flatten())
+    return F.cross_entropy(logits_BLV[trained_BL], targets_BL[trained_BL])
+
+
+def _beyond(task: Task, settings: Settings, most_tokens: int = 5000) -> list[tuple[int, list[Record]]]:
     """The two longest of the task's eval lengths beyond training whose problems are short enough to be shown live."""
     chosen = []
     for length in sorted(n for n in task.defaults.eval if n > settings.train_length):
         prompts = [task.problem("live", settings.seed, length, i) for i in range(4)]
         if len(locality.trace(task, prompts[0])[0]) <= most_tokens:
             chosen.append((length, prompts))
-    return chosen[-2:]
-
-
-def _summary(results: list[Result], length: int) -> dict[str, Any]:
-    tokens = sum(result.model_tokens for result in results)
-    exact = sum(result.exact for result in results)
-    return {
-        "length": length,
-        "samples": len(results),
-        "exact": exact,
-        "token_accuracy": 1 - (len(results) - exact) / tokens,
-        "min_margin": min(result.min_margin for result in results),
-    }
+    return [(length, [locality.recorded(task, prompt) for prompt in prompts]) for length, prompts in chosen[-2:]]

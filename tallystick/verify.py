@@ -7,7 +7,8 @@ chunked scan measures what `engine.generate` would do, in memory that does not g
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -67,6 +68,14 @@ def verify(
     return scan.finish()
 
 
+def verify_recorded(model: Model, task: Task, records: Iterable[Record], *, carry: bool = False) -> list[Result]:
+    """The same of trajectories that were recorded, to be looked at many times. Near ties are not counted."""
+    scan = _Scan(model, task, None, carry, tie=0.0)
+    for record in records:
+        scan.replay(record)
+    return scan.finish()
+
+
 class _Later:
     """A tensor on its way to the CPU; who needs it waits for it alone, not for what was begun after it."""
 
@@ -98,10 +107,13 @@ class _Scan:
     """The forward passes over the packed streams, and the score of each episode.
 
     late: chunks are scored only after so many others have begun. On a GPU one: it then computes a chunk while the
-    program makes the next.
+    program makes the next. tie: a margin below it is a near tie; None: measured with the first problem.
     """
 
-    def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
+    def __init__(
+        self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None,
+        tie: float | None = None,
+    ):  # fmt: skip
         self._model, self._task, self._carry = model, task, carry
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         gpu = self._device.type == "cuda"
@@ -111,17 +123,29 @@ class _Scan:
         self._state = model.init_state(model.rows)
         self.results: list[Result] = []
         self._rows = [_Row(self.results, task.vocab) for _ in range(model.rows)]
-        self._tie: float | None = None
-        self._running = False
+        self._tie, self._running = tie, False
 
     def run(self, prompt: list[str]) -> None:
-        self.results.append(Result(len(self.results)))
+        """The program's trajectory, while it makes it."""
         if self._tie is None:
             self._tie = near_tie(self._model, self._task, prompt, self._device)
+        with self._episode():
+            workspace.run(self._task, prompt, self._packer)
+
+    def replay(self, record: Record) -> None:
+        """A recorded trajectory."""
+        with self._episode(), suppress(StopProgram):
+            for ids, roles in record.blocks:
+                self._packer.write(ids, roles)
+
+    @contextmanager
+    def _episode(self) -> Iterator[None]:
+        """The packer gets one episode's tokens meanwhile."""
+        self.results.append(Result(len(self.results)))
         row = self._packer.begin(self.results[-1].index)
         self._rows[row].episodes.append(self.results[-1].index)
         self._running = True
-        workspace.run(self._task, prompt, self._packer)
+        yield
         self._running = False
         if not self.results[-1].exact:
             self._packer.clear()

@@ -5,6 +5,7 @@ import pytest
 
 from tallystick import locality, suffix, tasks
 from tallystick.tasks import Defaults, Task
+from tallystick.vocab import loss_mask
 
 
 class Compare(Task):
@@ -136,7 +137,7 @@ def test_covering_problems_hold_every_context_of_the_training_length(variant):
     chosen = locality.covering(task, 0, 5, problems=300)
     assert len(chosen) < 300
     everything = locality.corners(task, 5) + locality.record(task, "holdout", 0, 5, 300)
-    both = everything + [locality.trace(task, prompt) for prompt in chosen]
+    both = everything + [(record.ids, loss_mask(record.roles)) for record in chosen]
     leaf = suffix.build(suffix.Contexts.of(both, len(task.vocab)), 64).leaf
     border = sum(int(mask.sum()) for _, mask in everything)
     assert set(np.unique(leaf[:border])) == set(np.unique(leaf[border:]))

@@ -15,6 +15,7 @@ from tallystick.tasks import Defaults
 from tallystick.tasks.reverse import Reverse
 from tallystick.train import Schedule
 
+FIXED = [name for name in models.names() if name != "lookup" and models.build(name, vocab_size=5).fixed_state]
 SMALL = {"rows": "4", "row_tokens": "64", "check_every": "4"}
 
 
@@ -128,6 +129,26 @@ def test_a_batch_within_a_prompt_is_only_read(tmp_path):
     assert (trainer.step, trainer.tokens, trainer.losses) == (0, 256, [])
     assert trainer.state is not None
     assert any(tensor.any() for tensor in trainer.state.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", FIXED)
+def test_a_captured_step_is_the_step(tmp_path, model):
+    """Losses and weights of both, a few steps after the capture; and one that is not captured in between."""
+    outcomes = []
+    for captured in (True, False):
+        trainer = train.Trainer(tmp_path, config(model=model, device="cuda"), lambda row: None)
+        assert trainer._captured
+        kept, trainer._captured = trainer._captured, None
+        with train.Loader(train.Source(task="reverse", variant=None, length=10, seed=0), 4, 64) as loader:
+            for batch, step in zip(loader, range(9), strict=False):
+                trainer._captured = kept if captured and step != 6 else None
+                trainer.update(batch)
+        outcomes.append((torch.stack(trainer.losses), trainer.model.state_dict()))
+    (losses, weights), (expected, others) = outcomes
+    torch.testing.assert_close(losses, expected, rtol=1e-3, atol=1e-4)
+    for name in weights:
+        torch.testing.assert_close(weights[name], others[name], rtol=1e-2, atol=1e-2, msg=name)
 
 
 def test_schedule():

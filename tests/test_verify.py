@@ -1,6 +1,7 @@
 """verify and generate: equal on the same episodes, by test; and each way an episode can end."""
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from tallystick.data import Packer, Source, produce
 from tallystick.episode import StopReason
 from tallystick.models.base import Model
 from tallystick.models.lookup import SURE
-from tallystick.verify import _Scan, margin, near_tie, verify
+from tallystick.verify import _Scan, margin, near_tie, verify, verify_recorded
 
 TASK = tasks.load("reverse")
 
@@ -110,6 +111,15 @@ def test_scored_late_is_scored_alike(name, chunk):
     for prompt in PROBLEMS:
         late.run(prompt)
     assert_alike(late.finish(), verify(model, TASK, PROBLEMS, chunk=chunk))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("carry", [False, True])
+def test_recorded_trajectories_are_verified_alike(name, carry):
+    records = [locality.recorded(TASK, prompt) for prompt in PROBLEMS]
+    results = verify_recorded(MODELS[name](), TASK, records, carry=carry)
+    expected = verify(MODELS[name](), TASK, PROBLEMS, carry=carry)
+    assert results == [replace(result, near_ties=0) for result in expected]
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "half" in name or "little" in name])

@@ -64,18 +64,21 @@ class Cuts(NamedTuple):
 
 
 class _ConvSilu(torch.autograd.Function):
-    """A sum over taps: 80 ns a token at X = 160, conv1d 280 and more; its backward 400, conv1d's 2600."""
+    """A sum over taps: 80 ns a token at X = 160, conv1d 280 and more; its backward 400, conv1d's 2600.
+
+    keep_KBL1: of cuts, as a mask over all tokens.
+    """
 
     @staticmethod
-    def forward(ctx, padded_BJX, weight_X1K, bias_X, cuts):
+    def forward(ctx, padded_BJX, weight_X1K, bias_X, cuts, keep_KBL1):
         weight_KX = weight_X1K[:, 0].t().contiguous()  # strided, each pass takes four times as long
         length = padded_BJX.shape[1] - len(weight_KX) + 1
-        before_BLX = torch.addcmul(bias_X, padded_BJX[:, :length], weight_KX[0])
+        before_BLX = torch.addcmul(bias_X, _tap(padded_BJX, 0, length, keep_KBL1), weight_KX[0])
         for k in range(1, len(weight_KX)):
-            before_BLX.addcmul_(padded_BJX[:, k : k + length], weight_KX[k])
+            before_BLX.addcmul_(_tap(padded_BJX, k, length, keep_KBL1), weight_KX[k])
         if cuts is not None:
             before_BLX[cuts.at] = (cuts.taps(padded_BJX) * weight_KX).sum(1) + bias_X
-        ctx.cuts = cuts
+        ctx.cuts, ctx.keep_KBL1 = cuts, keep_KBL1
         ctx.save_for_backward(padded_BJX, weight_KX, before_BLX)
         return F.silu(before_BLX)
 
@@ -92,19 +95,27 @@ class _ConvSilu(torch.autograd.Function):
         dweights_X = []
         for k, weight_X in enumerate(weight_KX):
             seen = slice(k, k + d_BLX.shape[1])
-            dpadded_BJX[:, seen].addcmul_(d_BLX, weight_X)
-            dweights_X.append((d_BLX * padded_BJX[:, seen]).flatten(0, 1).sum(0))
+            dtap_BLX = d_BLX if ctx.keep_KBL1 is None else d_BLX * ctx.keep_KBL1[k]
+            dpadded_BJX[:, seen].addcmul_(dtap_BLX, weight_X)
+            dweights_X.append((dtap_BLX * padded_BJX[:, seen]).flatten(0, 1).sum(0))
         dweight_KX = torch.stack(dweights_X)
         if ctx.cuts is not None:
             dweight_KX += (d_F1X * ctx.cuts.taps(padded_BJX)).sum(0)
             ctx.cuts.add_(dpadded_BJX, d_F1X * weight_KX)
-        return dpadded_BJX, dweight_KX.t()[:, None], dbias_X, None
+        return dpadded_BJX, dweight_KX.t()[:, None], dbias_X, None, None
 
 
-def conv_silu(padded_BJX, weight_X1K, bias_X, cuts=None):
+def _tap(padded_BJX, k: int, length: int, keep_KBL1):
+    """What all tokens see through tap k."""
+    seen_BLX = padded_BJX[:, k : k + length]
+    return seen_BLX if keep_KBL1 is None else seen_BLX * keep_KBL1[k]
+
+
+def conv_silu(padded_BJX, weight_X1K, bias_X, cuts: Cuts | Tensor | None = None):
     """silu of a causal depthwise convolution.
 
     `padded_BJX`: rows of L tokens, each behind the K - 1 that come before it; `cuts`: the tokens among the L to
-    which a reset leaves fewer taps; None: none.  Returns y_BLX.
+    which a reset leaves fewer taps, or which taps it leaves to each, keep_KBL1 of 0 and 1; None: all.  Returns y_BLX.
     """
-    return _ConvSilu.apply(padded_BJX, weight_X1K, bias_X, cuts)
+    few = isinstance(cuts, Cuts)
+    return _ConvSilu.apply(padded_BJX, weight_X1K, bias_X, cuts if few else None, None if few else cuts)

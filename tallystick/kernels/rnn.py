@@ -18,16 +18,21 @@ from tallystick.kernels.linear import linear
 
 
 def _keeps(reset_LB: Tensor | None, x_LBG: Tensor) -> Sequence[Tensor | None]:
-    """For each token [B, 1]: what the state before it is multiplied with; None where no row is reset."""
+    """For each token [B, 1]: what the state before it is multiplied with; None where no row is reset (a GPU does not
+    wait to know)."""
     if reset_LB is None:
         return [None] * len(x_LBG)
     keep_LB1 = (~reset_LB)[..., None].to(x_LBG.dtype)
+    if keep_LB1.is_cuda:
+        return list(keep_LB1)
     return [keep_B1 if any_row else None for keep_B1, any_row in zip(keep_LB1, reset_LB.any(1).tolist(), strict=True)]
 
 
 def _before(states_LBH: Tensor, first_BH: Tensor, keep: Sequence[Tensor | None]) -> Tensor:
     """The state that each token found, after resets."""
     before_LBH = torch.cat([first_BH[None], states_LBH[:-1]])
+    if before_LBH.is_cuda and keep[0] is not None:
+        return before_LBH * torch.stack(list(keep))  # type: ignore[arg-type]
     for t, keep_B1 in enumerate(keep):
         if keep_B1 is not None:
             before_LBH[t] *= keep_B1

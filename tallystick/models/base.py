@@ -73,6 +73,11 @@ class Model(nn.Module):
         """Bytes of one row's state after `length` tokens."""
         raise NotImplementedError
 
+    @property
+    def fixed_state(self) -> bool:
+        """Whether the state is as large from the first token on as ever after."""
+        return self.state_bytes(1) == self.state_bytes(1000)
+
 
 def select(state: State, rows) -> State:
     """The state of chosen rows, in that order (any index of a tensor); twice the same row is a fork."""

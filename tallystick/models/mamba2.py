@@ -104,8 +104,9 @@ def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tens
 class Spans:
     """Which tokens count and where sequences start; worked out once for all layers.
 
-    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: the
-    tokens whose convolution is cut by a reset.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
+    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: which
+    convolutions are cut by a reset, as `conv_silu` wants it: on a GPU a mask of all, whose shape is known before it is
+    worked out.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
     the previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
     """
 
@@ -125,10 +126,14 @@ class Spans:
     def _find_cuts(self, reset_BL: Tensor, end_BK: Tensor):
         position_L = torch.arange(self.reach, self.reach + reset_BL.shape[1], device=reset_BL.device)
         start_BL = torch.where(reset_BL, position_L, 0).cummax(1).values
+        self.gone_BK1 = (end_BK < start_BL[:, -1:])[..., None]
+        if reset_BL.is_cuda:
+            tap_K11 = torch.arange(-self.reach, 1, device=reset_BL.device)[:, None, None]
+            self.cuts = (position_L + tap_K11 >= start_BL)[..., None]
+            return
         row_F, token_F = ((position_L - start_BL < self.reach) & (start_BL > 0)).nonzero(as_tuple=True)
         tap_FK = token_F[:, None] + torch.arange(self.reach + 1, device=row_F.device)
         self.cuts = Cuts(row_F[:, None], tap_FK, (tap_FK >= start_BL[row_F, token_F][:, None])[..., None])
-        self.gone_BK1 = (end_BK < start_BL[:, -1:])[..., None]
 
     def tail(self, padded_BJX: Tensor) -> Tensor:
         """The K tokens that the next call's convolution reaches back to; zero before a reset."""

@@ -1,4 +1,4 @@
-"""Do what a recipe says: jobs side by side, each in a process of its own; results are written after each."""
+"""Do what a recipe says: jobs side by side, in processes of their own; results are written after each."""
 
 from __future__ import annotations
 
@@ -90,25 +90,49 @@ def _do(todo: list[Work], results: Results, device: str, side_by_side: int) -> l
 
 
 def _side_by_side(todo: list[Work], device: str, most: int) -> Iterator[tuple[Work, Any]]:
-    """Each piece of work with its outcome, (environment, results), or what went wrong, in a line.
-
-    The GPUs are taken in turn: a process sees the one of its place among those side by side.
-    """
-    waiting, running, places, gpus = list(todo), {}, list(range(most)), _gpus(device)
+    """Each piece of work with its outcome, (environment, results), or what went wrong, in a line."""
+    waiting, gpus = todo[::-1], _gpus(device)
+    workers = [_Worker(device, gpus[i % len(gpus)] if gpus else None) for i in range(min(most, len(todo)))]
+    busy: dict[Connection, tuple[_Worker, Work]] = {}
     try:
-        while waiting or running:
-            while waiting and len(running) < most:
-                work, place = waiting.pop(0), places.pop(0)
-                pipe, process = _start(work, device, gpus[place % len(gpus)] if gpus else None)
-                running[pipe] = work, process, place
-            for pipe in wait(list(running)):
-                work, process, place = running.pop(pipe)
-                places.append(place)
-                yield work, _receive(pipe)
-                process.join()
+        while waiting or busy:
+            idle = [worker for worker in workers if worker.pipe not in busy]
+            while waiting and idle:
+                worker, work = idle.pop(0), waiting.pop()
+                worker.pipe.send(work)
+                busy[worker.pipe] = worker, work
+            for pipe in wait(list(busy)):
+                worker, work = busy.pop(pipe)  # type: ignore[arg-type]
+                yield work, worker.outcome()
     finally:
-        for _, process, _ in running.values():
-            process.terminate()
+        for worker in workers:
+            worker.process.terminate()
+
+
+class _Worker:
+    """A process that does one job after the other, for to start one takes seconds; one that died is replaced.
+
+    gpu: the only one that it sees.
+    """
+
+    def __init__(self, device: str, gpu: str | None):
+        self._arguments = device, gpu
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=_work, args=(*self._arguments, there))
+        self.process.start()
+        there.close()
+
+    def outcome(self) -> Any:
+        """Of the job that it was sent."""
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            self._start()
+            return "its process died (out of memory?)"
 
 
 def _gpus(device: str) -> list[str]:
@@ -119,39 +143,25 @@ def _gpus(device: str) -> list[str]:
     return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
 
 
-def _start(work: Work, device: str, gpu: str | None) -> tuple[Connection, Any]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(*work, device, gpu, there))
-    process.start()
-    there.close()
-    return here, process
-
-
-def _receive(pipe: Any) -> Any:
-    try:
-        return pipe.recv()
-    except EOFError:
-        return "its process died (out of memory?)"
-
-
-def _work(job: Job, seed: int, device: str, gpu: str | None, pipe: Connection) -> None:
-    """The life of a job's process."""
+def _work(device: str, gpu: str | None, pipe: Connection) -> None:
+    """A worker's life; it ends with the pipe."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
+    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+        while True:
+            pipe.send(_outcome(*pipe.recv(), device))
+
+
+def _outcome(job: Job, seed: int, device: str) -> Any:
     from tallystick import runs
     from tallystick.recipes.measure import measure
 
     try:
-        outcome: Any = (_where(runs.environment()), measure(job, seed, device))
-    except KeyboardInterrupt:
-        return
+        return _where(runs.environment()), measure(job, seed, device)
     except ValueError as error:
-        outcome = " ".join(str(error).split())
+        return " ".join(str(error).split())
     except Exception:
-        outcome = " ".join(traceback.format_exc(limit=-1).split())
-    with suppress(BrokenPipeError):  # whoever asked for it is gone
-        pipe.send(outcome)
+        return " ".join(traceback.format_exc(limit=-1).split())
 
 
 def _where(environment: dict[str, Any]) -> dict[str, Any]:

@@ -145,10 +145,10 @@ def test_rms_norm_equals_autograd():
     assert_each_close([*got, *got_gradients], [*want, *want_gradients], atol=1e-9)
 
 
-@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("cut", ["", "tokens", "mask"])
 @pytest.mark.parametrize("length", [1, 3, 20])
 def test_convolution_equals_conv1d(length, cut):
-    """With a cut at token 2 (a reset there): tokens 2, 3 and 4 see nothing before it."""
+    """With a cut at token 2 of one row (a reset there): tokens 2, 3 and 4 see nothing before it."""
     width, start = 4, 2
     x, weight, bias, dy = randn((2, length + 3, 6), (6, 1, width), (6,), (2, length, 6))
     inputs = [tensor.requires_grad_() for tensor in (x, weight, bias)]
@@ -156,10 +156,14 @@ def test_convolution_equals_conv1d(length, cut):
     row_F, token_F = torch.ones(len(cut_tokens), dtype=torch.int64), torch.tensor(cut_tokens, dtype=torch.int64)
     taps_FK = token_F[:, None] + torch.arange(width)
     cuts = Cuts(row_F[:, None], taps_FK, (taps_FK >= start + 3)[..., None]) if cut else None
+    if cut == "mask":
+        token_L1, tap_K11 = torch.arange(length)[:, None], torch.arange(width)[:, None, None]
+        gone_KL1 = (token_L1 >= start) & (token_L1 + tap_K11 < start + 3)
+        cuts = ~torch.stack([torch.zeros_like(gone_KL1), gone_KL1], 1)
 
     def plain(x, weight, bias):
         outside_BJ1 = torch.zeros(2, length + 3, 1, dtype=torch.bool)
-        outside_BJ1[1, : start + 3] = cut
+        outside_BJ1[1, : start + 3] = bool(cut)
         both = x, x.masked_fill(outside_BJ1, 0.0)
         whole, inside = (F.silu(F.conv1d(t.mT, weight, bias, groups=6).mT) for t in both)
         after_L1 = torch.arange(length)[:, None] >= start
