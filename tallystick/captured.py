@@ -53,9 +53,8 @@ class CapturedStep:
         stream.wait_stream(own)
         return outcome
 
-    def _capture(self, *arguments) -> None:
-        *inputs, state = arguments
-        self._inputs = [tensor.clone() for tensor in inputs]
+    def _capture(self, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State) -> None:
+        self._inputs = ids_BL.clone(), trained_BL.clone(), reset_BL.clone()
         self._state = {name: tensor.clone() for name, tensor in state.items()}
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):

@@ -149,7 +149,8 @@ def _work(device: str, gpu: str | None, pipe: Connection) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
     with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
         while True:
-            pipe.send(_outcome(*pipe.recv(), device))
+            job, seed = pipe.recv()
+            pipe.send(_outcome(job, seed, device))
 
 
 def _outcome(job: Job, seed: int, device: str) -> Any:
