@@ -71,7 +71,7 @@ class Trainer:
         memory.keep_freed()
         self.model = fresh_model(config, len(self.task.vocab))
         self.optimizer = _optimizer(self.model, self.settings)
-        capture = self.settings.device == "cuda" and self.model.fixed_state
+        capture = self.settings.device == "cuda" and self.model.fixed_state and not self.model.waits
         self._captured = CapturedStep(self._step) if capture else None
         self.schedule = Schedule(self.settings)
         self.held_out = locality.covering(self.task, self.settings.seed, self.settings.train_length)

@@ -41,6 +41,9 @@ class Model(nn.Module):
     gpu_chunk: int = 2048
     """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
+    waits = False
+    """Whether `forward` asks a GPU for values: a training step is then not captured."""
+
     rows: int = 1
     """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must
     then be constant in size."""

@@ -19,8 +19,8 @@ KINDS = {"regular": "regular", "context_free": "context-free"}
 LAST, FAR = 500, 10_000
 LENGTHS = tuple(round(41 + i * (LAST - 41) / 23) for i in range(24))
 """They test on every length of 41 to 500; these are evenly spread over them, both ends included."""
-PROBLEMS = {"small": 8, "paper": 32}
-"""At each length of the quadratic tasks, of which 32 are up to 10^8 tokens a run; the others have 32 always."""
+PROBLEMS = 32
+"""At each length; of the quadratic tasks these are up to 10^8 tokens a run."""
 ONE_SEED = {"lookup": (0,), "pythia": (0,)}
 """They stand there for comparison."""
 OURS, WITHOUT = "mamba2:tiny", "mamba2:tiny without a tool"
@@ -29,13 +29,12 @@ MISSING = "-"
 
 def jobs(budget: str) -> list[Run]:
     """A panel a task; the models are small in both budgets. What answers freely takes longest, and comes last."""
-    every = [run for name in CHOMSKY for run in _of(name, PROBLEMS[budget if name in QUADRATIC else "paper"])]
-    return sorted(every, key=lambda run: run.line == WITHOUT)
+    return sorted((run for name in CHOMSKY for run in _of(name)), key=lambda run: run.line == WITHOUT)
 
 
-def _of(name: str, problems: int) -> list[Run]:
+def _of(name: str) -> list[Run]:
     """With tools; and without, where free running shows how much of an answer is right."""
-    panel, within = name.removeprefix("chomsky:"), At(LAST, problems, below=LENGTHS[:-1])
+    panel, within = name.removeprefix("chomsky:"), At(LAST, PROBLEMS, below=LENGTHS[:-1])
     near = within, At(LAST, 0, corners=True)
     at = *near, At(FAR // 10 if name in QUADRATIC else FAR, 4)
     runs = sweep(name, "small", ("lookup", "mamba2", "lstm"), at=at, panel=panel, seeds=ONE_SEED)
@@ -145,8 +144,8 @@ def _published(panel: str) -> str:
 RECIPE = Recipe(
     title="The Chomsky hierarchy's tasks through tools",
     about="Deletang et al. (2023) train on lengths up to 40 and test on 41 to 500; so do we, on 24 of these lengths, "
-    "32 problems each (budget small: 8 of the two quadratic tasks). Ours learn from traces with a tool, theirs from "
-    "answers alone, so this is no contest: our budget without a tool is one more column.",
+    f"{PROBLEMS} problems each. Ours learn from traces with a tool, theirs from answers alone, so this is no contest: "
+    "our budget without a tool is one more column.",
     jobs=jobs,
     table=table,
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tallystick import tasks
 from tallystick.recipes import RECIPES
-from tallystick.recipes.base import BUDGETS, Job
+from tallystick.recipes.base import BUDGETS, Check, Job
+from tallystick.recipes.cells import apart
 from tallystick.recipes.measure import CHECK_COLUMNS, COLUMNS, TRAIN_COLUMNS
 
 FOLDER = Path("results")
@@ -81,15 +84,19 @@ class Results:
         return sorted((run for run in self.runs if run["name"] == job.name), key=lambda run: run["seed"])
 
     def borrow(self, work: Iterable[tuple[Job, int]]) -> None:
-        """Take what is missing here from the other recipes' results of this budget, done with the same settings."""
-        done: dict[tuple[str, int], tuple[Results, dict[str, Any]]] = {}
+        """Take what is missing here from the other recipes' results of this budget: of the same training, if it was
+        measured wherever the job is, on at least as many problems."""
+        done: dict[tuple[str, int], list[tuple[Results, dict[str, Any]]]] = {}
         for other in (Results(name, self.budget) for name in RECIPES if name != self.recipe):
-            done |= {(_json(other.plans[run["name"]]), run["seed"]): (other, run) for run in other.runs}
+            for run in other.runs:
+                done.setdefault((_training(other.plans[run["name"]]), run["seed"]), []).append((other, run))
         for job, seed in work:
-            if (_json(job.plan), seed) in done and not self.done(job, seed):
-                other, run = done[_json(job.plan), seed]
-                outcome = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
-                self.add(job, seed, other.environments[run["environment"]], outcome)
+            found = [] if self.done(job, seed) else done.get((_training(job.plan), seed), [])
+            outcomes = ((other, run, _taken(job, seed, other.plans[run["name"]], run)) for other, run in found)
+            for other, run, outcome in outcomes:
+                if outcome is not None:
+                    self.add(job, seed, other.environments[run["environment"]], outcome)
+                    break
 
     def add(self, job: Job, seed: int, environment: dict[str, Any], outcome: dict[str, Any]) -> None:
         """Take a run and write the file; what other processes have put there meanwhile is kept."""
@@ -119,6 +126,31 @@ class Results:
         beside = path.with_name(f".{path.name}")
         beside.write_text(text)
         beside.replace(path)
+
+
+def _training(plan: dict[str, Any]) -> str:
+    """What a plan says, but for where it is measured."""
+    plan = plan | {"variant": _variant(plan["task"], plan["variant"])}
+    return _json({key: value for key, value in plan.items() if key != "lengths"})
+
+
+@cache
+def _variant(task: str, named: str) -> str:
+    return tasks.load(task, named or None).variant
+
+
+def _taken(job: Job, seed: int, plan: dict[str, Any], run: dict[str, Any]) -> dict[str, Any] | None:
+    """The outcome that another recipe's run is for this job; None if something is missing."""
+    kept = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
+    if isinstance(job, Check) or job.plan["lengths"] == plan["lengths"]:
+        return kept
+    rows = {(row["length"], row["corners"]): row for values in run["rows"] for row in apart(values)}
+    wanted = [(length, at) for at in job.lengths if at.seed in (None, seed) for length in at.lengths]
+    places = [((length, False), at.problems) for length, at in wanted if at.problems]
+    places += [((length, True), 1) for length, at in wanted if at.corners]
+    if any(place not in rows or rows[place]["samples"] < least for place, least in places):
+        return None
+    return {"train": run["train"], "rows": [[*rows[place].values()] for place, _ in places]}
 
 
 def _json(value: object) -> str:

@@ -160,6 +160,28 @@ def test_what_another_recipe_has_done_is_taken_from_there(tmp_path, monkeypatch,
     assert made["rows"] != outcome["rows"]
 
 
+def test_of_another_recipes_lengths_those_wanted_are_taken(tmp_path, monkeypatch):
+    """If all are there, with enough problems; the first variant is the one that is not named."""
+    monkeypatch.chdir(tmp_path)
+    rest = [4, 90, 0, 1.0, 0.0, 1.0, 64, None]
+    found = [[[3, 6, 9], False, 5, *rest], [[6, 9], True, 4, *rest]]
+    other = Results("figure6", "small")
+    there = replace(RUNS[1], lengths=(At(9, 5, corners=True, below=(3, 6)),))
+    other.add(there, 0, WHERE, {"train": [2, 64, 0.1, False], "rows": found})
+    wanted = {
+        "alike": (replace(RUNS[1], variant="default", lengths=(At(3, 4), At(9, 0, corners=True))), True),
+        "more problems": (replace(RUNS[1], lengths=(At(3, 6),)), False),
+        "another length": (replace(RUNS[1], lengths=(At(3, 5), At(4, 5))), False),
+        "no corners there": (replace(RUNS[1], lengths=(At(3, 5, corners=True),)), False),
+    }
+    results = Results("figure2", "small")
+    jobs = {name: replace(job, line=name) for name, (job, _) in wanted.items()}
+    results.borrow([(job, 0) for job in jobs.values()])
+    for name, (_, taken) in wanted.items():
+        expected = [] if not taken else [[[3, False, 5, *rest], [9, True, 4, *rest]]]
+        assert [run["rows"] for run in results.of(jobs[name])] == expected, name
+
+
 def test_several_lengths_share_a_row(tmp_path, monkeypatch):
     """It says of each length what a row of its own says."""
     monkeypatch.chdir(tmp_path)
