@@ -56,7 +56,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 LONG = {"n_layer": 2, "rows": 128, "row_tokens": 128, "lr": 3e-3, "steps": 6000}
 RECURRENT: dict[str, dict[str, Any]] = {
     "mamba1:tiny": {"rows": 128, "lr": 4e-3},
-    "gated-deltanet:tiny": {},
+    "gated-deltanet:tiny": {"rows": 32, "steps": 5000},
     "lstm:small": {**LONG, "forget_bias": 2.0},
     "gru:small": {**LONG, "update_bias": 1.0},
 }
