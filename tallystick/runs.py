@@ -221,7 +221,8 @@ def _replace(path: Path, write: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and commit, with what is not committed (only where the package lies in a git checkout)."""
+    """Versions, device and commit, with what is not committed, less results: they decide nothing (commit and changes
+    only where the package lies in a git checkout)."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     versions = {"tallystick": tallystick.__version__, "torch": torch.__version__, "numpy": np.__version__}
     return {
@@ -231,7 +232,7 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "gpu": gpu,
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": _git("diff", "HEAD"),
+        "dirty": _git("diff", "HEAD", "--", ".", ":(exclude)results"),
         "command": sys.argv[1:],
     }
 
