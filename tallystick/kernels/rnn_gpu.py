@@ -1,0 +1,224 @@
+"""The loops over time of `rnn.py` as Triton kernels: one launch, where the loops in Python launch ten kernels a token.
+
+A program takes a few rows through all of time.  No other program needs them, so a barrier between tokens is enough:
+what a product sums over, every thread needs all of, and reads it from where the step before wrote it.  The weights do
+not fit into a program and are read anew for each token; for a short time they lie in the caches.
+
+Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell; R rows of a program, K what a
+product sums over, T a tile of K.
+"""
+
+# CPU builds of torch come without Triton, and its functions are not those that are written here.
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+FEW = 32
+"""As many rows take a program each, with sums in plain fp32; of more, 16 share one that uses the tensor cores."""
+
+_time_loop = triton.jit(do_not_specialize=["length", "rows"])  # one form for all of them
+
+
+@triton.jit
+def _tanh(x):
+    return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit
+def _own(rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr):
+    """The program's rows, which of them exist, and where in [B, H] and [B, G] their units and their first gates are."""
+    row_R1, unit_1H = tl.program_id(0) * R + tl.arange(0, R)[:, None], tl.arange(0, H)[None, :]
+    return row_R1, row_R1 < rows, row_R1 * H + unit_1H, row_R1 * G + unit_1H
+
+
+@triton.jit
+def _product(left_BK, right_KH, stride, row_R1, rows, K: tl.constexpr, H: tl.constexpr, T: tl.constexpr):
+    """left_RK @ right_KH; of one row what is left to add up [T, H], so that more can be loaded before threads meet."""
+    unit_1H, one_T = tl.arange(0, H)[None, :], tl.arange(0, T)
+    if row_R1.shape[0] == 1:
+        sums = tl.zeros([T, H], tl.float32)
+        for k in tl.range(0, K, T, loop_unroll_factor=4):
+            k_T1 = k + one_T[:, None]
+            sums += tl.load(left_BK + row_R1 * K + k_T1) * tl.load(right_KH + k_T1 * stride + unit_1H)
+    else:
+        sums = tl.zeros([row_R1.shape[0], H], tl.float32)
+        for k in range(0, K, T):
+            left_RT = tl.load(left_BK + row_R1 * K + k + one_T[None, :], mask=row_R1 < rows, other=0.0)
+            right_TH = tl.load(right_KH + (k + one_T[:, None]) * stride + unit_1H)
+            sums = tl.dot(left_RT, right_TH, sums, input_precision="tf32x3")  # as exact as fp32
+    return sums
+
+
+@triton.jit
+def _total(sums, row_R1):
+    return tl.sum(sums, 0, keep_dims=True) if row_R1.shape[0] == 1 else sums
+
+
+@triton.jit
+def _keep(keep_LB, token, row_R1, rows):
+    """What the state before the token is multiplied with."""
+    if keep_LB is None:
+        keep_R1 = tl.full([row_R1.shape[0], 1], 1.0, tl.float32)
+    else:
+        keep_R1 = tl.load(keep_LB + token + row_R1, mask=row_R1 < rows, other=0.0)
+    return keep_R1
+
+
+@_time_loop
+def _lstm_forward(
+    x_LBG, weight_HG, state_BH, cell_BH, keep_LB, gates_LBG, states_LBH, cells_LBH,
+    length, rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    row_R1, there, at_RH, first_RH = _own(rows, H, G, R)
+    before_BH = state_BH
+    cell_RH = tl.load(cell_BH + at_RH, mask=there, other=0.0)
+    for t in range(length):
+        token = tl.cast(t, tl.int64) * rows
+        keep_R1 = _keep(keep_LB, token, row_R1, rows)
+        x, gates = x_LBG + token * G + first_RH, gates_LBG + token * G + first_RH
+        f = _product(before_BH, weight_HG, G, row_R1, rows, H, H, T)
+        if G == 4 * H:
+            i = _product(before_BH, weight_HG + H, G, row_R1, rows, H, H, T)
+        g = _product(before_BH, weight_HG + G - 2 * H, G, row_R1, rows, H, H, T)
+        o = _product(before_BH, weight_HG + G - H, G, row_R1, rows, H, H, T)
+        f = tl.sigmoid(_total(f, row_R1) * keep_R1 + tl.load(x, mask=there, other=0.0))
+        if G == 4 * H:
+            i = tl.sigmoid(_total(i, row_R1) * keep_R1 + tl.load(x + H, mask=there, other=0.0))
+            tl.store(gates + H, i, mask=there)
+        else:
+            i = 1 - f
+        g = _tanh(_total(g, row_R1) * keep_R1 + tl.load(x + G - 2 * H, mask=there, other=0.0))
+        o = tl.sigmoid(_total(o, row_R1) * keep_R1 + tl.load(x + G - H, mask=there, other=0.0))
+        cell_RH = f * (cell_RH * keep_R1) + i * g
+        tl.store(gates, f, mask=there)
+        tl.store(gates + G - 2 * H, g, mask=there)
+        tl.store(gates + G - H, o, mask=there)
+        tl.store(cells_LBH + token * H + at_RH, cell_RH, mask=there)
+        before_BH = states_LBH + token * H
+        tl.store(before_BH + at_RH, o * _tanh(cell_RH), mask=there)
+        tl.debug_barrier()
+
+
+@_time_loop
+def _lstm_backward(
+    dstates_LBH, dstate_BH, dcell_BH, per_cell_LBCH, per_state_LBH, cell_per_state_LBH, gates_LBG, weight_GH, keep_LB,
+    dgates_LBG, dfirst_BH, dfirst_cell_BH,
+    length, rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    row_R1, there, at_RH, first_RH = _own(rows, H, G, R)
+    dstate_RH = tl.load(dstate_BH + at_RH, mask=there, other=0.0)
+    dcell_RH = tl.load(dcell_BH + at_RH, mask=there, other=0.0)
+    for back in range(length):
+        token = tl.cast(length - 1 - back, tl.int64) * rows
+        dgates_BG = dgates_LBG + token * G
+        dstate_RH += tl.load(dstates_LBH + token * H + at_RH, mask=there, other=0.0)
+        dcell_RH += dstate_RH * tl.load(cell_per_state_LBH + token * H + at_RH, mask=there, other=0.0)
+        per_cell = per_cell_LBCH + token * (G - H) + first_RH - row_R1 * H
+        for c in tl.static_range(0, G - H, H):
+            tl.store(dgates_BG + first_RH + c, dcell_RH * tl.load(per_cell + c, mask=there, other=0.0), mask=there)
+        do_RH = dstate_RH * tl.load(per_state_LBH + token * H + at_RH, mask=there, other=0.0)
+        tl.store(dgates_BG + first_RH + G - H, do_RH, mask=there)
+        tl.debug_barrier()
+        keep_R1 = _keep(keep_LB, token, row_R1, rows)
+        dstate_RH = _total(_product(dgates_BG, weight_GH, H, row_R1, rows, G, H, T), row_R1) * keep_R1
+        dcell_RH *= tl.load(gates_LBG + token * G + first_RH, mask=there, other=0.0) * keep_R1
+    tl.store(dfirst_BH + at_RH, dstate_RH, mask=there)
+    tl.store(dfirst_cell_BH + at_RH, dcell_RH, mask=there)
+
+
+@_time_loop
+def _gru_forward(
+    x_LBG, weight_HG, state_BH, keep_LB, own_LBG, gates_LBG, states_LBH,
+    length, rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    row_R1, there, at_RH, first_RH = _own(rows, H, G, R)
+    before_BH = state_BH
+    state_RH = tl.load(state_BH + at_RH, mask=there, other=0.0)
+    for t in range(length):
+        token = tl.cast(t, tl.int64) * rows
+        keep_R1 = _keep(keep_LB, token, row_R1, rows)
+        x, gates = x_LBG + token * G + first_RH, gates_LBG + token * G + first_RH
+        r = _product(before_BH, weight_HG, G, row_R1, rows, H, H, T)
+        z = _product(before_BH, weight_HG, G, row_R1, rows, H, H, T)
+        n = _product(before_BH, weight_HG + 2 * H, G, row_R1, rows, H, H, T)
+        r = tl.sigmoid(_total(r, row_R1) * keep_R1 + tl.load(x, mask=there, other=0.0))
+        z = tl.sigmoid(_total(z, row_R1) * keep_R1 + tl.load(x + H, mask=there, other=0.0))
+        own_n = _total(n, row_R1) * keep_R1
+        n = _tanh(r * own_n + tl.load(x + 2 * H, mask=there, other=0.0))
+        state_RH = (1 - z) * n + z * (state_RH * keep_R1)
+        tl.store(gates, r, mask=there)
+        tl.store(gates + H, z, mask=there)
+        tl.store(gates + 2 * H, n, mask=there)
+        tl.store(own_LBG + token * G + first_RH + 2 * H, own_n, mask=there)  # the gradient needs no more of it
+        before_BH = states_LBH + token * H
+        tl.store(before_BH + at_RH, state_RH, mask=there)
+        tl.debug_barrier()
+
+
+@_time_loop
+def _gru_backward(
+    dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, keep_LB, dall_LBH, downs_LBG, dfirst_BH,
+    length, rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr, T: tl.constexpr,
+):  # fmt: skip
+    row_R1, there, at_RH, first_RH = _own(rows, H, G, R)
+    dstate_RH = tl.load(dstate_BH + at_RH, mask=there, other=0.0)
+    for back in range(length):
+        token = tl.cast(length - 1 - back, tl.int64) * rows
+        downs_BG = downs_LBG + token * G
+        dstate_RH += tl.load(dstates_LBH + token * H + at_RH, mask=there, other=0.0)
+        tl.store(dall_LBH + token * H + at_RH, dstate_RH, mask=there)
+        per_own = per_own_LBCH + token * G + first_RH
+        for c in tl.static_range(0, G, H):
+            tl.store(downs_BG + first_RH + c, dstate_RH * tl.load(per_own + c, mask=there, other=0.0), mask=there)
+        tl.debug_barrier()
+        dstate_RH *= tl.load(gates_LBG + token * G + H + first_RH, mask=there, other=0.0)
+        dstate_RH += _total(_product(downs_BG, weight_GH, H, row_R1, rows, G, H, T), row_R1)
+        dstate_RH *= _keep(keep_LB, token, row_R1, rows)
+    tl.store(dfirst_BH + at_RH, dstate_RH, mask=there)
+
+
+def _meta(rows: int) -> dict[str, int]:
+    """How many rows a program has, and how it goes about a product."""
+    return {"R": 1, "T": 32, "num_warps": 8} if rows <= FEW else {"R": 16, "T": 32, "num_warps": 8}
+
+
+def _launch(kernel, gates_LBG: Tensor, units: int, read: Sequence[Tensor | None], written: Sequence[Tensor]) -> None:
+    length, rows, gates = gates_LBG.shape
+    meta = _meta(rows)
+    inputs = [tensor if tensor is None else tensor.contiguous() for tensor in read]
+    kernel[(triton.cdiv(rows, meta["R"]),)](*inputs, *written, length, rows, H=units, G=gates, **meta)
+
+
+def _mask(keep: Sequence[Tensor | None] | Tensor) -> Tensor | None:
+    return keep if isinstance(keep, Tensor) else None
+
+
+def lstm_forward(x_LBG, weight_HG, state_BH, cell_BH, keep, gates_LBG, states_LBH, cells_LBH):
+    """See `rnn.py`, here and below."""
+    read, written = (x_LBG, weight_HG, state_BH, cell_BH, _mask(keep)), (gates_LBG, states_LBH, cells_LBH)
+    _launch(_lstm_forward, gates_LBG, state_BH.shape[1], read, written)
+
+
+def lstm_backward(dstates_LBH, dstate_BH, dcell_BH, factors, gates_LBG, weight_GH, keep, dgates_LBG):
+    read = dstates_LBH, dstate_BH, dcell_BH, *factors, gates_LBG, weight_GH, _mask(keep)
+    dfirst_BH, dfirst_cell_BH = (d.new_empty(d.shape) for d in (dstate_BH, dcell_BH))
+    _launch(_lstm_backward, gates_LBG, dstate_BH.shape[1], read, (dgates_LBG, dfirst_BH, dfirst_cell_BH))
+    return dfirst_BH, dfirst_cell_BH
+
+
+def gru_forward(x_LBG, weight_HG, state_BH, keep, own_LBG, gates_LBG, states_LBH):
+    read, written = (x_LBG, weight_HG, state_BH, _mask(keep)), (own_LBG, gates_LBG, states_LBH)
+    _launch(_gru_forward, gates_LBG, state_BH.shape[1], read, written)
+
+
+def gru_backward(dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, keep, dall_LBH, downs_LBG):
+    read = dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, _mask(keep)
+    dfirst_BH = dstate_BH.new_empty(dstate_BH.shape)
+    _launch(_gru_backward, gates_LBG, dstate_BH.shape[1], read, (dall_LBH, downs_LBG, dfirst_BH))
+    return dfirst_BH

@@ -1,0 +1,113 @@
+"""The Triton kernels against the plain loops in double precision: values, final state and gradients.
+
+Without a GPU Triton's interpreter runs them, in a process of its own: it must be asked for before Triton is imported.
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from tallystick.kernels import rnn
+from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
+
+torch.set_num_threads(1)  # faster for tensors this small
+
+TOLERANCE = 1e-5  # of a tensor's largest entry
+FORMS = {
+    "lstm": (rnn.lstm, lstm_recurrent, 4, 2),
+    "coupled lstm": (rnn.lstm, lstm_recurrent, 3, 2),
+    "gru": (rnn.gru, gru_recurrent, 3, 1),
+}
+"""Fast form, plain form, gates, tensors of state."""
+IN_INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
+interpreted = pytest.mark.skipif(not IN_INTERPRETER, reason="run by test_in_the_interpreter")
+
+
+def make(name, length, rows, units, device="cpu"):
+    """What the input adds to the gates (time first), the weights and the state; then weights of the outputs."""
+    _, _, gates, states = FORMS[name]
+    generator = torch.Generator().manual_seed(0)
+    state, own = [(rows, units)] * states, (gates * units, units)
+    inputs = [torch.randn(shape, generator=generator) for shape in [(length, rows, gates * units), own, *state]]
+    inputs[1] /= units**0.5
+    weights = [torch.randn(shape, generator=generator) for shape in [(length, rows, units), *state]]
+    return [tensor.to(device).requires_grad_() for tensor in inputs], [tensor.to(device) for tensor in weights]
+
+
+def make_reset(kind, length, rows, device="cpu"):
+    """Rows first, as models have it: seen time first it is not contiguous."""
+    if kind == "none":
+        return None
+    reset_BL = torch.rand(rows, length, generator=torch.Generator().manual_seed(7)) < 0.2
+    reset_BL[0, :2] = True  # at the start, and two in a row
+    reset_BL[1] = False
+    return reset_BL.to(device)
+
+
+def fast(name, inputs, weights, reset_BL):
+    """Results and gradients to all inputs."""
+    results = FORMS[name][0](*inputs, None if reset_BL is None else reset_BL.t())
+    loss = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
+    return [*results, *torch.autograd.grad(loss, inputs)]
+
+
+def plain(name, inputs, weights, reset_BL):
+    inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    states_BLH, *results = FORMS[name][1](inputs[0].transpose(0, 1), *inputs[1:], reset_BL)
+    results = [states_BLH.transpose(0, 1), *results]
+    loss = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
+    return [*results, *torch.autograd.grad(loss, inputs)]
+
+
+def assert_each_close(got, want):
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        atol = TOLERANCE * b.abs().max().item()
+        torch.testing.assert_close(a.double(), b, rtol=0.0, atol=atol, msg=lambda m, i=i: f"tensor {i}: {m}")
+
+
+def test_in_the_interpreter():
+    pytest.importorskip("triton", reason="needs triton, which CPU builds of torch come without")
+    if np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+        pytest.skip("Triton's interpreter needs numpy<2.4")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "interpreted", __file__]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TRITON_INTERPRET": "1"})
+    assert done.returncode == 0, done.stdout
+
+
+@interpreted
+@pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")  # the interpreter's own
+@pytest.mark.parametrize("kind", ["none", "resets"])
+# Few rows take a program each; of many, 16 share one, of whose last some are not there.
+@pytest.mark.parametrize(("rows", "length"), [(2, 1), (2, 17), (35, 1), (35, 3)])
+@pytest.mark.parametrize("name", FORMS)
+def test_interpreted_kernel_equals_plain(name, rows, length, kind, monkeypatch):
+    monkeypatch.setattr(rnn, "_on_gpu", lambda tensor: True)
+    inputs, weights = make(name, length, rows, units=32)
+    reset_BL = make_reset(kind, length, rows)
+    assert_each_close(fast(name, inputs, weights, reset_BL), plain(name, inputs, weights, reset_BL))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["none", "resets"])
+@pytest.mark.parametrize("rows", [16, 128])
+@pytest.mark.parametrize("units", [128, 256])
+@pytest.mark.parametrize("name", FORMS)
+def test_kernel_equals_plain(name, units, rows, kind):
+    inputs, weights = make(name, 128, rows, units, "cuda")
+    reset_BL = make_reset(kind, 128, rows, "cuda")
+    want = plain(name, inputs, weights, reset_BL)
+    own = torch.cuda.Stream()
+    with torch.cuda.stream(own):  # compiled before it is captured
+        assert_each_close(fast(name, inputs, weights, reset_BL), want)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        got = fast(name, inputs, weights, reset_BL)
+    for tensor in got:
+        tensor.detach().fill_(torch.nan)
+    graph.replay()
+    assert_each_close(got, want)
