@@ -4,8 +4,8 @@ A loop over time cannot be avoided; what can be taken out of it is.  The gradien
 from the forward pass times that of the state or the cell, so the factors are worked out for all tokens at once, and
 so is the gradient of the weights.  Time comes first in all tensors: a step is then a contiguous slice.
 
-On a GPU the loop is one kernel (`rnn_gpu.py`), but for other types than fp32, other numbers of units than 32, 64, 128
-and 256, and more than 128 rows.
+On a GPU the loop is one kernel (`rnn_gpu.py`) for fp32, 32, 64, 128 or 256 units and at most 128 rows; all else takes
+the loop in Python there, too.
 
 Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell (f, g or f, i, g).
 """
@@ -23,6 +23,7 @@ Keep = Tensor | Sequence[Tensor | None]
 """For each token [B, 1]: what the state before it is multiplied with; None where no row is reset.  Of a GPU, which does
 not wait to know, one tensor."""
 KERNEL_UNITS, KERNEL_ROWS = (32, 64, 128, 256), 128
+"""What `rnn_gpu` takes: units in whole tiles, and rows so few that a product of its own keeps no GPU busy."""
 
 
 def _on_gpu(tensor: Tensor) -> bool:

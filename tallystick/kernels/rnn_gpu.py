@@ -145,7 +145,7 @@ def _gru_forward(
         keep_R1 = _keep(keep_LB, token, row_R1, rows)
         x, gates = x_LBG + token * G + first_RH, gates_LBG + token * G + first_RH
         r = _product(before_BH, weight_HG, G, row_R1, rows, H, H, T)
-        z = _product(before_BH, weight_HG, G, row_R1, rows, H, H, T)
+        z = _product(before_BH, weight_HG + H, G, row_R1, rows, H, H, T)
         n = _product(before_BH, weight_HG + 2 * H, G, row_R1, rows, H, H, T)
         r = tl.sigmoid(_total(r, row_R1) * keep_R1 + tl.load(x, mask=there, other=0.0))
         z = tl.sigmoid(_total(z, row_R1) * keep_R1 + tl.load(x + H, mask=there, other=0.0))

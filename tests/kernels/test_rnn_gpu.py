@@ -100,8 +100,8 @@ def test_kernel_equals_plain(name, units, rows, kind):
     inputs, weights = make(name, 128, rows, units, "cuda")
     reset_BL = make_reset(kind, 128, rows, "cuda")
     want = plain(name, inputs, weights, reset_BL)
-    own = torch.cuda.Stream()
-    with torch.cuda.stream(own):  # compiled before it is captured
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):  # compiled before it is captured
         assert_each_close(fast(name, inputs, weights, reset_BL), want)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
