@@ -28,7 +28,7 @@ COMMANDS = {
     "show": {"task", "length", "seed", "variant", "annotate", "as_json"},
     "solve": {"folder", "problem", "trace", "max_tokens", "as_json"},
     "tasks": {"as_json"},
-    "theory bound": {"task", "model", "lengths", "seeds", "steps", "out", "as_json"},
+    "theory bound": {"task", "model", "lengths", "seeds", "steps", "device", "out", "as_json"},
     "theory universal": {"machine", "model", "lengths", "seeds", "epsilon", "delta", "out", "as_json"},
     "tools": {"as_json"},
     "train": {

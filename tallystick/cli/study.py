@@ -23,6 +23,7 @@ def bound(
     lengths: Lengths = "3,5,10,20",
     seeds: Annotated[str | None, typer.Option(help="train and measure, too, with these: 0-2")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="the budget of training")] = None,
+    device: Device = "cpu",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +34,8 @@ def bound(
 
     share(task, 1, 1)  # refuses a task without counted answers
     wanted, numbers = read_lengths(lengths, tasks.load(task), ()), several.parse(seeds) if seeds else []
-    report = theorem.bound(task, _names(model, theorem.MODELS), wanted, numbers, steps=steps, report=display.note)
+    names = _names(model, theorem.MODELS)
+    report = theorem.bound(task, names, wanted, numbers, steps=steps, device=device, report=display.note)
     _theorem(report, theorem.text(report), out, as_json)
 
 

@@ -29,19 +29,20 @@ def bound(
     seeds: list[int],
     *,
     steps: int | None = None,
+    device: str = "cpu",
     samples: int = 1000,
     report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """For each model the lengths from which its state is too small, and what it can reach at the lengths given.
 
     seeds: train it with each of these on the task's variant `direct`, and measure it beside the bound; steps: the
-    budget; samples: problems of each length. report: takes a line a run. Raises ValueError for a task without counted
-    answers or, with seeds, without that variant, and for a model whose state grows.
+    budget; device: where; samples: problems of each length. report: takes a line a run. Raises ValueError for a task
+    without counted answers or, with seeds, without that variant, and for a model whose state grows.
     """
     rows = []
     for name in names:
         bits = state_bits(name, len(tasks.load(task).vocab))
-        runs = [_measured(task, name, seed, lengths, steps, samples, report) for seed in seeds]
+        runs = [_measured(task, name, seed, lengths, samples, report, steps=steps, device=device) for seed in seeds]
         rows.append(
             {
                 "model": name,
@@ -63,8 +64,8 @@ def state_bits(name: str, vocab_size: int) -> int:
     return 8 * model.state_bytes(1)
 
 
-def _measured(task, name, seed, lengths, steps, samples, report) -> dict[str, Any]:
-    run = measure(tasks.load(task, "direct"), name, seed, lengths, samples, SETTINGS, steps=steps)
+def _measured(task, name, seed, lengths, samples, report, **given) -> dict[str, Any]:
+    run = measure(tasks.load(task, "direct"), name, seed, lengths, samples, SETTINGS, **given)
     exact = ", ".join(f"{row['exact']} at {row['length']}" for row in run["rows"] if not row["corners"])
     report(f"{name}, seed {seed}: {run['trained']['seconds']:.0f} s; exact of {samples}: {exact}")
     return run

@@ -27,7 +27,7 @@ def measure(
         path = Path(folder) / "run"
         train.train(path, config)
         last = runs.read_metrics(path)[-1]
-        run = runs.load(path)
+        run = runs.load(path, config["settings"]["device"])
         rows = evaluate(run, lengths, samples)
     trained = {key: last[key] for key in ("step", "tokens", "seconds", "passed")} | {"examples": run.examples}
     return {
