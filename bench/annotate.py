@@ -68,10 +68,15 @@ def look(task: str, variant: str) -> dict[str, Any]:
     }
 
 
+def chosen(task: str, model: str) -> tuple[str, ...]:
+    """The settings that a model is trained with."""
+    return SETTINGS.get(task, ()) if model.startswith("mamba2") else ()
+
+
 def reach(task: str, variant: str, model: str, seed: int, device: str) -> dict[str, Any]:
     """Train one seed, and measure it far beyond."""
     length, samples, _ = FAR[task, variant.removesuffix(tasks.NOTES)]
-    settings = () if model == "lookup" else SETTINGS.get(task, ())
+    settings = chosen(task, model)
     with tempfile.TemporaryDirectory() as folder:
         out = ["--out", f"{folder}/run", "--device", device]
         named = ["--variant", variant, "--model", model, "--seed", str(seed), *out]
@@ -162,6 +167,8 @@ def main() -> None:
         if key not in results:
             results[key] = look(task, variant)
             write()
+        runs = results[key]["runs"]  # less those of other settings than now
+        results[key]["runs"] = [run for run in runs if run["settings"] == " ".join(chosen(task, run["model"]))]
     for model in arguments.models:
         for seed in arguments.seeds:
             for task, variant in programs:

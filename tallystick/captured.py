@@ -20,22 +20,24 @@ WARM = 3
 
 
 class CapturedStep:
-    """Calls `step`; after the first calls by replaying what it launched (a CUDA graph).
+    """Makes steps; after the first by replaying what they launched (a CUDA graph).
 
-    Every call is one step of training. All have the same shapes, and the tensors that are returned are overwritten by
-    the next.
+    All have the same shapes, and the tensors that are returned are overwritten by the next.
     """
 
-    def __init__(self, step: Step):
-        self._step, self._calls = step, 0
+    def __init__(self) -> None:
+        self._calls, self._stream = 0, torch.cuda.Stream()
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State) -> tuple[Tensor, State]:
+    def __call__(
+        self, step: Step, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """One step of training; always with the same `step`, which is not kept: it keeps whom it belongs to."""
         self._calls += 1
         if self._calls <= WARM:
-            return self._beside(ids_BL, trained_BL, reset_BL, state)
+            return self._beside(step, ids_BL, trained_BL, reset_BL, state)
         if self._graph is None:
-            self._capture(ids_BL, trained_BL, reset_BL, state)
+            self._capture(step, ids_BL, trained_BL, reset_BL, state)
         for own, given in zip(self._inputs, (ids_BL, trained_BL, reset_BL), strict=True):
             own.copy_(given)
         for name, own in self._state.items():
@@ -44,18 +46,18 @@ class CapturedStep:
         self._graph.replay()
         return self._loss, self._after
 
-    def _beside(self, *arguments) -> tuple[Tensor, State]:
+    def _beside(self, step: Step, *arguments) -> tuple[Tensor, State]:
         """On a stream of its own, as the graph will be captured."""
-        stream, own = torch.cuda.current_stream(), torch.cuda.Stream()
-        own.wait_stream(stream)
-        with torch.cuda.stream(own):
-            outcome = self._step(*arguments)
-        stream.wait_stream(own)
+        stream = torch.cuda.current_stream()
+        self._stream.wait_stream(stream)
+        with torch.cuda.stream(self._stream):
+            outcome = step(*arguments)
+        stream.wait_stream(self._stream)
         return outcome
 
-    def _capture(self, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State) -> None:
+    def _capture(self, step: Step, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State) -> None:
         self._inputs = ids_BL.clone(), trained_BL.clone(), reset_BL.clone()
         self._state = {name: tensor.clone() for name, tensor in state.items()}
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._loss, self._after = self._step(*self._inputs, self._state)
+            self._loss, self._after = step(*self._inputs, self._state)

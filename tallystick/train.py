@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +70,7 @@ class Trainer:
         memory.keep_freed()
         self.model = fresh_model(config, len(self.task.vocab))
         self.optimizer = _optimizer(self.model, self.settings)
-        capture = self.settings.device == "cuda" and self.model.fixed_state and not self.model.waits
-        self._captured = CapturedStep(self._step) if capture else None
+        self._captured = CapturedStep() if self.settings.device == "cuda" and self.model.capturable else None
         self.schedule = Schedule(self.settings)
         self.held_out = locality.covering(self.task, self.settings.seed, self.settings.train_length)
         self.beyond = _beyond(self.task, self.settings)
@@ -112,8 +110,10 @@ class Trainer:
             _, self.state = self._forward(ids_BL, reset_BL, state, length_B)
             return False
         self._set_rate()
-        step = self._captured if self._captured and whole else partial(self._step, length_B=length_B)
-        loss, self.state = step(ids_BL, trained_BL, reset_BL, state)
+        if self._captured and whole:
+            loss, self.state = self._captured(self._step, ids_BL, trained_BL, reset_BL, state)
+        else:
+            loss, self.state = self._step(ids_BL, trained_BL, reset_BL, state, length_B)
         self.step += 1
         self.losses.append(loss.clone())
         return True

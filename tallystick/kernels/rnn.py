@@ -4,8 +4,8 @@ A loop over time cannot be avoided; what can be taken out of it is.  The gradien
 from the forward pass times that of the state or the cell, so the factors are worked out for all tokens at once, and
 so is the gradient of the weights.  Time comes first in all tensors: a step is then a contiguous slice.
 
-On a GPU the loop is one kernel (`rnn_gpu.py`) for fp32, 32, 64, 128 or 256 units and at most 128 rows; all else takes
-the loop in Python there, too.
+On a GPU the loop is one kernel (`rnn_gpu.py`) for fp32, 32, 64, 128 or 256 units and at most 128 rows; all else, and
+where there is no Triton, takes the loop in Python there, too.
 
 Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell (f, g or f, i, g).
 """
@@ -13,6 +13,7 @@ Glossary: B batch, L length, H units, G gates of all units, C gates that feed th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from tallystick.kernels.linear import linear
 Keep = Tensor | Sequence[Tensor | None]
 """For each token [B, 1]: what the state before it is multiplied with; None where no row is reset.  Of a GPU, which does
 not wait to know, one tensor."""
+TRITON = find_spec("triton") is not None
 KERNEL_UNITS, KERNEL_ROWS = (32, 64, 128, 256), 128
 """What `rnn_gpu` takes: units in whole tiles, and rows so few that a product of its own keeps no GPU busy."""
 
@@ -32,7 +34,7 @@ def _on_gpu(tensor: Tensor) -> bool:
 
 def _in_kernel(x_LBG: Tensor, state_BH: Tensor) -> bool:
     rows, units = state_BH.shape
-    return _on_gpu(x_LBG) and x_LBG.dtype == torch.float32 and units in KERNEL_UNITS and rows <= KERNEL_ROWS
+    return TRITON and _on_gpu(x_LBG) and x_LBG.dtype == torch.float32 and units in KERNEL_UNITS and rows <= KERNEL_ROWS
 
 
 def _keeps(reset_LB: Tensor | None, x_LBG: Tensor) -> Keep:
@@ -128,10 +130,8 @@ class _LSTM(torch.autograd.Function):
         df, dg = f * (1 - f), 1 - g * g
         per_cell = [found_LBH * df, g * i[0] * (1 - i[0]), dg * i[0]] if i else [(found_LBH - g) * df, dg * (1 - f)]
         per_state_LBH, cell_per_state_LBH = tanh_LBH * o * (1 - o), o * (1 - tanh_LBH * tanh_LBH)
-        factors, dgates_LBG = (
-            (torch.stack(per_cell, dim=2), per_state_LBH, cell_per_state_LBH),
-            torch.empty_like(gates_LBG),
-        )
+        factors = torch.stack(per_cell, dim=2), per_state_LBH, cell_per_state_LBH
+        dgates_LBG = torch.empty_like(gates_LBG)
         given = dstates_LBH, dstate_BH, dcell_BH, factors, gates_LBG, weight_GH, ctx.keep
         dstate_BH, dcell_BH = ctx.backward_loop(*given, dgates_LBG)
         before_LBH = _before(states_LBH, state_BH, ctx.keep)

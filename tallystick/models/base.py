@@ -17,8 +17,8 @@ State = dict[str, Tensor]
 class Model(nn.Module):
     """A causal sequence model whose state goes in and comes out.
 
-    A subclass sets `Config`, `PRESETS` and `chunk`, `TRAINING` and `rows` where they are other ones, and writes
-    `forward`, `init_state` and `state_bytes`.
+    A subclass sets `Config`, `PRESETS` and `chunk`, `TRAINING`, `rows` and `capturable` where they are other ones, and
+    writes `forward`, `init_state` and `state_bytes`.
     One pass, any chunking and token by token agree in fp32, to 1e-5 of the token's largest logit and of each
     state tensor's largest entry.  Keeping a state is a snapshot, `select` forks it.
     """
@@ -41,8 +41,9 @@ class Model(nn.Module):
     gpu_chunk: int = 2048
     """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
-    waits = False
-    """Whether `forward` asks a GPU for values: a training step is then not captured."""
+    capturable = False
+    """Whether a training step may be captured as a CUDA graph: the state's size is fixed, and `forward` neither waits
+    for a value from the GPU nor sends one there."""
 
     rows: int = 1
     """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must

@@ -54,6 +54,7 @@ class GatedDeltaNet(Model):
     }
     TRAINING = {"lr": 3e-3}
     chunk = 2048
+    capturable = True
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -57,6 +57,7 @@ class Mamba1(Model):
     }
     TRAINING = {"rows": 32, "row_tokens": 64}
     rows, chunk = 8, 128
+    capturable = True
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -64,6 +64,7 @@ class Mamba2(Model):
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64, "dt_min": 0.001, "dt_max": 0.1},
     }
     chunk = 8192
+    capturable = True
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -104,9 +105,9 @@ def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tens
 class Spans:
     """Which tokens count and where sequences start; worked out once for all layers.
 
-    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`: which
-    convolutions are cut by a reset, as `conv_silu` wants it: on a GPU a mask of all, whose shape is known before it is
-    worked out.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
+    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`:
+    which convolutions are cut by a reset, as `conv_silu` wants it; on a GPU a mask of all, for its shape is known
+    before its values.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
     the previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
     """
 

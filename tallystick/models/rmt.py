@@ -55,7 +55,6 @@ class RMT(Model):
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 8, "mlp_ratio": 2, "segment": 512, "memory": 16},
     }
     TRAINING = {"lr": 3e-3}
-    waits = True
     rows, chunk = 16, 256
 
     def __init__(self, config: Config):

@@ -29,6 +29,7 @@ class Recurrent(Model):
     # many short rows make the loop over time cheap; of 64 tokens, they are too short for 1,000 digits (dev/LOG.md)
     TRAINING = {"rows": 16, "row_tokens": 128}
     rows, chunk = 32, 256
+    capturable = True
     parts = "h"
     """Of a layer's state."""
     forms: tuple[Callable, Callable]

@@ -193,6 +193,7 @@ class Mistral(Transformer):
     }
     TRAINING = {"lr": 3e-3}
     chunk = 2048
+    capturable = True
     cache = WindowCache
 
     def __init__(self, config: Config):

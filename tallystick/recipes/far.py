@@ -79,10 +79,10 @@ def jobs(budget: str) -> list[Run]:
 
 def _run(task: str, model: str, at: At, given: dict[str, Any]) -> Run:
     """lookup stands there for comparison: one seed."""
-    seeds = (0,) if model == "lookup" else () if at.seed is None else (at.seed,)
+    one = 0 if at.seed is None and model == "lookup" else at.seed
     return Run(
         task=task, model=model, lengths=(at,), settings=given, paper=PAPER.get(task), piece=f"{at.length:,}",
-        seeds=seeds,
+        seeds=() if one is None else (one,),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One job of a recipe: train with one seed and measure, or look at locality. Runs in a process of its own."""
+"""One job of a recipe: train with one seed and measure, or look at locality. Runs in a process beside others."""
 
 from __future__ import annotations
 

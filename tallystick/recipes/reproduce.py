@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -99,7 +100,7 @@ def _side_by_side(todo: list[Work], device: str, most: int) -> Iterator[tuple[Wo
             idle = [worker for worker in workers if worker.pipe not in busy]
             while waiting and idle:
                 worker, work = idle.pop(0), waiting.pop()
-                worker.pipe.send(work)
+                worker.begin(work)
                 busy[worker.pipe] = worker, work
             for pipe in wait(list(busy)):
                 worker, work = busy.pop(pipe)  # type: ignore[arg-type]
@@ -110,7 +111,8 @@ def _side_by_side(todo: list[Work], device: str, most: int) -> Iterator[tuple[Wo
 
 
 class _Worker:
-    """A process that does one job after the other, for to start one takes seconds; one that died is replaced.
+    """A process that does one job after the other, for to start one takes seconds. One that died, or in which a job
+    failed, is replaced: the GPU may be unusable to it.
 
     gpu: the only one that it sees.
     """
@@ -126,13 +128,24 @@ class _Worker:
         self.process.start()
         there.close()
 
+    def begin(self, work: Work) -> None:
+        """Send it a job."""
+        try:
+            self.pipe.send(work)
+        except OSError:  # it died idle
+            self._start()
+            self.pipe.send(work)
+
     def outcome(self) -> Any:
         """Of the job that it was sent."""
         try:
-            return self.pipe.recv()
-        except EOFError:
+            outcome = self.pipe.recv()
+        except (EOFError, OSError):
+            outcome = "its process died (out of memory?)"
+        if isinstance(outcome, str):
+            self.process.terminate()
             self._start()
-            return "its process died (out of memory?)"
+        return outcome
 
 
 def _gpus(device: str) -> list[str]:
@@ -147,18 +160,22 @@ def _work(device: str, gpu: str | None, pipe: Connection) -> None:
     """A worker's life; it ends with the pipe."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
-    with suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
+    with suppress(KeyboardInterrupt, EOFError, OSError):
+        from tallystick import runs
+
+        environment = runs.environment()  # of the code that it has loaded, whatever is committed later
         while True:
             job, seed = pipe.recv()
-            pipe.send(_outcome(job, seed, device))
+            pipe.send(_outcome(job, seed, device, environment))
+            gc.collect()
+            torch.cuda.empty_cache()  # others share the GPU
 
 
-def _outcome(job: Job, seed: int, device: str) -> Any:
-    from tallystick import runs
+def _outcome(job: Job, seed: int, device: str, environment: dict[str, Any]) -> Any:
     from tallystick.recipes.measure import measure
 
     try:
-        return _where(runs.environment()), measure(job, seed, device)
+        return _where(environment), measure(job, seed, device)
     except ValueError as error:
         return " ".join(str(error).split())
     except Exception:

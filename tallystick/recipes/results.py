@@ -12,7 +12,6 @@ from typing import Any
 from tallystick import tasks
 from tallystick.recipes import RECIPES
 from tallystick.recipes.base import BUDGETS, Check, Job
-from tallystick.recipes.cells import apart
 from tallystick.recipes.measure import CHECK_COLUMNS, COLUMNS, TRAIN_COLUMNS
 
 FOLDER = Path("results")
@@ -130,21 +129,27 @@ class Results:
 
 def _training(plan: dict[str, Any]) -> str:
     """What a plan says, but for where it is measured."""
-    plan = plan | {"variant": _variant(plan["task"], plan["variant"])}
+    plan = plan | {"variant": plan["variant"] or _first_variant(plan["task"])}
     return _json({key: value for key, value in plan.items() if key != "lengths"})
 
 
 @cache
-def _variant(task: str, named: str) -> str:
-    return tasks.load(task, named or None).variant
+def _first_variant(task: str) -> str:
+    """Of a task that is still there; else there is nothing that is like it."""
+    try:
+        return tasks.load(task).variant
+    except ValueError:
+        return ""
 
 
 def _taken(job: Job, seed: int, plan: dict[str, Any], run: dict[str, Any]) -> dict[str, Any] | None:
-    """The outcome that another recipe's run is for this job; None if something is missing."""
+    """The outcome that another recipe's run is for this job; None if something is missing, or stands there only pooled
+    with other lengths."""
     kept = {key: value for key, value in run.items() if key not in ("name", "seed", "environment")}
     if isinstance(job, Check) or job.plan["lengths"] == plan["lengths"]:
         return kept
-    rows = {(row["length"], row["corners"]): row for values in run["rows"] for row in apart(values)}
+    own = (dict(zip(COLUMNS, values, strict=True)) for values in run["rows"])
+    rows = {(row["length"], row["corners"]): row for row in own if not isinstance(row["length"], list)}
     wanted = [(length, at) for at in job.lengths if at.seed in (None, seed) for length in at.lengths]
     places = [((length, False), at.problems) for length, at in wanted if at.problems]
     places += [((length, True), 1) for length, at in wanted if at.corners]

@@ -11,7 +11,7 @@ from tallystick.recipes.base import At, Recipe, Run
 from tallystick.recipes.cells import Cell, cells, together
 from tallystick.recipes.locality import draw, table
 from tallystick.recipes.measure import measure
-from tallystick.recipes.reproduce import reproduce
+from tallystick.recipes.reproduce import _Worker, reproduce
 from tallystick.recipes.results import Results
 from tallystick.recipes.show import line, markdown
 
@@ -55,6 +55,43 @@ def test_the_whole_way(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().err.startswith("[1/1] reverse: mamba2:tiny, seed 0: 2 steps")
     assert [run["seed"] for run in Results("toy", "small").runs] == [0, 0]
     assert "A title" in results.place("md").read_text()
+
+
+DIES = """
+import multiprocessing, os
+from tallystick.tasks.reverse import Reverse
+
+class Dies(Reverse):
+    def sample(self, length, rng):
+        if multiprocessing.parent_process():
+            os._exit(1)
+        return super().sample(length, rng)
+"""
+
+
+def test_a_worker_does_job_after_job_and_one_that_dies_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dies.py").write_text(DIES)
+    (first, *_), dies = RUNS, replace(RUNS[0], task="dies.py:Dies", line="dies")
+    results = Results("toy", "small")
+    failures = reproduce(
+        recipe(first, replace(first, line="second"), dies, replace(first, line="third")), results, None, [0]
+    )
+    assert failures == ["reverse: dies, seed 0: its process died (out of memory?)"]
+    assert [run["name"] for run in results.runs] == [f"reverse: {line}" for line in ("lookup", "second", "third")]
+
+
+def test_a_worker_that_died_idle_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker = _Worker("cpu", None)
+    try:
+        worker.process.kill()
+        worker.process.join()
+        worker.begin((RUNS[0], 0))
+        _, outcome = worker.outcome()
+    finally:
+        worker.process.terminate()
+    assert len(outcome["rows"]) == 3
 
 
 def test_other_settings_are_refused(tmp_path, monkeypatch):
@@ -164,13 +201,14 @@ def test_of_another_recipes_lengths_those_wanted_are_taken(tmp_path, monkeypatch
     """If all are there, with enough problems; the first variant is the one that is not named."""
     monkeypatch.chdir(tmp_path)
     rest = [4, 90, 0, 1.0, 0.0, 1.0, 64, None]
-    found = [[[3, 6, 9], False, 5, *rest], [[6, 9], True, 4, *rest]]
+    found = [[3, False, 5, *rest], [[6, 12], False, 5, *rest], [9, True, 4, *rest], [9, False, 5, *rest]]
     other = Results("figure6", "small")
-    there = replace(RUNS[1], lengths=(At(9, 5, corners=True, below=(3, 6)),))
+    there = replace(RUNS[1], lengths=(At(3, 5), At(12, 5, below=(6,)), At(9, 5, corners=True)))
     other.add(there, 0, WHERE, {"train": [2, 64, 0.1, False], "rows": found})
     wanted = {
         "alike": (replace(RUNS[1], variant="default", lengths=(At(3, 4), At(9, 0, corners=True))), True),
         "more problems": (replace(RUNS[1], lengths=(At(3, 6),)), False),
+        "pooled with others there": (replace(RUNS[1], lengths=(At(6, 5),)), False),
         "another length": (replace(RUNS[1], lengths=(At(3, 5), At(4, 5))), False),
         "no corners there": (replace(RUNS[1], lengths=(At(3, 5, corners=True),)), False),
     }
