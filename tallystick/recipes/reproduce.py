@@ -160,10 +160,10 @@ def _work(device: str, gpu: str | None, pipe: Connection) -> None:
     """A worker's life; it ends with the pipe."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
-    with suppress(KeyboardInterrupt, EOFError, OSError):
-        from tallystick import runs
+    from tallystick import runs
 
-        environment = runs.environment()  # of the code that it has loaded, whatever is committed later
+    environment = runs.environment()  # of the code that it has loaded, whatever is committed later
+    with suppress(KeyboardInterrupt, EOFError, OSError):
         while True:
             job, seed = pipe.recv()
             pipe.send(_outcome(job, seed, device, environment))
