@@ -15,7 +15,6 @@ from tallystick.models.base import Model, State
 
 SHARPNESS = 3.0
 """Of the tanh: at more than 1 a bit that is kept stays near 1 or -1 even unrounded."""
-BIT_WEIGHTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Bits(Model):
@@ -39,6 +38,7 @@ class Bits(Model):
 
     PRESETS = {"tiny": {"bits": 32}, "16": {"bits": 16}, "32": {"bits": 32}, "64": {"bits": 64}}
     chunk = 1024
+    capturable = True
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -90,11 +90,14 @@ def _coin(soft_BN: Tensor) -> Tensor:
 
 def unpack(bits_BY: Tensor) -> Tensor:
     """Bytes as 1 and -1, float [B, N]."""
-    weights = torch.tensor(BIT_WEIGHTS, dtype=torch.uint8, device=bits_BY.device)
-    return torch.where((bits_BY[..., None] & weights) > 0, 1.0, -1.0).flatten(1)
+    return torch.where((bits_BY[..., None] & _weights(bits_BY)) > 0, 1.0, -1.0).flatten(1)
 
 
 def pack(s_BN: Tensor) -> Tensor:
     """1 and -1 as bytes, uint8 [B, Y]."""
-    weights = torch.tensor(BIT_WEIGHTS, dtype=torch.uint8, device=s_BN.device)
-    return ((s_BN.unflatten(1, (-1, 8)) > 0) * weights).sum(-1, dtype=torch.uint8)
+    return ((s_BN.unflatten(1, (-1, 8)) > 0) * _weights(s_BN)).sum(-1, dtype=torch.uint8)
+
+
+def _weights(like: Tensor) -> Tensor:
+    """Of a byte's bits; made on the device, for a step that is captured may copy nothing there."""
+    return 2 ** torch.arange(8, dtype=torch.uint8, device=like.device)
