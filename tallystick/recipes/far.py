@@ -58,7 +58,7 @@ RECURRENT: dict[str, dict[str, Any]] = {
     "mamba1:tiny": {"rows": 128, "lr": 4e-3},
     "gated-deltanet:small": {"rows": 32, "lr": 2e-3, "dt_min": 0.001, "dt_max": 0.03, "ready": 1e-4, "steps": 5000},
     "lstm:small": {**LONG, "forget_bias": 2.0},
-    "gru:small": {**LONG, "update_bias": 1.0},
+    "gru:small": {**LONG, "update_bias": 1.0, "workers": 4},
 }
 """Every other recurrent model, for logic graphs of 1,000 nodes: the task that lookup cannot do."""
 OURS = {"small": "mamba2:tiny", "paper": "mamba2:small"}
