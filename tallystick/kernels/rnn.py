@@ -12,7 +12,7 @@ Glossary: B batch, L length, H units, G gates of all units, C gates that feed th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import torch
@@ -101,21 +101,12 @@ def _lstm_backward(dstates_LBH, dstate_BH, dcell_BH, factors, gates_LBG, weight_
     return dstate_BH, dcell_BH
 
 
-def _lstm_loops(x_LBG, state_BH):
-    """Forward and backward."""
-    if not _in_kernel(x_LBG, state_BH):
-        return _lstm_forward, _lstm_backward
-    from tallystick.kernels import rnn_gpu  # imports Triton
-
-    return rnn_gpu.lstm_forward, rnn_gpu.lstm_backward
-
-
 class _LSTM(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_LBG, weight_GH, state_BH, cell_BH, keep):
         gates_LBG = x_LBG.new_empty(x_LBG.shape)
         states_LBH, cells_LBH = (x_LBG.new_empty(*x_LBG.shape[:2], state_BH.shape[1]) for _ in range(2))
-        loop, ctx.backward_loop = _lstm_loops(x_LBG, state_BH)
+        loop, ctx.backward_loop = _loops("lstm", x_LBG, state_BH)
         loop(x_LBG, weight_GH.t().contiguous(), state_BH, cell_BH, keep, gates_LBG, states_LBH, cells_LBH)
         ctx.keep = keep
         ctx.save_for_backward(weight_GH, state_BH, cell_BH, gates_LBG, states_LBH, cells_LBH)
@@ -175,13 +166,16 @@ def _gru_backward(dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, ke
     return dstate_BH
 
 
-def _gru_loops(x_LBG, state_BH):
-    """Forward and backward."""
-    if not _in_kernel(x_LBG, state_BH):
-        return _gru_forward, _gru_backward
-    from tallystick.kernels import rnn_gpu
+LOOPS = {"lstm": (_lstm_forward, _lstm_backward), "gru": (_gru_forward, _gru_backward)}
+"""Forward and backward."""
 
-    return rnn_gpu.gru_forward, rnn_gpu.gru_backward
+
+def _loops(name: str, x_LBG: Tensor, state_BH: Tensor) -> tuple[Callable, Callable]:
+    if not _in_kernel(x_LBG, state_BH):
+        return LOOPS[name]
+    from tallystick.kernels import rnn_gpu  # imports Triton
+
+    return rnn_gpu.LOOPS[name]
 
 
 class _GRU(torch.autograd.Function):
@@ -189,7 +183,7 @@ class _GRU(torch.autograd.Function):
     def forward(ctx, x_LBG, weight_GH, state_BH, keep):
         own_LBG, gates_LBG = (x_LBG.new_empty(x_LBG.shape) for _ in range(2))
         states_LBH = x_LBG.new_empty(*x_LBG.shape[:2], state_BH.shape[1])
-        loop, ctx.backward_loop = _gru_loops(x_LBG, state_BH)
+        loop, ctx.backward_loop = _loops("gru", x_LBG, state_BH)
         loop(x_LBG, weight_GH.t().contiguous(), state_BH, keep, own_LBG, gates_LBG, states_LBH)
         ctx.keep = keep
         ctx.save_for_backward(weight_GH, state_BH, own_LBG, gates_LBG, states_LBH)

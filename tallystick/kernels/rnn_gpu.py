@@ -183,16 +183,12 @@ def _gru_backward(
     tl.store(dfirst_BH + at_RH, dstate_RH, mask=there)
 
 
-def _meta(rows: int) -> dict[str, int]:
-    """How many rows a program has, and how it goes about a product."""
-    return {"R": 1, "T": 32, "num_warps": 8} if rows <= FEW else {"R": 16, "T": 32, "num_warps": 8}
-
-
 def _launch(kernel, gates_LBG: Tensor, units: int, read: Sequence[Tensor | None], written: Sequence[Tensor]) -> None:
     length, rows, gates = gates_LBG.shape
-    meta = _meta(rows)
+    each = 1 if rows <= FEW else 16
     inputs = [tensor if tensor is None else tensor.contiguous() for tensor in read]
-    kernel[(triton.cdiv(rows, meta["R"]),)](*inputs, *written, length, rows, H=units, G=gates, **meta)
+    grid = (triton.cdiv(rows, each),)
+    kernel[grid](*inputs, *written, length, rows, H=units, G=gates, R=each, T=32, num_warps=8)
 
 
 def _mask(keep: Sequence[Tensor | None] | Tensor) -> Tensor | None:
@@ -222,3 +218,7 @@ def gru_backward(dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, kee
     dfirst_BH = dstate_BH.new_empty(dstate_BH.shape)
     _launch(_gru_backward, gates_LBG, dstate_BH.shape[1], read, (dall_LBH, downs_LBG, dfirst_BH))
     return dfirst_BH
+
+
+LOOPS = {"lstm": (lstm_forward, lstm_backward), "gru": (gru_forward, gru_backward)}
+"""See `rnn.py`."""

@@ -13,16 +13,13 @@ from torch.nn import functional as F
 
 from tallystick.models.base import Model, State
 
-SHARPNESS = 3.0
-"""Of the tanh: at more than 1 a bit that is kept stays near 1 or -1 even unrounded."""
-
 
 class Bits(Model):
     """A gated recurrent cell, its state rounded to bits after every token.
 
     Between tokens there is nothing else: the state is handed out packed, eight bits a byte, and what is said is read
-    from it alone. So after a prompt it can give at most 2^N different answers, whatever the weights. Only while
-    gradients are recorded is a random half of the bits left unrounded (a step has no gradient); it is taken for a tanh.
+    from it alone. So after a prompt it can give at most 2^N different answers, whatever the weights. A step has no
+    gradient: that of the value before it is rounded is taken (straight through; Bengio et al. 2013, arXiv 1308.3432).
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -33,7 +30,7 @@ class Bits(Model):
         """Number of symbols."""
         bits: int = 32
         """Size of the state, a multiple of 8."""
-        width: int = 128
+        width: int = 512
         """Hidden units of the update and of the output."""
 
     PRESETS = {"tiny": {"bits": 32}, "16": {"bits": 16}, "32": {"bits": 32}, "64": {"bits": 64}}
@@ -69,11 +66,8 @@ class Bits(Model):
     def _step(self, s_BN: Tensor, x_BW: Tensor) -> Tensor:
         """Each bit keeps its value or takes a new one."""
         gate_BN, new_BN = self.update(F.relu(self.hidden(s_BN) + x_BW)).chunk(2, dim=-1)
-        soft_BN = (SHARPNESS * torch.lerp(new_BN.tanh(), s_BN, gate_BN.sigmoid())).tanh()
-        hard_BN = torch.where(soft_BN > 0, 1.0, -1.0)
-        if not torch.is_grad_enabled():
-            return hard_BN
-        return soft_BN + torch.where(_coin(soft_BN), hard_BN - soft_BN, 0.0).detach()
+        soft_BN = torch.lerp(new_BN.tanh(), s_BN, gate_BN.sigmoid())
+        return torch.where(soft_BN > 0, 1.0, -1.0) + (soft_BN - soft_BN.detach())
 
     def init_state(self, batch: int) -> State:
         shape = (batch, self.config.bits // 8)
@@ -81,11 +75,6 @@ class Bits(Model):
 
     def state_bytes(self, length: int) -> int:
         return self.config.bits // 8
-
-
-def _coin(soft_BN: Tensor) -> Tensor:
-    """True half of the time: by a digit of the values themselves, so that a run repeats bit for bit."""
-    return (soft_BN.detach() * 10_000).floor() % 2 == 0
 
 
 def unpack(bits_BY: Tensor) -> Tensor:
