@@ -40,11 +40,12 @@ SETTINGS = {"multiplication-1": BATCH, "hanoi": LARGE}
 
 
 def tallystick(*arguments: str) -> dict[str, Any]:
-    """The JSON document of one command. Raises ValueError with its message if it is refused."""
+    """The JSON document of one command. Raises ValueError with its message if it is refused (exit code 2)."""
     command = [sys.executable, "-m", "tallystick", *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    if done.returncode:
+    if done.returncode == 2:
         raise ValueError(done.stderr.splitlines()[-1].removeprefix("tallystick: "))
+    done.check_returncode()
     return json.loads(done.stdout)
 
 

@@ -83,6 +83,8 @@ def locality(report: dict[str, Any]) -> None:
 
 
 def _prediction(local: bool | None, covered: bool) -> str:
+    if local is None:
+        return "Nothing is predicted from fewer than three lengths."
     if local and covered:
         return "Predicted: lookup solves it at any length, and so does every fixed-state model that learns it."
     if local:
@@ -144,6 +146,8 @@ def trained(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         held_out = row["held_out"]
         verdict = "exact with the margin" if row["passed"] else "NOT all exact with the margin"
+        if held_out["needed"] > held_out["samples"]:
+            verdict += f" (to meet all contexts would take {held_out['needed']:,})"
         ERR.print(
             f"{row['step']} steps, {row['tokens']:,} tokens, {row['seconds']:.0f} s; held-out problems of the training "
             f"length: {held_out['exact']} of {held_out['samples']}, {verdict}",

@@ -100,7 +100,11 @@ def _row(task: Task, key: Key) -> dict[str, Any]:
     for token, role in zip(sink.ids.tolist(), sink.roles.tolist(), strict=True):
         chat.add(token, role)
     as_json = {"messages": json.dumps(chat.finish()), "tools": json.dumps(chat.tools)}
-    by_token = {"input_ids": sink.ids, "roles": sink.roles, "loss_mask": loss_mask(sink.roles)}
+    by_token = {
+        "input_ids": sink.ids,
+        "roles": sink.roles,
+        "loss_mask": loss_mask(sink.roles, task.predict_observations),
+    }
     return _names(task) | key | as_json | by_token
 
 

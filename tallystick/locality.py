@@ -138,13 +138,15 @@ def _sequence(task: Task, sink: Record) -> Sequence:
     return sink.ids, loss_mask(sink.roles, task.predict_observations)
 
 
-def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> list[Record]:
-    """Trajectories of held-out problems of at most this length in which every context that lookup would know occurs.
+def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> tuple[list[Record], int]:
+    """Trajectories of held-out problems of at most this length, and how many it would take to meet every context that
+    lookup would know.
 
-    Chosen greedily among `problems` random ones and the corners, at most `most`: a test on them is exhaustive at this
-    length. Raises ProgramError if the program is wrong on one of the problems.
+    Chosen greedily among the corners and then `problems` random ones, at most `most`: if no more are needed, a test on
+    them is exhaustive at this length. Raises ProgramError if the program is wrong on one of the problems.
     """
-    sinks = [*_random(task, "holdout", seed, length, problems), *(recorded(task, p) for p in task.corners(length))]
+    drawn = _random(task, "holdout", seed, length, problems)
+    sinks = [*(recorded(task, prompt) for prompt in task.corners(length)), *drawn]
     sequences = [_sequence(task, sink) for sink in sinks]
     leaf = suffix.build(suffix.Contexts.of(sequences, len(task.vocab)), 64).leaf
     ends = np.cumsum([mask.sum() for _, mask in sequences])
@@ -154,4 +156,4 @@ def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int
         if new:
             seen |= new
             chosen.append(sink)
-    return chosen[:most]
+    return chosen[:most], len(chosen)

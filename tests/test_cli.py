@@ -106,6 +106,9 @@ def test_check_document(capsys):
     assert all(row.keys() == keys for row in report["rows"])
     assert (report["local"], report["covered"]) == (True, True)
     assert "local: yes" in tallystick(capsys, "check", "reverse", "--lengths", "3,5,8", "--problems", 50).out
+    two = tallystick(capsys, "check", "reverse", "--lengths", "3,5", "--problems", 50).out
+    assert "not decided" in two
+    assert "Nothing is predicted" in two
     text = tallystick(capsys, "check", "addition", "--variant", "paper", "--problems", 50).out
     assert "after  [p1.right] [p1.read] =  comes  [p1.left]  or  [p1.right]" in text
 
@@ -249,6 +252,10 @@ WRONG = {
     "unknown budget": ["reproduce", "figure2", "--budget", "large"],
     "another recipe's model": ["reproduce", "figure2", "--models", "lookup,rmt"],
     "no GPU": ["reproduce", "figure2", "--device", "gpu"],
+    "no GPU to measure on": ["eval", "RUN", "--device", "gpu"],
+    "no layers": ["train", "addition", "n_layer=0"],
+    "negative width": ["train", "addition", "--model", "lstm", "d_model=-1"],
+    "no model": ["train", "addition", "--model", "torch.nn:Linear"],
     "cannot be written": ["train", "addition", *QUICK, "--out", "/proc/no/run"],
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tallystick import export, tasks
+from tallystick import export, locality, tasks
 from tallystick.episode import Record, Role, Trajectory
 from tallystick.vocab import loss_mask, render
 from tallystick.workspace import run_problem
@@ -95,10 +95,13 @@ def loaded(tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("name", ["logic-graph", "addition:1,turing:bb3:2"])
-def test_parquet_through_datasets(loaded, tmp_path, name):
-    """The second has calls without arguments and with them, which Arrow would make alike."""
-    task, file = tasks.load(name), tmp_path / "data.parquet"
+@pytest.mark.parametrize(
+    ("name", "variant"), [("logic-graph", None), ("addition:1,turing:bb3:2", None), ("addition", "no-tool")]
+)
+def test_parquet_through_datasets(loaded, tmp_path, name, variant):
+    """The second has calls without arguments and with them, which Arrow would make alike; of the third what the tool
+    answers is to be predicted, too."""
+    task, file = tasks.load(name, variant), tmp_path / "data.parquet"
     made = export.write(task, file, [3, 4], 3, "test", 0)
     rows = loaded("parquet", file)
     assert made == {"file": str(file), "trajectories": 6, "bytes": file.stat().st_size}
@@ -108,7 +111,9 @@ def test_parquet_through_datasets(loaded, tmp_path, name):
         assert [row["messages"], row["tools"]] == list(chat(task, sink))
         assert row["input_ids"] == sink.ids.tolist()
         assert row["roles"] == sink.roles.tolist()
-        assert row["loss_mask"] == loss_mask(sink.roles).tolist()
+        assert (
+            row["loss_mask"] == locality.trace(task, task.problem("test", 0, row["length"], row["index"]))[1].tolist()
+        )
         assert (row["task"], row["variant"], row["split"]) == (task.name, task.variant, "test")
 
 

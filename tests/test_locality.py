@@ -134,10 +134,18 @@ def test_problems_and_corners_are_counted_up_to_a_row():
 @pytest.mark.parametrize("variant", ["local", "paper"])
 def test_covering_problems_hold_every_context_of_the_training_length(variant):
     task = tasks.load("addition", variant)
-    chosen = locality.covering(task, 0, 5, problems=300)
-    assert len(chosen) < 300
+    chosen, needed = locality.covering(task, 0, 5, problems=300)
+    assert len(chosen) == needed < 300
     everything = locality.corners(task, 5) + locality.record(task, "holdout", 0, 5, 300)
     both = everything + [(record.ids, loss_mask(record.roles)) for record in chosen]
     leaf = suffix.build(suffix.Contexts.of(both, len(task.vocab)), 64).leaf
     border = sum(int(mask.sum()) for _, mask in everything)
     assert set(np.unique(leaf[:border])) == set(np.unique(leaf[border:]))
+
+
+def test_where_covering_takes_too_many_the_worst_cases_stay():
+    task = tasks.load("addition")
+    chosen, needed = locality.covering(task, 0, 5, problems=300, most=5)
+    assert needed > len(chosen) == 5
+    worst = {ids.tobytes() for ids, _ in locality.corners(task, 5)}
+    assert all(record.ids.tobytes() in worst for record in chosen)

@@ -327,10 +327,21 @@ class TestDamagedFolders:
         (folder / "vocab.json").write_text('["a"]')
         self.refuses(folder, "other tokens")
 
-    def test_resume_of_a_cut_off_folder(self, folder):
-        (folder / "optimizer.safetensors").write_bytes(b"123")
+    def test_resume_of_a_cut_off_folder(self, tmp_path):
+        trained(tmp_path / "run", steps=4)
+        (tmp_path / "run" / "optimizer.safetensors").write_bytes(b"123")
         with pytest.raises(runs.RunError, match="optimizer.safetensors"):
-            train.resume(folder)
+            train.resume(tmp_path / "run")
+
+
+def test_lookup_is_resumed_by_fitting_it(tmp_path, lookup_run):
+    """Wherever it was interrupted."""
+    folder = shutil.copytree(lookup_run, tmp_path / "copy")
+    for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
+        (folder / name).unlink(missing_ok=True)
+    assert train.resume(folder)
+    same(runs.load_progress(lookup_run)[0], runs.load_progress(folder)[0])
+    assert len(runs.read_metrics(folder)) == 1
 
 
 def test_a_folder_that_is_there_is_not_touched(lookup_run):

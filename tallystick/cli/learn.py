@@ -128,7 +128,9 @@ def evaluate(
 
     from tallystick import evaluate as evaluation
     from tallystick import runs
+    from tallystick.settings import check_device
 
+    check_device(device)
     if mode not in evaluation.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(evaluation.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]

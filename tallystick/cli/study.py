@@ -21,7 +21,7 @@ def bound(
     task: Annotated[str, typer.Argument(metavar="TASK", help="a task whose answers are counted")] = "addition",
     model: Names = None,
     lengths: Lengths = "3,5,10,20",
-    seeds: Annotated[str | None, typer.Option(help="train and measure, too, with these: 0-2")] = None,
+    seeds: Annotated[str | None, typer.Option(help="train with these and measure (addition, reverse)")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="the budget of training")] = None,
     device: Device = "cpu",
     out: Out = None,

@@ -40,9 +40,12 @@ def load_class(name: str) -> type:
         raise ValueError(f"unknown model {name!r}: choose from {choices}, or give module:Class or file.py:Class")
     try:
         module = userfile.load(place) if place.endswith(".py") else importlib.import_module(place)
-        return getattr(module, class_name)
+        model_class = getattr(module, class_name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cannot load model {name!r}: {error}") from error
+    if not all(hasattr(model_class, part) for part in ("Config", "PRESETS", "init_state")):
+        raise ValueError(f"cannot load model {name!r}: {class_name} is no subclass of tallystick.models.base.Model")
+    return model_class
 
 
 def split_preset(name: str) -> tuple[str, str]:
@@ -58,7 +61,7 @@ def build(name: str, *, vocab_size: int, **overrides):
     """A freshly initialised model, e.g. `build("mamba2:small", vocab_size=30, d_state=32)`.
 
     An override replaces a field of the model's `Config`; text, as from a command line, is read as the field's type.
-    Raises ValueError, one line, for an unknown model, preset or key, or a value of the wrong type.
+    Raises ValueError, one line, for an unknown model, preset or key, a value of the wrong type, or a size below 1.
     """
     path, preset = split_preset(name)
     model_class = load_class(path)
@@ -69,6 +72,9 @@ def build(name: str, *, vocab_size: int, **overrides):
         if key not in kinds:
             raise ValueError(f"model {path!r} has no setting {key!r}: choose from {', '.join(kinds)}")
     values = {key: read_value(key, value, kinds[key]) for key, value in overrides.items()}
+    for key, value in values.items():
+        if kinds[key] is int and value < 1:
+            raise ValueError(f"{key}={value} must be at least 1")
     return model_class(model_class.Config(vocab_size=vocab_size, **{**model_class.PRESETS[preset], **values}))
 
 

@@ -88,12 +88,13 @@ def paper(value: Any) -> str:
 def footing(results: Results) -> str:
     """On which commits and machines it was measured, by which commands."""
     lines = [f"Made by `tallystick reproduce {results.recipe} --budget {results.budget}`. Measured with:", ""]
-    for where in results.environments:
+    used = {run["environment"] for run in results.runs}
+    for where in (each for i, each in enumerate(results.environments) if i in used):
         machine = ", ".join(filter(None, (where["gpu"], f"{where['processors']} processors {where['machine']}")))
         commit = f"{(where['commit'] or 'unknown')[:7]}{' and changes' if where['dirty'] else ''}"
         torch = where["versions"]["torch"]
         lines.append(f"- `{where['command']}`, commit {commit}, torch {torch}, {machine}, {where['date']}")
-    return "\n".join(lines if results.environments else ["Nothing was measured yet."])
+    return "\n".join(lines if used else ["Nothing was measured yet."])
 
 
 def line(job: Job, run: dict[str, Any]) -> str:

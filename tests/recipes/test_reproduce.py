@@ -13,7 +13,7 @@ from tallystick.recipes.locality import draw, table
 from tallystick.recipes.measure import measure
 from tallystick.recipes.reproduce import _Worker, reproduce
 from tallystick.recipes.results import Results
-from tallystick.recipes.show import line, markdown
+from tallystick.recipes.show import footing, line, markdown
 
 WHERE = {"processors": 2, "machine": "x", "gpu": None, "commit": None, "dirty": False, "versions": {"torch": "2"},
          "command": "c", "date": "d"}  # fmt: skip
@@ -55,6 +55,9 @@ def test_the_whole_way(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().err.startswith("[1/1] reverse: mamba2:tiny, seed 0: 2 steps")
     assert [run["seed"] for run in Results("toy", "small").runs] == [0, 0]
     assert "A title" in results.place("md").read_text()
+    assert where["command"] in footing(results)
+    results.environments.append({**where, "command": "one of which no run is left"})
+    assert "no run is left" not in footing(results)
 
 
 DIES = """
