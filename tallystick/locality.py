@@ -142,18 +142,20 @@ def covering(task: Task, seed: int, length: int, problems: int = 2000, most: int
     """Trajectories of held-out problems of at most this length, and how many it would take to meet every context that
     lookup would know.
 
-    Chosen greedily among the corners and then `problems` random ones, at most `most`: if no more are needed, a test on
-    them is exhaustive at this length. Raises ProgramError if the program is wrong on one of the problems.
+    Chosen greedily among `problems` random ones and the corners, of which none is left out where more than `most` are
+    needed; where they are not, a test on them is exhaustive at this length. Raises ProgramError if the program is wrong
+    on one of the problems.
     """
-    drawn = _random(task, "holdout", seed, length, problems)
-    sinks = [*(recorded(task, prompt) for prompt in task.corners(length)), *drawn]
+    sinks = [*_random(task, "holdout", seed, length, problems), *(recorded(task, p) for p in task.corners(length))]
     sequences = [_sequence(task, sink) for sink in sinks]
     leaf = suffix.build(suffix.Contexts.of(sequences, len(task.vocab)), 64).leaf
     ends = np.cumsum([mask.sum() for _, mask in sequences])
     chosen, seen = [], set()
-    for sink, leaves in zip(sinks, np.split(leaf, ends[:-1]), strict=True):
+    for i, leaves in enumerate(np.split(leaf, ends[:-1])):
         new = set(leaves.tolist()) - seen
         if new:
             seen |= new
-            chosen.append(sink)
-    return chosen[:most], len(chosen)
+            chosen.append(i)
+    if len(chosen) > most:
+        chosen.sort(key=lambda i: i < problems)  # the corners, which came last, first
+    return [sinks[i] for i in chosen[:most]], len(chosen)

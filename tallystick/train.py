@@ -1,9 +1,9 @@
 """The one training loop.
 
-It stops by held-out problems of the training length, worst cases first, chosen so that every context that the lookup
-model knows occurs in them, as far as 500 problems go: the learning rate stays up until nearly all their tokens are
-right, falls, and training ends when all are right with a margin, each begun in the zero state and each begun in the
-state that the one before it left. Longer problems are shown live and decide nothing.
+It stops by held-out problems of the training length, chosen so that every context that the lookup model knows occurs in
+them, as far as 500 go: the learning rate stays up until nearly all their tokens are right, falls, and training ends
+when all are right with a margin, each begun in the zero state and each begun in the state that the one before it left.
+Longer problems are shown live and decide nothing.
 """
 
 from __future__ import annotations
