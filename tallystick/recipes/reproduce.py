@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -162,6 +163,7 @@ def _work(device: str, gpu: str | None, pipe: Connection) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used
     from tallystick import runs
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     environment = runs.environment()  # of the code that it has loaded, whatever is committed later
     with suppress(KeyboardInterrupt, EOFError, OSError):
         while True:
@@ -169,6 +171,14 @@ def _work(device: str, gpu: str | None, pipe: Connection) -> None:
             pipe.send(_outcome(job, seed, device, environment))
             gc.collect()
             torch.cuda.empty_cache()  # others share the GPU
+
+
+def _end_with_parent() -> None:
+    """However it ended: nobody would take what this process still does."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
 
 
 def _outcome(job: Job, seed: int, device: str, environment: dict[str, Any]) -> Any:

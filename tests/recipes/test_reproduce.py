@@ -1,6 +1,11 @@
 """A recipe from its jobs to its files: done side by side, resumed, refused, and what is missing shown as missing."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -95,6 +100,33 @@ def test_a_worker_that_died_idle_is_replaced(tmp_path, monkeypatch):
     finally:
         worker.process.terminate()
     assert len(outcome["rows"]) == 3
+
+
+PARENT = """
+import time
+from tallystick.recipes.base import At, Run
+from tallystick.recipes.reproduce import _Worker
+
+if __name__ == "__main__":
+    worker = _Worker("cpu", None)
+    worker.begin((Run(task="reverse", model="mamba2:tiny", lengths=(At(3, 5),), settings={"margin": 99}), 0))
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    command = [sys.executable, "parent.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True) as parent:
+        try:
+            assert parent.stdout is not None
+            assert parent.stdout.readline() == b"begun\n"
+            parent.kill()
+            parent.communicate(timeout=20)  # until the worker, which has it, too, has closed the pipe
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_other_settings_are_refused(tmp_path, monkeypatch):
