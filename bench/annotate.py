@@ -134,7 +134,7 @@ def _added(found: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 def _exact(runs: list[dict[str, Any]]) -> str:
-    """Exact of all, random problems and corners, and the seeds."""
+    """Exact of all, random problems and corners, the seeds, and the settings that are not the defaults."""
     if not runs:
         return "-"
     parts = []
@@ -142,7 +142,8 @@ def _exact(runs: list[dict[str, Any]]) -> str:
         rows = [row for run in runs for row in run["rows"] if row["corners"] == corners]
         if rows:
             parts.append(f"{sum(row['exact'] for row in rows)}/{sum(row['samples'] for row in rows)}")
-    return f"{' + '.join(parts)} (seeds {', '.join(str(run['seed']) for run in runs)})"
+    settings = "".join(f"; {given}" for given in dict.fromkeys(run["settings"] for run in runs) if given)
+    return f"{' + '.join(parts)} (seeds {', '.join(str(run['seed']) for run in runs)}{settings})"
 
 
 def main() -> None:
