@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import count
@@ -78,24 +78,42 @@ class Batch:
     """int64 [rows]: inputs of the row that count; less than `length` only beside one giant example."""
 
 
-@dataclass
-class _Row:
-    """One row's tokens that are not used yet, with the examples that they belong to."""
+@dataclass(eq=False)
+class Row:
+    """A stream of whole examples: its tokens that are not used yet, and the examples that they belong to.
 
+    predict_observations: as for `loss_mask`.
+    """
+
+    predict_observations: bool = False
     ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint16))
     trained: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     reset: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     examples: list[list[int]] = field(default_factory=list)
     """[example, tokens used, tokens seen] of each."""
 
-    def append(self, ids: np.ndarray, trained: np.ndarray, reset: np.ndarray) -> None:
-        self.ids = np.concatenate([self.ids, ids])
-        self.trained = np.concatenate([self.trained, trained])
-        self.reset = np.concatenate([self.reset, reset])
+    def __len__(self) -> int:
+        """Inputs that wait; the last token is a target at most."""
+        return max(len(self.ids) - 1, 0)
+
+    def begin(self, example: int, skip: int = 0, *, reset: bool = True) -> None:
+        """The next writes are of this example, less its first `skip` tokens; reset: it begins in the zero state."""
+        self.examples.append([example, skip, skip])
+        self._skip, self._reset = skip, reset
+
+    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
+        """Take a block of the example."""
+        reset = np.zeros(len(ids), bool)
+        reset[0] = self._reset
+        drop, self._skip, self._reset = min(self._skip, len(ids)), max(self._skip - len(ids), 0), False
+        self.ids = np.concatenate([self.ids, ids[drop:]])
+        self.trained = np.concatenate([self.trained, loss_mask(roles[drop:], self.predict_observations)])
+        self.reset = np.concatenate([self.reset, reset[drop:]])
+        self.examples[-1][2] += len(ids) - drop
 
     def take(self, length: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """Up to `length` inputs with their targets, filled up with zeros; the last target stays as next input."""
-        used = max(min(length, len(self.ids) - 1), 0)
+        used = min(length, len(self))
         ids, trained, reset = np.zeros(length + 1, np.uint16), np.zeros(length, bool), np.zeros(length, bool)
         ids[: min(used + 1, len(self.ids))] = self.ids[: used + 1]
         trained[:used], reset[:used] = self.trained[1 : used + 1], self.reset[:used]
@@ -110,6 +128,12 @@ class _Row:
             tokens -= step
         # the last one stays: its program may still be running, and its [EOS] has not been an input yet
         self.examples = [e for e in self.examples[:-1] if e[1] < e[2]] + self.examples[-1:]
+
+
+def take(rows: Sequence[Row], length: int) -> Batch:
+    """The next `length` inputs of every row, or as many as it has."""
+    lengths, ids, trained, reset = zip(*(row.take(length) for row in rows), strict=True)
+    return Batch(np.stack(ids), np.stack(trained), np.stack(reset), np.array(lengths))
 
 
 class Packer:
@@ -127,27 +151,17 @@ class Packer:
         emit: Callable[[Batch, Position], None],
         predict_observations: bool = False,
     ):
-        self._rows = [_Row() for _ in range(rows)]
-        self._length, self._emit, self._predict_observations = length, emit, predict_observations
+        self._rows = [Row(predict_observations) for _ in range(rows)]
+        self._length, self._emit = length, emit
 
-    def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> int:
-        """The next writes are of this example; row and skip: where a stored position says that it stood.
-
-        reset: whether it begins in the zero state. Returns its row.
-        """
-        row = min(range(len(self._rows)), key=lambda r: len(self._rows[r].ids)) if row is None else row
-        self._row = self._rows[row]
-        self._row.examples.append([example, skip, skip])
-        self._skip, self._reset = skip, reset
-        return row
+    def begin(self, example: int, row: int | None = None, skip: int = 0, *, reset: bool = True) -> None:
+        """As a row's `begin`; row and skip: where a stored position says that it stood."""
+        self._row = min(self._rows, key=lambda row: len(row.ids)) if row is None else self._rows[row]
+        self._row.begin(example, skip, reset=reset)
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Take a block of the example."""
-        reset = np.zeros(len(ids), bool)
-        reset[0] = self._reset
-        drop, self._skip, self._reset = min(self._skip, len(ids)), max(self._skip - len(ids), 0), False
-        self._row.append(ids[drop:], loss_mask(roles[drop:], self._predict_observations), reset[drop:])
-        self._row.examples[-1][2] += len(ids) - drop
+        self._row.write(ids, roles)
         while self._ready():
             self._hand_on()
 
@@ -159,19 +173,12 @@ class Packer:
         while any(len(row.ids) > 1 for row in self._rows):
             self._hand_on()
 
-    def clear(self) -> None:
-        """Forget what is left in the present example's row."""
-        fresh = _Row()
-        self._rows = [fresh if row is self._row else row for row in self._rows]
-        self._row = fresh
-
     def _ready(self) -> bool:
         waiting = [len(row.ids) for row in self._rows]
         return min(waiting) > self._length or max(waiting) > BLOCK + self._length
 
     def _hand_on(self) -> None:
-        lengths, ids, trained, reset = zip(*(row.take(self._length) for row in self._rows), strict=True)
-        batch = Batch(np.stack(ids), np.stack(trained), np.stack(reset), np.array(lengths))
+        batch = take(self._rows, self._length)
         self._emit(batch, [[[example, used] for example, used, _ in row.examples] for row in self._rows])
 
 

@@ -12,8 +12,9 @@ import torch
 from tallystick import workspace
 from tallystick.episode import BOS, BadCommand, Record, Role, Sink, StopReason, ToolError
 from tallystick.models.base import Model, select
+from tallystick.score import CONTEXT, Result, abstains
 from tallystick.tasks import Task
-from tallystick.verify import CONTEXT, Result, abstains, near_tie
+from tallystick.verify import near_tie
 
 BATCH = 64
 """Episodes side by side."""

@@ -12,9 +12,10 @@ from tallystick.data import Source
 from tallystick.engine import generate
 from tallystick.models.base import Model
 from tallystick.runs import Run
+from tallystick.score import Result
 from tallystick.tasks import Task
 from tallystick.tasks.mixture import marked
-from tallystick.verify import Result, verify
+from tallystick.verify import verify
 
 MODES: dict[str, Callable[[Model, Task, list[list[str]]], list[Any]]] = {"verify": verify, "generate": generate}
 ERRORS = 5

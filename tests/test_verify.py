@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from tallystick import engine, locality, models, tasks
-from tallystick.data import Packer, Source, produce
-from tallystick.episode import StopReason
+from tallystick.data import Source, produce
+from tallystick.episode import BLOCK, StopReason
 from tallystick.models.base import Model
 from tallystick.models.lookup import SURE
-from tallystick.verify import _Scan, margin, near_tie, verify, verify_recorded
+from tallystick.score import margin
+from tallystick.streams import batches
+from tallystick.verify import _Scan, near_tie, verify, verify_recorded
 
 TASK = tasks.load("reverse")
 
@@ -108,9 +110,7 @@ def test_scored_late_is_scored_alike(name, chunk):
     """As on a GPU, where a chunk is scored after the next one has begun."""
     model = MODELS[name]()
     late = _Scan(model, TASK, chunk, carry=False, late=1)
-    for prompt in PROBLEMS:
-        late.run(prompt)
-    assert_alike(late.finish(), verify(model, TASK, PROBLEMS, chunk=chunk))
+    assert_alike(late.run(PROBLEMS), verify(model, TASK, PROBLEMS, chunk=chunk))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -217,24 +217,23 @@ def test_a_near_tie_is_at_least_a_thousandth():
     assert near_tie(lookup(), TASK, prompt, torch.device("cpu")) == 1e-3
 
 
-def test_memory_does_not_grow_with_the_length():
-    """The packer holds a chunk and a block, whatever the episode's length."""
-    held = []
+@pytest.mark.parametrize("rows", [1, 3])
+def test_memory_does_not_grow_with_the_length(rows, monkeypatch):
+    """Every row holds a chunk and a block, whatever the episodes' length, and all are full."""
+    model, seen = lookup(), []
+    monkeypatch.setattr(type(model), "rows", rows)
 
-    class Watched(Packer):
-        def write(self, ids, roles):
-            super().write(ids, roles)
-            held.append(sum(len(row.ids) for row in self._rows))
+    def watched(streams, length):
+        for batch in batches(streams, length):
+            seen.append((max(map(len, streams)), batch.lengths.min()))
+            yield batch
 
-    import tallystick.verify as module
-
-    before, module.Packer = module.Packer, Watched
-    try:
-        (result,) = verify(lookup(), TASK, [TASK.problem("test", 0, 40_000, 0)], chunk=1024)
-    finally:
-        module.Packer = before
-    assert result.exact
-    assert max(held) <= 1024
+    monkeypatch.setattr("tallystick.verify.batches", watched)
+    results = verify(model, TASK, [TASK.problem("test", 0, 40_000, i) for i in range(rows)], chunk=1024)
+    assert all(result.exact and result.tokens > 2 * BLOCK for result in results)
+    waiting, least = zip(*seen, strict=True)
+    assert max(waiting) <= BLOCK
+    assert set(least) == {1024, (results[0].tokens - 1) % 1024}  # all are as long
 
 
 def test_carried_states():
