@@ -45,6 +45,8 @@ def reproduce(
     work = [(job, seed) for job in jobs for seed in seeds_of(job, recipe, seeds)]
     results.borrow(work)
     todo = [each for each in work if not results.done(*each)]
+    for job in {job.name: job for job, _ in todo}.values():
+        _look_up(job)
     try:
         return _do(todo, results, device, side_by_side)
     finally:  # what is there is shown after Ctrl-C, too
@@ -53,19 +55,16 @@ def reproduce(
 
 
 def choose(jobs: Sequence[Job], names: list[str] | None) -> list[Job]:
-    """The jobs of these models, and what needs none. Everything that they name is looked up first."""
+    """The jobs of these models, and what needs none."""
     there = sorted({name for job in jobs if isinstance(job, Run) for name in (job.model, job.model.partition(":")[0])})
     for name in names or []:
         if name not in there:
             raise ValueError(f"the recipe has no model {name!r}; it has: {', '.join(there)}")
-    chosen = [job for job in jobs if not names or isinstance(job, Check) or {*_names(job)} & {*names}]
-    for job in chosen:
-        _look_up(job)
-    return chosen
+    return [job for job in jobs if not names or isinstance(job, Check) or {*_names(job)} & {*names}]
 
 
 def _look_up(job: Job) -> None:
-    """Raises ValueError for a task, model or length that there is not."""
+    """Raises ValueError, before anything is done, for a task, model or length that there is not."""
     task = tasks.load(job.task, job.variant or None)
     if isinstance(job, Run):
         load_class(split_preset(job.model)[0])
