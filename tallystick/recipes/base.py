@@ -6,9 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+
 from tallystick import tasks
+from tallystick.settings import configure
 
 if TYPE_CHECKING:
     from tallystick.recipes.results import Results
@@ -78,15 +82,27 @@ class Run:
 
     @property
     def plan(self) -> dict[str, Any]:
-        """Everything that decides its outcome but the seed, as text: the same after a journey through JSON."""
+        """Everything that decides its outcome but the seed and the code, defaults too, as text: the same after a
+        journey through JSON."""
         names = ("task", "variant", "model", "part", "mode")
-        given = {name: getattr(self, name) for name in names} | {k: str(v) for k, v in self.settings.items()}
-        return given | {"lengths": ", ".join(map(str, self.lengths))}
+        given = {name: getattr(self, name) for name in names}
+        resolved = _resolved(self.task, self.variant, self.model, tuple(self.settings.items()))
+        return given | resolved | {"lengths": ", ".join(map(str, self.lengths))}
 
     @property
     def train_length(self) -> int:
         """The longest problems of training."""
         return int(self.settings.get("train_length", tasks.load(self.task).defaults.train_length))
+
+
+@cache
+def _resolved(task: str, variant: str, model: str, settings: tuple[tuple[str, Any], ...]) -> dict[str, str]:
+    """Every setting of a training, as text. Notes change none of them, and take seconds to be made."""
+    loaded = tasks.load(task, variant.removesuffix(tasks.NOTES) or None)
+    with torch.device("meta"):  # no weights are needed
+        config = configure(loaded, model, {name: str(value) for name, value in settings})
+    every = config["model_settings"] | config["settings"]
+    return {name: str(value) for name, value in every.items() if name not in ("seed", "device")}
 
 
 @dataclass(frozen=True, kw_only=True)

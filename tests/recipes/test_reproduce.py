@@ -12,13 +12,14 @@ import pytest
 
 from tallystick.evaluate import wilson
 from tallystick.recipes import chomsky, far, locality
-from tallystick.recipes.base import At, Recipe, Run
+from tallystick.recipes.base import At, Recipe, Run, _resolved
 from tallystick.recipes.cells import Cell, cells, together
 from tallystick.recipes.locality import draw, table
 from tallystick.recipes.measure import measure
 from tallystick.recipes.reproduce import _Worker, reproduce
 from tallystick.recipes.results import Results
 from tallystick.recipes.show import footing, line, markdown
+from tallystick.tasks.reverse import Reverse
 
 WHERE = {"processors": 2, "machine": "x", "gpu": None, "commit": None, "dirty": False, "versions": {"torch": "2"},
          "command": "c", "date": "d"}  # fmt: skip
@@ -41,9 +42,9 @@ def rows(text):
 
 def test_the_whole_way(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    wrong = replace(RUNS[0], line="wrong", settings={"examples": 50, "lr": -1})
+    wrong = replace(RUNS[0], line="wrong", part="sums")
     failures = reproduce(recipe(*RUNS, wrong), Results("toy", "small"), ["lookup"], [0], side_by_side=2)
-    assert failures == ["reverse: wrong, seed 0: lr=-1.0 must be greater than 0"]
+    assert failures == ["reverse: wrong, seed 0: reverse has no part 'sums': it is no mixture"]
     results = Results("toy", "small")
     assert [(run["name"], run["seed"]) for run in results.runs] == [("reverse: lookup", 0)]
     assert all(results.place(kind).stat().st_size > 1000 for kind in ("png", "svg"))
@@ -144,6 +145,18 @@ def test_other_settings_are_refused(tmp_path, monkeypatch):
         reproduce(recipe(*RUNS), results, ["mamba3"])
     with pytest.raises(ValueError, match="length 0: reverse has lengths 1 to"):
         reproduce(recipe(replace(RUNS[0], lengths=(At(0),))), Results("other", "small"))
+
+
+def test_other_defaults_are_refused(tmp_path, monkeypatch):
+    """Else a table would say of old results that they were trained as one trains now."""
+    monkeypatch.chdir(tmp_path)
+    results = Results("toy", "small")
+    results.add(RUNS[0], 0, {}, {"train": [1, 64, 0.1, True], "rows": []})
+    _resolved.cache_clear()
+    monkeypatch.setattr(Reverse, "defaults", replace(Reverse.defaults, train_length=11))
+    with pytest.raises(ValueError, match="other settings: train_length was 10, is 11. Move"):
+        reproduce(recipe(RUNS[0]), Results("toy", "small"))
+    _resolved.cache_clear()
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"format": 1, "recipe": "other"}'])
