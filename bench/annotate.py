@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tallystick import locality, tasks
+from tallystick.evaluate import wilson
 
 ROOT = Path(__file__).parent.parent
 NAIVE = "examples/naive.py"
@@ -134,14 +135,16 @@ def _added(found: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 def _exact(runs: list[dict[str, Any]]) -> str:
-    """Exact of all, random problems and corners, the seeds, and the settings that are not the defaults."""
+    """Exact of all, random problems and corners, with 95 % intervals, the seeds, and settings that are no defaults."""
     if not runs:
         return "-"
     parts = []
     for corners in (False, True):
         rows = [row for run in runs for row in run["rows"] if row["corners"] == corners]
         if rows:
-            parts.append(f"{sum(row['exact'] for row in rows)}/{sum(row['samples'] for row in rows)}")
+            exact, samples = (sum(row[name] for row in rows) for name in ("exact", "samples"))
+            low, high = wilson(exact, samples)
+            parts.append(f"{exact}/{samples} [{100 * low:.0f}-{100 * high:.0f}]")
     settings = "".join(f"; {given}" for given in dict.fromkeys(run["settings"] for run in runs) if given)
     return f"{' + '.join(parts)} (seeds {', '.join(str(run['seed']) for run in runs)}{settings})"
 

@@ -71,6 +71,8 @@ def locality(report: dict[str, Any]) -> None:
     for column in table.columns:
         column.justify = "right"
     OUT.print(table)
+    if "notes" in report:
+        OUT.print(_notes(report["notes"]), markup=False)
     words = {True: "yes", False: "no", None: "not decided, that takes three lengths"}
     OUT.print(
         f"\nlocal: {words[report['local']]}.  covered at length {report['train_length']}: {words[report['covered']]}."
@@ -80,6 +82,14 @@ def locality(report: dict[str, Any]) -> None:
         place = f"{context['distance']} tokens back" if context["distance"] >= 0 else "nothing"
         OUT.print(f"  after  {' '.join(context['context'])}  comes  {'  or  '.join(context['next'])}", markup=False)
         OUT.print(f"    what decides it: {place}", markup=False)
+
+
+def _notes(notes: list[str], most: int = 6) -> str:
+    """Which there are; where each is said stands in a trajectory (`show`)."""
+    if not notes:
+        return "\nnotes: none, for the last few tokens decide everything."
+    more = f" and {len(notes) - most} more" if len(notes) > most else ""
+    return f"\nnotes: {', '.join(notes[:most])}{more}; `show --annotate` has them where they are said."
 
 
 def _prediction(local: bool | None, covered: bool) -> str:

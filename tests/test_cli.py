@@ -119,6 +119,14 @@ EVAL_KEYS = {
 }
 
 
+def test_check_names_the_notes(capsys):
+    naive = str(Path(__file__).parents[1] / "examples" / "naive.py")
+    few = ("--problems", "20", "--lengths", "4,8,12")
+    assert "\nnotes: {" in tallystick(capsys, "check", f"{naive}:Larger", "--annotate", *few).out
+    assert "\nnotes: none" in tallystick(capsys, "check", "reverse", "--annotate", *few).out
+    assert "notes" not in tallystick(capsys, "check", "reverse", *few).out
+
+
 @pytest.mark.parametrize("mode", ["verify", "generate"])
 def test_eval_document(capsys, run, mode):
     arguments = ("eval", run, "--lengths", "1,20", "--samples", 20, "--mode", mode, "--json")

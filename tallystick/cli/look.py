@@ -105,6 +105,8 @@ def check(
     """Tell before training what will generalise: how far back must a model look, and was it all seen?"""
     loaded = load_task(task, variant, annotate)
     report = locality.check(loaded, read_lengths(lengths, loaded, loaded.defaults.check), problems, seed)
+    if annotate:
+        report["notes"] = [name for name in loaded.notes if name not in load_task(task, variant, False).notes]
     if as_json:
         print_json(report)
     else:

@@ -108,14 +108,17 @@ def _rows(panel: str, job: Run, done: list[dict[str, Any]]) -> list[str]:
     """The farthest that most seeds did, and that any did."""
     found = cells(done)
     most = max((len(cell.percents) for cell in found.values()), default=0)
-    ends = [max(place for place in found if len(found[place].percents) >= least) for least in (most, 1) if found]
-    return [_row([panel, job.line, f"<= {job.train_length}"], end, found[end], job) for end in dict.fromkeys(ends)]
+    ends = [max(n for n, corners in found if len(found[n, corners].percents) >= least) for least in (most, 1) if found]
+    return [_row([panel, job.line, f"<= {job.train_length}"], end, found, job) for end in dict.fromkeys(ends)]
 
 
-def _row(first: list[str], end: Place, cell: Cell, job: Run) -> str:
-    length = f"{end[0]:,}{' (corners)' if end[1] else ''}"
-    did = [str(len(cell.percents)), f"{cell.exact}/{cell.problems}", f"{cell.tokens / cell.problems:,.0f}"]
-    return show.row([*first, length, *did, show.bound(cell), show.paper(job.paper)])
+def _row(first: list[str], end: int, found: dict[Place, Cell], job: Run) -> str:
+    """Random problems and corners at one length."""
+    measured = {corners: cell for (n, corners), cell in found.items() if n == end}
+    exact = " + ".join(f"{cell.exact}/{cell.problems}{' corners' * corners}" for corners, cell in measured.items())
+    problems, right, tokens = (sum(getattr(c, n) for c in measured.values()) for n in ("problems", "exact", "tokens"))
+    did = [str(max(len(cell.percents) for cell in measured.values())), exact, f"{tokens / problems:,.0f}"]
+    return show.row([*first, f"{end:,}", *did, show.bound(problems - right, tokens), show.paper(job.paper)])
 
 
 RECIPE = Recipe(

@@ -1,7 +1,7 @@
 """The figure of a recipe: exact problems by length, a dot a seed, a line through the medians, a star for the paper.
 
-Each line is drawn a little below the one before, or those at 100 % would hide each other. Or, where there is but one
-length, a grid.
+Each line is drawn a little below the one before, or those at 100 % would hide each other; the figure says so. Or, where
+there is but one length, a grid.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ APART = 0.9
 """Percent between two lines at the same height."""
 STAR: dict[str, Any] = {"marker": "*", "s": 110, "alpha": 0.6, "zorder": 0}
 TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
+FEW = 6
+"""So many lengths are all named on the axis."""
 UNDATED: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}}
 """So that the same results make the same files."""
 
@@ -41,7 +43,9 @@ def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
             _panel(axis, panel, group, results, numbers)
         for axis in axes[len(groups) :]:
             axis.set_axis_off()
-        _legend(figure, numbers, {run.line for run in runs if results.of(run)})
+        _legend(figure, numbers, {run.line for run in runs if results.of(run)}, any(_starred(run) for run in runs))
+        if len(numbers) > 1:
+            figure.supxlabel(f"each line is drawn {APART} % below the one before it in the legend", fontsize=7)
         if len(groups) > 1:
             figure.suptitle(recipe.title)
         _save(figure, results)
@@ -73,12 +77,17 @@ def grid(title: str, percents: dict[tuple[str, str], float], framed: set[tuple[s
         _save(figure, results)
 
 
-def _legend(figure: Figure, numbers: dict[str, int], measured: set[str]) -> None:
+def _starred(run: Run) -> bool:
+    return isinstance(run.paper, tuple)
+
+
+def _legend(figure: Figure, numbers: dict[str, int], measured: set[str], starred: bool) -> None:
     """One for all panels; lines that have nothing yet are named as such."""
     axis = figure.axes[0]
     names = {line: line if line in measured else f"{line} (not measured)" for line in numbers}
     handles: list[Any] = [axis.plot([], [], label=names[line], **_style(i))[0] for line, i in numbers.items()]
-    handles.append(axis.scatter([], [], label="the paper's best", color="grey", **STAR))
+    if starred:
+        handles.append(axis.scatter([], [], label="the paper's best", color="grey", **STAR))
     handles.append(axis.plot([], [], label="longest in training", **TRAINED)[0])
     figure.legend(handles=handles, loc="outside right upper", frameon=False)
 
@@ -102,13 +111,17 @@ def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, numbers: d
             axis.scatter([length] * len(dots), dots, s=8, color=style["color"], alpha=0.5)
         if isinstance(run.paper, tuple):
             axis.scatter(*run.paper, color=style["color"], **STAR)
-    for length in {run.train_length for run in runs}:
+    trained = {run.train_length for run in runs}
+    for length in trained:
         axis.axvline(length, **TRAINED)
-    reach = sorted({run.train_length for run in runs} | {at.length for run in runs for at in run.lengths})
+    measured = {length for run in runs for at in run.lengths for length in at.lengths}
+    reach = sorted(trained | measured)
     scale = "log" if reach[-1] > 10 * reach[0] else "linear"
     axis.set(title=panel, xscale=scale, ylim=(-4 - APART * len(numbers), 104), xlabel="length", ylabel="% exact")
-    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-    if scale == "linear":
+    if len(measured) <= FEW:
+        axis.set_xticks(reach)
+    elif scale == "linear":
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.25)

@@ -121,7 +121,8 @@ def _counts(rows: list[Row]) -> str:
     return (
         f"{measured[AGREES]} rows agree, {measured[DIFFERS]} differ, {measured[NOT_LEARNED]} were not learned, "
         f"{measured[OPEN]} have no prediction, {missing} are not measured. k: at the lengths of `check`; coverage at "
-        "the last of them. Measured: % exact, median over seeds (range) [95 % interval]."
+        "the last of them. Measured: % exact of 20 random problems a seed, worst cases not among them, median over "
+        "seeds (range) [95 % interval]; seeds 0 to 2, of nope and pythia 0 alone."
     )
 
 
@@ -148,7 +149,7 @@ def _described(job: Run, run: dict[str, Any]) -> dict[str, Any]:
 def _verdict(predicted: str, near: Cell, far: Cell) -> str:
     if predicted not in ("exact", "fails"):
         return OPEN
-    if predicted == "exact" and near.exact < near.problems:
+    if near.exact < near.problems:  # what is predicted, is predicted of models that are exact there
         return NOT_LEARNED
     return AGREES if (far.exact == far.problems) == (predicted == "exact") else DIFFERS
 

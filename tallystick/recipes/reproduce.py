@@ -47,6 +47,8 @@ def reproduce(
     todo = [each for each in work if not results.done(*each)]
     for job in {job.name: job for job, _ in todo}.values():
         _look_up(job)
+    if not todo:
+        print("nothing is missing", file=sys.stderr, flush=True)
     try:
         return _do(todo, results, device, side_by_side)
     finally:  # what is there is shown after Ctrl-C, too

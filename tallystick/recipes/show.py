@@ -65,12 +65,12 @@ def _seeds(runs: list[dict[str, Any]]) -> str:
 
 def _bound(found: dict[Place, Cell]) -> str:
     far = [cell for (_, corners), cell in found.items() if not corners]
-    return bound(far[-1]) if far else MISSING
+    return bound(far[-1].problems - far[-1].exact, far[-1].tokens) if far else MISSING
 
 
-def bound(cell: Cell) -> str:
+def bound(errors: int, tokens: int) -> str:
     """95 % upper bound on the errors a token."""
-    return f"{poisson_bound(cell.problems - cell.exact) / cell.tokens:.0e}"
+    return f"{poisson_bound(errors) / tokens:.0e}"
 
 
 def _reach(found: dict[Place, Cell]) -> str:

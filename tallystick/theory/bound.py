@@ -105,9 +105,10 @@ def text(report: dict[str, Any]) -> str:
     ]
     measured = any(row["runs"] for row in report["models"])
     return (
-        f"{report['task']} without a tool, or after one command: the length from which no weights can be right\n\n"
-        + table(["state", "bits", "always, from", "half the time, from", "once in a hundred, from"], states)
-        + f"\nThe share that can be right at each length{', and in brackets what each seed reached' * measured}:\n\n"
+        f"{report['task']} without a tool, or after one command: the length from which, by theorem 2.1, no weights can "
+        "be right on all problems, on half of them, on one in a hundred\n\n"
+        + table(["state", "bits", "not on all, from", "not on half, from", "not on 1 in 100, from"], states)
+        + f"\nThe share that can be right at each length{_reached(report) * measured}:\n\n"
         + table(["state", *(f"{n:,}" for n in report["lengths"])], shares)
         + "\nA model that fails at a shorter length has not learned the task: that is no consequence of the theorem.\n"
     )
@@ -117,8 +118,14 @@ def _length(length: int | None) -> str:
     return f"not below {LONGEST:.0e}" if length is None else f"{length:,}"
 
 
+def _reached(report: dict[str, Any]) -> str:
+    runs = [run for row in report["models"] for run in row["runs"]]
+    samples = max(row["samples"] for run in runs for row in run["rows"]) if runs else 0
+    return f", and in brackets what each seed reached (% of {samples:,} problems)"
+
+
 def _percent(value: float) -> str:
-    return f"{100 * value:.3g} %"
+    return f"{100 * value:.3g} %" if value > 1e-6 else "< 0.0001 %"
 
 
 def _seeds(measured: list[dict[str, Any]]) -> str:

@@ -62,6 +62,8 @@ def test_the_whole_way(tmp_path, monkeypatch, capfd):
     assert [run["seed"] for run in Results("toy", "small").runs] == [0, 0]
     assert "A title" in results.place("md").read_text()
     assert where["command"] in footing(results)
+    assert reproduce(recipe(*RUNS), results, None, [0]) == []
+    assert capfd.readouterr().err == "nothing is missing\n"
     results.environments.append({**where, "command": "one of which no run is left"})
     assert "no run is left" not in footing(results)
 
@@ -157,6 +159,13 @@ def test_other_defaults_are_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="other settings: train_length was 10, is 11. Move"):
         reproduce(recipe(RUNS[0]), Results("toy", "small"))
     _resolved.cache_clear()
+
+
+def test_what_is_not_learned_says_nothing_of_a_prediction():
+    """Not even of one that it fails."""
+    whole, not_whole = Cell([100], 10, 10, 9, [100]), Cell([90], 9, 10, 9, [90])
+    verdicts = [locality._verdict("fails", near, not_whole) for near in (whole, not_whole)]
+    assert verdicts == [locality.AGREES, locality.NOT_LEARNED]
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"format": 1, "recipe": "other"}'])
@@ -301,12 +310,14 @@ def test_the_chomsky_table(tmp_path, monkeypatch):
     results.add(parity["mamba2:tiny without a tool"], 0, {}, direct)
     text = chomsky.table(every, results)
     assert "in 0 of 1 tasks that are measured (seeds: 3)" in text
-    ours, others = (part for part in text.split("| task |")[1:])
+    ours, others, beyond = (part for part in text.split("| task |")[1:])
     assert rows(ours)["parity-check"] == [
         *("regular", "2,303/2,304 [99.7-99.9]", "95/96 [94.3-99.8]", "18/18 [82.4-100]", "12/12 [75.7-100]"),
         *("99.9 (99.8-100)", "0/768 [0-0.4]", "26", "100"),
     ]
-    assert rows(ours)["bucket-sort"] == ["context-sensitive", *["-"] * 8]
+    assert beyond.startswith(" mamba2:tiny |\n")  # nothing else was measured there
+    assert rows(beyond)["parity-check"] == ["12/12 [75.7-100]"]
+    assert rows(ours)["bucket-sort"] == ["context-sensitive", *["-"] * 7, "not checked"]
     assert rows(others)["parity-check"] == ["-", "99.9 (99.8-100)", "-", "-", "0"]
 
 
@@ -318,10 +329,11 @@ def test_the_farthest_of_most_seeds_and_of_any(tmp_path, monkeypatch):
         if job.name.startswith("addition: mamba2"):
             length = job.lengths[0].length
             for seed in lengths.get(length, ()):
-                row = [length, False, 3, 3, 30 * length, 0, 1.0, 0.0, 1.0, 64, 1.0]
-                results.add(job, seed, WHERE, {"train": [2, 64, 0.1, True], "rows": [row]})
+                rest = [30 * length, 0, 1.0, 0.0, 1.0, 64, 1.0]
+                found = [[length, False, 3, 3, *rest], *([[length, True, 3, 2, *rest]] if length == 1_000_000 else [])]
+                results.add(job, seed, WHERE, {"train": [2, 64, 0.1, True], "rows": found})
     lines = [line for line in far.table(every, results).split("\n\n")[0].splitlines() if line.startswith("| addition")]
     assert [line.split(" | ")[3:7] for line in lines] == [
-        ["1,000,000", "2", "6/6", "10,000,000"],
+        ["1,000,000", "2", "6/6 + 4/6 corners", "10,000,000"],
         ["10,000,000", "1", "3/3", "100,000,000"],
     ]
