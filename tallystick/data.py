@@ -75,7 +75,7 @@ class Batch:
     reset: np.ndarray
     """bool [rows, length]: whether the state is to be zeroed before this input, for an example begins there."""
     lengths: np.ndarray
-    """int64 [rows]: inputs of the row that count; less than `length` only beside one giant example."""
+    """int64 [rows]: inputs of the row that count; in training less than `length` only beside one giant example."""
 
 
 @dataclass(eq=False)

@@ -125,10 +125,11 @@ class Score:
 
 
 def margin(logits_TV: torch.Tensor, targets_T: torch.Tensor) -> torch.Tensor:
-    """Logit of the target less the best other, [T]."""
+    """Logit of the target less the best other, [T]; the least there is where that is no number."""
     target_T1 = targets_T[:, None]
     others_TV = logits_TV.scatter(1, target_T1, float("-inf"))
-    return (logits_TV.gather(1, target_T1)[:, 0] - others_TV.amax(1)).float()
+    margin_T = (logits_TV.gather(1, target_T1)[:, 0] - others_TV.amax(1)).float()
+    return margin_T.masked_fill(margin_T.isnan(), torch.finfo(torch.float32).min)
 
 
 def _best_other(logits_V: torch.Tensor, target: int) -> int:

@@ -1,15 +1,16 @@
 """Episodes side by side: many problems' programs take turns, and each goes on only when its row is short of tokens.
 
-So the rows of a model that loops over time are full however long the problems are, in memory of a chunk and a block for
-each row.
+So the rows of a model that loops over time are full however long the problems are. Each row holds a chunk and a block,
+and its program with whatever that and its tools remember.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 
 import numpy as np
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 from tallystick.data import Batch, Row, take
 from tallystick.episode import StopProgram
@@ -21,6 +22,7 @@ class Stream(Row):
     def __init__(self, predict_observations: bool = False):
         super().__init__(predict_observations)
         self._filling = greenlet(self.fill)  # no thread: signals, and so the watch over programs, go on working
+        self._filling.gr_context = copy_context()  # a program's decimal precision, say
 
     def fill(self) -> None:
         """Write whole episodes, one after the other, to the last."""
@@ -38,6 +40,7 @@ class Stream(Row):
 
     def go_on(self) -> None:
         """Let one block be written, or end the unwanted episode and let one of the next."""
+        self._filling.parent = getcurrent()
         self._filling.switch()
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
@@ -53,12 +56,12 @@ class Stream(Row):
         """An episode has ended; a wrong one raises where it runs."""
 
     def end(self) -> None:
-        """Whatever is still to come."""
+        """Give up whatever is still to come."""
         self._filling.throw()
 
     def clear(self) -> None:
         """Forget what waits."""
-        self.ids, self.trained, self.reset = self.ids[:0], self.trained[:0], self.reset[:0]
+        self.ids, self.trained, self.reset, self.examples = self.ids[:0], self.trained[:0], self.reset[:0], []
 
 
 def batches(streams: Sequence[Stream], length: int) -> Iterator[Batch]:

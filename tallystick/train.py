@@ -8,6 +8,7 @@ Longer problems are shown live and decide nothing.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,7 +141,13 @@ class Trainer:
                 group["lr"] = rate
 
     def check(self) -> None:
-        """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former."""
+        """Look at the held-out problems, show longer ones, and let the schedule and the end follow from the former.
+
+        Raises ValueError if training has diverged.
+        """
+        loss = float(torch.stack(self.losses).mean()) if self.losses else None
+        if loss is not None and not math.isfinite(loss):
+            raise ValueError(f"the loss is {loss} by step {self.step}: try a smaller lr than {self.settings.lr:g}")
         held_out = self._look(self.held_out, self.settings.train_length)
         carried = None
         if self.settings.state_passing:
@@ -152,7 +159,7 @@ class Trainer:
             self.schedule.look(self.step, 1 - held_out["token_accuracy"])
         row = {
             "step": self.step,
-            "loss": float(torch.stack(self.losses).mean()) if self.losses else None,
+            "loss": loss,
             "lr": self.settings.lr * rate,
             "tokens": self.tokens,
             "seconds": round(self.seconds, 2),

@@ -57,7 +57,7 @@ class _Scan:
         gpu = self._device.type == "cuda"
         self._chunk = chunk or (model.gpu_chunk if gpu else model.chunk)
         self._late, self._waiting = int(gpu) if late is None else late, deque[list[tuple[_Row, Part]]]()
-        self._state = model.init_state(model.rows)
+        self._state, self._live = model.init_state(model.rows), np.arange(model.rows)
         self._tie = 0.0
         self._results: list[Result] = []
 
@@ -107,14 +107,13 @@ class _Scan:
             row.score.take(part, self._tie)
 
     def _forward(self, ids: np.ndarray, reset: np.ndarray, live: np.ndarray) -> torch.Tensor:
-        """Logits of the rows that have tokens; the state of the others stays."""
-        ids_BL, reset_BL, live_B = (self._there(array) for array in (ids.astype(np.int64), reset, live))
-        alone = len(live) < self._model.rows
-        before = select(self._state, live_B) if alone else self._state
-        logits, after = self._model(ids_BL, before, reset_BL=reset_BL if reset.any() and not self._carry else None)
-        if alone:
-            after = {name: self._state[name].index_copy(0, live_B, tensor) for name, tensor in after.items()}
-        self._state = after
+        """Logits of the rows that have tokens; those without have ended, and their state is dropped."""
+        if len(live) < len(self._live):
+            self._state = select(self._state, self._there(np.flatnonzero(np.isin(self._live, live))))
+            self._live = live
+        ids_BL, reset_BL = self._there(ids.astype(np.int64)), self._there(reset)
+        fresh = reset.any() and not self._carry
+        logits, self._state = self._model(ids_BL, self._state, reset_BL=reset_BL if fresh else None)
         return logits
 
 

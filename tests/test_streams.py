@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from decimal import getcontext, localcontext
 
 import numpy as np
 import pytest
@@ -98,14 +99,34 @@ class Wrong(Reverse):
 
 
 @pytest.mark.parametrize("endless", [False, True])
-def test_a_wrong_program_ends_the_others(endless, monkeypatch):
-    """Those that wait for their turn, too; and the watch over silent programs works in a stream."""
+def test_a_wrong_program_ends_verify(endless, monkeypatch):
+    """Whatever waits for its turn; and the watch over silent programs works in a stream."""
     monkeypatch.setattr(workspace, "PATIENCE", 0.2)
     monkeypatch.setattr(Wrong, "endless", endless)
     task, model = Wrong(), models.build("lstm", vocab_size=len(tasks.load("reverse").vocab))
     long, wrong = [*"0" * 30_000, ">"], [*"1" * 30, ">"]
     with pytest.raises(ProgramError, match="does not end" if endless else "the answer"):
         verify(model, task, [long, long, wrong, long])
+
+
+class Precise(Marked):
+    def fill(self):
+        self.seen = getcontext().prec
+        super().fill()
+
+
+def test_programs_see_the_callers_context():
+    with localcontext(prec=77):
+        streams = [Precise(iter([(0, [5])])) for _ in range(2)]
+        for _ in batches(streams, 10):
+            pass
+    assert [stream.seen for stream in streams] == [77, 77]
+
+
+def test_nothing_is_kept_of_what_was_given_up():
+    stream = Marked(iter([(i, [50] * 9) for i in range(100)]), unwanted=range(99))
+    for _ in batches([stream], 10):
+        assert len(stream.examples) <= 3
 
 
 def test_programs_that_wait_are_ended():

@@ -157,6 +157,11 @@ def test_a_captured_step_is_the_step(tmp_path, model):
         torch.testing.assert_close(tensors[name], others[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
+def test_training_that_diverges_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="the loss is nan by step 4: try a smaller lr than 1e"):
+        train.train(tmp_path / "run", config(overrides={**SMALL, "lr": "1e20"}))
+
+
 def test_schedule():
     schedule = Schedule(Settings(train_length=5, steps=1000, warmup=10, state_passing=0.5))
     assert [schedule.factor(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]

@@ -14,7 +14,7 @@ from tallystick.episode import BLOCK, StopReason
 from tallystick.models.base import Model
 from tallystick.models.lookup import SURE
 from tallystick.score import margin
-from tallystick.streams import batches
+from tallystick.streams import Stream, batches
 from tallystick.verify import _Scan, near_tie, verify, verify_recorded
 
 TASK = tasks.load("reverse")
@@ -60,9 +60,9 @@ def half_trained(name, lr):
     return model
 
 
-def untrained(name):
+def untrained(name, task=TASK):
     torch.manual_seed(0)
-    return models.build(name, vocab_size=len(TASK.vocab)).eval()
+    return models.build(name, vocab_size=len(task.vocab)).eval()
 
 
 def rights(model):
@@ -147,6 +147,71 @@ def test_a_deviation_names_its_context():
     assert result.first_error["context"][-2:] == ["[p1.read]", "="]
     assert result.first_error["want"] == "[p1.left]"
     assert result.first_error["got"] is None
+
+
+@pytest.mark.parametrize("name", ["mamba2", "lstm"])
+def test_what_is_no_number_is_wrong(name):
+    """A model that has diverged says nothing right, whatever is compared with NaN."""
+    model = untrained(name)
+    with torch.no_grad():
+        model.head.weight.fill_(torch.nan)
+    results = verify(model, TASK, PROBLEMS)
+    assert not any(result.exact for result in results)
+    assert all(result.first_error["margin"] == result.min_margin < -1e30 for result in results)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_episode_ends_with_its_deviation(rows, monkeypatch):
+    """A giant one, of seven blocks, is given up behind the first and not read on; the others are as each is alone."""
+    task, read = tasks.load("hanoi"), []
+    model = untrained("lstm", task)
+    monkeypatch.setattr(type(model), "rows", rows)
+
+    def watched(streams, length):
+        for batch in batches(streams, length):
+            read.append(int(batch.lengths.sum()))
+            yield batch
+
+    monkeypatch.setattr("tallystick.verify.batches", watched)
+    prompts = [task.problem("test", 0, 12 if i % 2 else 2, i) for i in range(6)]
+    results = verify(model, task, prompts, chunk=64)
+    assert [result.index for result in results] == list(range(6))
+    assert [result.first_error["index"] for result in results] == list(range(6))
+    assert sum(read) < 6 * 500
+    assert_alike(results, [verify(model, task, [prompt], chunk=64)[0] for prompt in prompts])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_no_more_is_written_of_it(rows, monkeypatch):
+    task, written, write = tasks.load("hanoi"), [], Stream.write
+    model = untrained("lstm", task)
+    monkeypatch.setattr(type(model), "rows", rows)
+    monkeypatch.setattr(Stream, "write", lambda *arguments: (written.append(1), write(*arguments))[1])
+    verify(model, task, [task.problem("test", 0, 12, i) for i in range(4)], chunk=64)
+    assert len(written) == 4
+
+
+def test_short_problems_fill_all_rows(monkeypatch):
+    model, lengths = lookup(), []
+    monkeypatch.setattr(type(model), "rows", 4)
+
+    def watched(streams, length):
+        for batch in batches(streams, length):
+            lengths.append(batch.lengths.tolist())
+            yield batch
+
+    monkeypatch.setattr("tallystick.verify.batches", watched)
+    verify(model, TASK, [TASK.problem("test", 0, 10, i) for i in range(40)])
+    (each,) = set(map(sum, zip(*lengths, strict=True)))  # as many tokens in every row, for all problems are alike
+    assert each > 100
+
+
+def test_near_ties_are_counted(monkeypatch):
+    model = half_trained("mamba2", 1e-4)
+    monkeypatch.setattr("tallystick.verify.near_tie", lambda *arguments: 1e9)
+    assert all(result.near_ties == result.model_tokens > 0 for result in verify(model, TASK, PROBLEMS))
+    records = [locality.recorded(TASK, prompt) for prompt in PROBLEMS]
+    assert not any(result.near_ties for result in verify_recorded(model, TASK, records))
 
 
 def test_episodes_after_a_deviation_are_still_verified():
