@@ -160,24 +160,32 @@ def test_what_is_no_number_is_wrong(name):
     assert all(result.first_error["margin"] == result.min_margin < -1e30 for result in results)
 
 
+@pytest.fixture
+def watched(monkeypatch):
+    """Of each batch that verify reads: its lengths, and the most tokens that a row then holds."""
+    seen = []
+
+    def watching(streams, length):
+        for batch in batches(streams, length):
+            seen.append((batch.lengths.tolist(), max(map(len, streams))))
+            yield batch
+
+    monkeypatch.setattr("tallystick.verify.batches", watching)
+    return seen
+
+
 @pytest.mark.parametrize("rows", [1, 3])
-def test_an_episode_ends_with_its_deviation(rows, monkeypatch):
+def test_an_episode_ends_with_its_deviation(rows, monkeypatch, watched):
     """A giant one, of seven blocks, is given up behind the first and not read on; the others are as each is alone."""
-    task, read = tasks.load("hanoi"), []
+    task = tasks.load("hanoi")
     model = untrained("lstm", task)
     monkeypatch.setattr(type(model), "rows", rows)
 
-    def watched(streams, length):
-        for batch in batches(streams, length):
-            read.append(int(batch.lengths.sum()))
-            yield batch
-
-    monkeypatch.setattr("tallystick.verify.batches", watched)
     prompts = [task.problem("test", 0, 12 if i % 2 else 2, i) for i in range(6)]
     results = verify(model, task, prompts, chunk=64)
     assert [result.index for result in results] == list(range(6))
     assert [result.first_error["index"] for result in results] == list(range(6))
-    assert sum(read) < 6 * 500
+    assert sum(sum(lengths) for lengths, _ in watched) < 6 * 500
     assert_alike(results, [verify(model, task, [prompt], chunk=64)[0] for prompt in prompts])
 
 
@@ -191,18 +199,13 @@ def test_no_more_is_written_of_it(rows, monkeypatch):
     assert len(written) == 4
 
 
-def test_short_problems_fill_all_rows(monkeypatch):
-    model, lengths = lookup(), []
+def test_short_problems_fill_all_rows(monkeypatch, watched):
+    model = lookup()
     monkeypatch.setattr(type(model), "rows", 4)
 
-    def watched(streams, length):
-        for batch in batches(streams, length):
-            lengths.append(batch.lengths.tolist())
-            yield batch
-
-    monkeypatch.setattr("tallystick.verify.batches", watched)
     verify(model, TASK, [TASK.problem("test", 0, 10, i) for i in range(40)])
-    (each,) = set(map(sum, zip(*lengths, strict=True)))  # as many tokens in every row, for all problems are alike
+    by_row = zip(*(lengths for lengths, _ in watched), strict=True)
+    (each,) = {sum(lengths) for lengths in by_row}  # as many tokens in every row, for all problems are alike
     assert each > 100
 
 
@@ -283,22 +286,15 @@ def test_a_near_tie_is_at_least_a_thousandth():
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_memory_does_not_grow_with_the_length(rows, monkeypatch):
+def test_memory_does_not_grow_with_the_length(rows, monkeypatch, watched):
     """Every row holds a chunk and a block, whatever the episodes' length, and all are full."""
-    model, seen = lookup(), []
+    model = lookup()
     monkeypatch.setattr(type(model), "rows", rows)
 
-    def watched(streams, length):
-        for batch in batches(streams, length):
-            seen.append((max(map(len, streams)), batch.lengths.min()))
-            yield batch
-
-    monkeypatch.setattr("tallystick.verify.batches", watched)
     results = verify(model, TASK, [TASK.problem("test", 0, 40_000, i) for i in range(rows)], chunk=1024)
     assert all(result.exact and result.tokens > 2 * BLOCK for result in results)
-    waiting, least = zip(*seen, strict=True)
-    assert max(waiting) <= BLOCK
-    assert set(least) == {1024, (results[0].tokens - 1) % 1024}  # all are as long
+    assert max(most for _, most in watched) <= BLOCK
+    assert {min(lengths) for lengths, _ in watched} == {1024, (results[0].tokens - 1) % 1024}  # all are as long
 
 
 def test_carried_states():

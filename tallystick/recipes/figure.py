@@ -109,7 +109,7 @@ def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, numbers: d
         for length, cell in found.items():
             dots = [percent - lower for percent in cell.percents]
             axis.scatter([length] * len(dots), dots, s=8, color=style["color"], alpha=0.5)
-        if isinstance(run.paper, tuple):
+        if _starred(run):
             axis.scatter(*run.paper, color=style["color"], **STAR)
     trained = {run.train_length for run in runs}
     for length in trained:
