@@ -43,7 +43,12 @@ def draw(recipe: Recipe, runs: list[Run], results: Results) -> None:
             _panel(axis, panel, group, results, numbers)
         for axis in axes[len(groups) :]:
             axis.set_axis_off()
-        _legend(figure, numbers, {run.line for run in runs if results.of(run)}, any(_starred(run) for run in runs))
+        _legend(
+            figure,
+            numbers,
+            {run.line for run in runs if results.of(run)},
+            any(isinstance(run.paper, tuple) for run in runs),
+        )
         if len(numbers) > 1:
             figure.supxlabel(f"each line is drawn {APART} % below the one before it in the legend", fontsize=7)
         if len(groups) > 1:
@@ -77,10 +82,6 @@ def grid(title: str, percents: dict[tuple[str, str], float], framed: set[tuple[s
         _save(figure, results)
 
 
-def _starred(run: Run) -> bool:
-    return isinstance(run.paper, tuple)
-
-
 def _legend(figure: Figure, numbers: dict[str, int], measured: set[str], starred: bool) -> None:
     """One for all panels; lines that have nothing yet are named as such."""
     axis = figure.axes[0]
@@ -109,7 +110,7 @@ def _panel(axis: Axes, panel: str, runs: list[Run], results: Results, numbers: d
         for length, cell in found.items():
             dots = [percent - lower for percent in cell.percents]
             axis.scatter([length] * len(dots), dots, s=8, color=style["color"], alpha=0.5)
-        if _starred(run):
+        if isinstance(run.paper, tuple):
             axis.scatter(*run.paper, color=style["color"], **STAR)
     trained = {run.train_length for run in runs}
     for length in trained:
