@@ -17,8 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tallystick import locality, tasks
-from tallystick.evaluate import wilson
+from tallystick import tasks
+from tallystick.evaluation.statistics import wilson
+from tallystick.locality import sequences
 
 ROOT = Path(__file__).parent.parent
 NAIVE = "examples/naive.py"
@@ -67,7 +68,7 @@ def look(task: str, variant: str) -> dict[str, Any]:
         "local": report["local"],
         "covered": report["covered"],
         "notes": len(loaded.notes) - len(base.notes),
-        "tokens": sum(len(locality.trace(loaded, prompt)[0]) for prompt in prompts),
+        "tokens": sum(len(sequences.of(loaded, prompt)[0]) for prompt in prompts),
         "runs": [],
     }
 
@@ -88,7 +89,7 @@ def reach(task: str, variant: str, model: str, seed: int, device: str) -> dict[s
         arguments = ["--lengths", str(length), "--samples", str(samples), "--device", device]
         rows = tallystick("eval", f"{folder}/run", *arguments)["rows"]
         environment = json.loads(Path(folder, "run", "environment.json").read_text())
-    keys = ("length", "corners", "samples", "exact", "model_tokens", "error_bound", "min_margin", "stops")
+    keys = ("length", "worst_cases", "samples", "exact", "model_tokens", "error_bound", "min_margin", "stops")
     return {
         "model": model,
         "seed": seed,
@@ -103,7 +104,7 @@ def reach(task: str, variant: str, model: str, seed: int, device: str) -> dict[s
 
 
 def table(results: dict[str, dict[str, Any]], models: list[str]) -> str:
-    """Markdown: two lines a program, exact problems far beyond of all seeds together, corners behind a +."""
+    """Markdown: two lines a program, exact problems far beyond of all seeds together, worst cases behind a +."""
     heads = ["program", "variant", "k", "coverage", "notes", "tokens", *models]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for (task, variant), (length, _, _) in FAR.items():
@@ -135,12 +136,12 @@ def _added(found: dict[str, Any], before: dict[str, Any]) -> str:
 
 
 def _exact(runs: list[dict[str, Any]]) -> str:
-    """Exact of all, random problems and corners, with 95 % intervals, the seeds, and settings that are no defaults."""
+    """Exact of all, random problems and worst cases, with 95 % intervals, the seeds, and settings that are no defaults."""
     if not runs:
         return "-"
     parts = []
-    for corners in (False, True):
-        rows = [row for run in runs for row in run["rows"] if row["corners"] == corners]
+    for worst_cases in (False, True):
+        rows = [row for run in runs for row in run["rows"] if row["worst_cases"] == worst_cases]
         if rows:
             exact, samples = (sum(row[name] for row in rows) for name in ("exact", "samples"))
             low, high = wilson(exact, samples)

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import torch
 
-from tallystick import engine, locality, models, runs, tasks, workspace
-from tallystick.verify import verify
+from tallystick import engine, locality, models, runs, tasks
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
+from tallystick.tasks import runner
 
 
 class Count:
@@ -40,7 +42,7 @@ def trajectories(digits: int, problems: int) -> str:
     prompts = [task.problem("bench", 0, digits, i) for i in range(problems)]
     began = time.perf_counter()
     for prompt in prompts:
-        workspace.run(task, prompt, sink)
+        runner.run(task, prompt, sink)
     seconds = time.perf_counter() - began
     return f"trajectories, {digits:,} digits: {sink.tokens / seconds:,.0f} tokens/s ({sink.tokens:,} tokens)"
 
@@ -56,7 +58,7 @@ def check() -> str:
 def lookup(variant: str, digits: int, problems: int) -> str:
     """lookup fitted to 1,000 problems of at most 5 digits."""
     task = tasks.load("addition", variant)
-    model = models.build("lookup", vocab_size=len(task.vocab)).fit(locality.record(task, "train", 0, 5, 1000))
+    model = models.build("lookup", vocab_size=len(task.vocab)).fit(sequences.sample(task, "train", 0, 5, 1000))
     results = verify(model, task, [task.problem("test", 0, digits, i) for i in range(problems)])
     error = results[0].first_error
     words = f"; {results[0].stop} after {' '.join(error['context'][-4:])}" if error else ""

@@ -22,10 +22,11 @@ from typing import Any
 
 import torch
 
-from tallystick import runs, workspace
-from tallystick.data import Packer
-from tallystick.train import Trainer
-from tallystick.verify import verify, verify_recorded
+from tallystick import runs
+from tallystick.data.packing import Packer
+from tallystick.evaluation.verify import verify, verify_recorded
+from tallystick.tasks import runner
+from tallystick.training.loop import Trainer
 
 ROW_TOKENS = 8192
 
@@ -47,7 +48,7 @@ class Count:
 def produce(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
     """Through the Workspace with all its checks."""
     sink = Count()
-    workspace.run(run.task, prompt, sink)
+    runner.run(run.task, prompt, sink)
     return {"tokens": sink.tokens}
 
 
@@ -70,7 +71,7 @@ def train(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
 
     packer = Packer(1, ROW_TOKENS, emit)
     packer.begin(0)
-    workspace.run(run.task, prompt, packer)
+    runner.run(run.task, prompt, packer)
     packer.drain()
     after = verify_recorded(trainer.model, run.task, trainer.held_out)
     worst = max(float(loss) for loss in trainer.losses)

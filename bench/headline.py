@@ -40,7 +40,7 @@ def table(runs: list[Run]) -> str:
         mine = [run for run in runs if run["model"] == model]
         cells = [*(exact(mine, length, False) for length in lengths), exact(mine, 1000, True)]
         rows.append([model, ", ".join(str(run["seed"]) for run in mine), span(mine, "train_seconds"), *cells])
-    return markdown(["model", "seeds", "train, s", *(f"{length:,}" for length in lengths), "corners, 1,000"], rows)
+    return markdown(["model", "seeds", "train, s", *(f"{length:,}" for length in lengths), "worst cases, 1,000"], rows)
 
 
 def main() -> None:

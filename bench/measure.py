@@ -29,7 +29,7 @@ class Measure:
     lengths: tuple[int, ...]
     """Of the problems."""
     samples: int = 50
-    """Random problems of each length; the corners come on top."""
+    """Random problems of each length; the worst cases come on top."""
     mode: str = "verify"
     """verify or generate."""
 
@@ -106,10 +106,10 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([first, "|---" * len(head) + "|", *others]) + "\n"
 
 
-def exact(runs: list[Run], length: int, corners: bool, mode: str = "verify") -> str:
+def exact(runs: list[Run], length: int, worst_cases: bool, mode: str = "verify") -> str:
     """Exact problems of all runs together, and the range over seeds where they differ; - if none was measured."""
-    wanted = (length, corners, mode)
-    rows = [row for run in runs for row in run["rows"] if (row["length"], row["corners"], row["mode"]) == wanted]
+    wanted = (length, worst_cases, mode)
+    rows = [row for run in runs for row in run["rows"] if (row["length"], row["worst_cases"], row["mode"]) == wanted]
     counts = [row["exact"] for row in rows]
     spread = f" ({min(counts)}-{max(counts)} a seed)" if len(set(counts)) > 1 else ""
     return f"{sum(counts)}/{sum(row['samples'] for row in rows)}{spread}" if rows else "-"

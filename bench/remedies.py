@@ -42,7 +42,7 @@ def run_one(remedy: str, seed: int, folder: Path) -> Run:
 
 
 def table(runs: list[Run]) -> str:
-    """A row a remedy; at each length the exact problems of each seed, random ones and corners."""
+    """A row a remedy; at each length the exact problems of each seed, random ones and worst cases."""
     rows = []
     for remedy, settings in REMEDIES.items():
         mine = sorted((run for run in runs if run["remedy"] == remedy), key=lambda run: run["seed"])
@@ -55,7 +55,7 @@ def table(runs: list[Run]) -> str:
 
 
 def _exact(runs: list[Run], length: int) -> str:
-    """Exact of the random problems and corners, seed by seed."""
+    """Exact of the random problems and worst cases, seed by seed."""
     cells = []
     for run in runs:
         rows = [row for row in run["rows"] if row["length"] == length]

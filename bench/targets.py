@@ -40,12 +40,12 @@ class Target:
 
 
 def at(length: int, samples: int = 50, mode: str = "verify") -> Measure:
-    """Random problems of one length, and its corners."""
+    """Random problems of one length, and its worst cases."""
     return Measure((length,), samples, mode)
 
 
 BB5 = [at(1_000_000, samples=1), at(20_000, samples=1, mode="generate")]
-"""The corner is the blank tape, from which it halts after 47 million steps."""
+"""The worst case is the blank tape, from which it halts after 47 million steps."""
 TARGETS = [
     Target("addition", [at(1000)], model="lstm:tiny"),
     Target("addition", [at(1000)], model="gru:tiny"),
@@ -82,7 +82,7 @@ def table(runs: list[Run]) -> str:
         "train, CPU s",
         "exact at",
         "random problems",
-        "corners",
+        "worst_cases",
         "margin >=",
     ]
     rows = []
@@ -94,7 +94,7 @@ def table(runs: list[Run]) -> str:
             seeds = ", ".join(str(run["seed"]) for run in mine)
             told = [f"<= {mine[0]['train_length']}", seeds, span(mine, "train_cpu_seconds")]
             where = f"{length:,}" + (", generate" if mode == "generate" else "")
-            counts = [exact(mine, length, corners, mode) for corners in (False, True)]
+            counts = [exact(mine, length, worst_cases, mode) for worst_cases in (False, True)]
             rows.append([*target.of, *told, where, *counts, f"{min(margins):.1f}"])
     return markdown(head, rows)
 

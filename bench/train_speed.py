@@ -23,8 +23,9 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from tallystick import memory, models  # noqa: E402
+from tallystick import models
 from tallystick.models.base import Model  # noqa: E402
+from tallystick.training import allocator
 
 VOCAB = 30
 PARITY = 1e-4  # of the largest logit
@@ -84,7 +85,7 @@ def contestant(pipe, options, chunk_size):
     ids_BL = torch.randint(VOCAB, (options.rows, options.length + 1))
     reset_BL = torch.rand(options.rows, options.length) < 1 / EPISODE
     if chunk_size is None:
-        memory.keep_freed()
+        allocator.keep_freed()
     else:
         model = peer(model, chunk_size)
     with torch.no_grad():

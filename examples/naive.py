@@ -22,7 +22,7 @@ class Larger(Task):
             second[:same] = first[:same]
         return [*first, "?", *second, "="]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Equal, and different in the first or the last digit alone."""
         a, high, low = "5" * length, "9" + "5" * (length - 1), "5" * (length - 1) + "1"
         return [[*x, "?", *y, "="] for x, y in [(a, a), (a, high), (high, a), (a, low), (low, a)]]

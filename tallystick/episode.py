@@ -276,16 +276,24 @@ def runs_of_roles(
         yield Role(role), [tokens[token] for _, token in pairs]
 
 
-class Record:
-    """A sink that keeps everything: for short episodes."""
+class Recorder:
+    """A sink that keeps an episode's tokens, in memory; limit: end the episode once so many were said."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
         self.ok: bool | None = None
+        self._limit, self._size = limit, 0
+
+    def __len__(self) -> int:
+        """Tokens kept."""
+        return self._size
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Keep a block."""
+        """Keep a block. Raises StopProgram at the limit."""
         self.blocks.append((ids, roles))
+        self._size += len(ids)
+        if self._limit is not None and self._size >= self._limit:
+            raise StopProgram
 
     def close(self, ok: bool) -> None:
         """Keep the verdict."""
@@ -302,7 +310,7 @@ class Record:
         return np.concatenate([roles for _, roles in self.blocks])
 
     def trajectory(self, tokens: tuple[str, ...], meta: dict[str, Any]) -> Trajectory:
-        """The episode as segments; tokens: the vocabulary's strings by id."""
+        """Cut the episode into segments; tokens: the vocabulary's strings by id."""
         return Trajectory(list(runs_of_roles(self.ids[1:], self.roles[1:], tokens)), meta)
 
 

@@ -179,13 +179,13 @@ def keep_metrics(path: Path, step: int) -> None:
 def write_eval(path: Path, report: dict[str, Any]) -> None:
     """Write eval.json, or, of one part of a mixture, eval-PART.json.
 
-    Rows of the same weights stay, unless one of the same length, corners and mode replaces them.
+    Rows of the same weights stay, unless one of the same length, worst cases and mode replaces them.
     """
     weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
     part = report.get("part")
     before = read_eval(path, part) or {}
     old = before["rows"] if before.get("weights") == weights else []
-    rows = {(row["mode"], row["length"], row["corners"]): row for row in [*old, *report["rows"]]}
+    rows = {(row["mode"], row["length"], row["worst_cases"]): row for row in [*old, *report["rows"]]}
     _write_json(_eval_file(path, part), report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
 
 

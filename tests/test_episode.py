@@ -18,7 +18,7 @@ from tallystick.episode import (
     Brackets,
     Episode,
     JsonlWriter,
-    Record,
+    Recorder,
     Role,
     ToolError,
     Trajectory,
@@ -54,7 +54,7 @@ def begin(prompt="a b", memory=True):
         IDS["[/twice]"]: not_said,
         IDS["[obs]"]: not_said,
     }
-    sink = Record()
+    sink = Recorder()
     kept = array("H") if memory else None
     return Episode(encode(prompt), commands, kept, sink, frozenset(encode("memo"))), sink
 

@@ -17,14 +17,24 @@ ALLOWED = {
     "kernels": "",
     "vocab": "episode",
     "tools": "episode vocab",
-    "workspace": "episode vocab tools",
+    "workspace": "episode tools",
     "tasks": "episode vocab tools workspace suffix userfile",
     "models": "kernels suffix userfile",
-    "data": "episode vocab workspace tasks",
+    "config": "tasks models",
+    "runs": "tasks models config",
+    "data": "episode vocab tools workspace tasks",
+    "locality": "episode vocab tasks suffix",
+    "engine": "episode workspace tasks models",
+    "evaluation": "episode vocab tasks models data runs engine",
+    "training": "episode tasks models data config runs locality evaluation",
+    "report": "episode vocab tasks models runs locality",
+    "launch": "",
+    "studies": "tasks models config runs locality evaluation training launch",
+    "cli": "episode tools tasks models config runs data locality engine evaluation training report launch studies",
+    "__main__": "cli",
 }
-"""What a part of the core may import beside itself; parts not named here stand above it."""
-TOP = {"__main__", "cli", "recipes", "serve"}
-"""Nothing imports these but they themselves."""
+"""What each part of the package may import beside itself, imports for type checkers included: a part stands below
+those that import it, so there is no circle."""
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
 
 
@@ -33,24 +43,54 @@ def part(path):
 
 
 def imported(path):
-    """The package's parts that a module imports when it runs: imports for type checkers do not count."""
-    tree = ast.parse(path.read_text())
-    unseen = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    skip = {inner for node in unseen for inner in ast.walk(node)}
-    nodes = [node for node in ast.walk(tree) if node not in skip]
+    """The parts of the package that a module imports, anywhere in it; `tallystick` itself has but its public names."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("tallystick.")}
+    return {name.split(".")[1] for name in names if name.startswith("tallystick.")} - {"__version__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path):
-    own, others = part(path), imported(path)
-    if own in ALLOWED:
-        assert others <= {own, *ALLOWED[own].split()}
-    assert own in TOP or not others & TOP
+    assert imported(path) <= {part(path), *ALLOWED[part(path)].split()}
+
+
+def test_the_order_has_no_circle():
+    placed = set()
+    for name, below in ALLOWED.items():
+        assert set(below.split()) <= placed, f"{name} stands above what it imports"
+        placed.add(name)
+
+
+@pytest.mark.xfail(strict=True, reason="studies are still to be rebuilt")
+def test_no_module_imports_itself_in_a_circle():
+    """Within a part, too: modules can be put in an order in which each imports only those before it."""
+    modules = {module(path): path for path in FILES}
+    waiting = {name: {m for m in imported_modules(path, modules) if m != name} for name, path in modules.items()}
+    while waiting:
+        free = {name for name, others in waiting.items() if not others & waiting.keys()}
+        assert free, f"a circle among {sorted(waiting)}"
+        waiting = {name: others for name, others in waiting.items() if name not in free}
+
+
+def module(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules(path, modules):
+    """The modules of the package that a module names in an import; a package's own names count as its `__init__`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in modules else node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules.keys()
 
 
 CODE = """

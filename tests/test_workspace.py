@@ -7,8 +7,10 @@ import time
 import pytest
 
 from tallystick import Task, workspace
-from tallystick.episode import BLOCK, Record, Role, StopProgram
-from tallystick.workspace import ProgramError, run, run_problem
+from tallystick.episode import BLOCK, Recorder, Role, StopProgram
+from tallystick.tasks import guard
+from tallystick.tasks.runner import run, run_problem
+from tallystick.workspace import ProgramError
 
 PROMPT = list("aba>")
 
@@ -30,7 +32,7 @@ def task(program, **attributes):
     return type("Probe", (Copy,), {"solve": lambda self, w: program(w), **attributes})()
 
 
-class Sink(Record):
+class Sink(Recorder):
     """Counts how often it is closed; may do something at every write."""
 
     def __init__(self, at_write=lambda: None):
@@ -83,7 +85,7 @@ def no_answer(w):
 
 
 def segments(program):
-    sink = Record()
+    sink = Recorder()
     run(task(program), PROMPT, sink)
     said = sink.trajectory(Copy().vocab.tokens, {}).segments
     return [(role.name.lower(), " ".join(symbols)) for role, symbols in said]
@@ -138,10 +140,10 @@ def test_find():
             w.answer()
             w.output(*w.prompt[:-1])
 
-    run(Lines(), list("aa>"), sink := Record())
+    run(Lines(), list("aa>"), sink := Recorder())
     assert sink.ok
-    with pytest.raises(ProgramError, match=r"find is not there: the task's tools are \('pointer:1',\)"):
-        run(task(lambda w: w.find("a")), PROMPT, Record())
+    with pytest.raises(ProgramError, match=r"find is not among this task's tools: pointer:1"):
+        run(task(lambda w: w.find("a")), PROMPT, Recorder())
 
 
 WRONG = {
@@ -159,7 +161,7 @@ WRONG = {
     "answer as a thought": (lambda w: w.think("[ANS]"), r"the program ended without answer\(\)"),
     "answer twice": (lambda w: (w.answer(), w.answer()), r"BadCommand: \[ANS\]"),
     "goes on after the end": (lambda w: (w.think("[EOS]"), copy(w)), r"BadCommand: \[EOS\]"),
-    "undeclared pointer": (lambda w: w.pointer(1), r"pointer\(1\) is not there: the task's tools are"),
+    "undeclared pointer": (lambda w: w.pointer(1), r"pointer\(1\) is not among this task's tools: pointer:1"),
     "exception": (lambda w: {}["x"], "KeyError: 'x'"),
     "exception at the end": (lambda w: (copy(w), [].pop()), "IndexError: pop from empty list"),
 }
@@ -200,21 +202,21 @@ def test_endless_talking(program):
 
 
 def test_endless_silence(monkeypatch):
-    monkeypatch.setattr(workspace, "PATIENCE", 0.05)
+    monkeypatch.setattr(guard, "PATIENCE", 0.05)
     sink = Sink()
-    with pytest.raises(ProgramError, match="the program does not end"):
+    with pytest.raises(ProgramError, match="does not end"):
         run(task(compute), PROMPT, sink)
     assert (sink.ok, sink.closed) == (False, 1)
 
 
 def test_patience_begins_again_with_every_block(monkeypatch):
-    monkeypatch.setattr(workspace, "PATIENCE", 0.2)
-    with pytest.raises(ProgramError, match="of computing"):
-        run(task(lambda w: (w.think(*"a" * BLOCK), compute(w))), PROMPT, Record())
+    monkeypatch.setattr(guard, "PATIENCE", 0.2)
+    with pytest.raises(ProgramError, match="of CPU time"):
+        run(task(lambda w: (w.think(*"a" * BLOCK), compute(w))), PROMPT, Recorder())
 
 
 def test_the_sinks_time_is_not_the_programs(monkeypatch):
-    monkeypatch.setattr(workspace, "PATIENCE", 0.2)
+    monkeypatch.setattr(guard, "PATIENCE", 0.2)
     end = time.process_time() + 0.4
 
     def burn():
@@ -267,7 +269,7 @@ def test_memory_is_kept_only_if_a_tool_reads_it():
             w.answer()
             w.output(*"aba")
 
-    memories = [workspace.Workspace(t, PROMPT, Record())._episode.memory for t in (Deaf(), task(copy))]
+    memories = [workspace.Workspace(t, PROMPT, Recorder())._episode.memory for t in (Deaf(), task(copy))]
     assert [memory is None for memory in memories] == [True, False]
 
 
@@ -283,8 +285,8 @@ def refuse(self, length, rng):
     ],
 )
 def test_a_wrong_problem_is_named_in_one_line(attributes, what):
-    with pytest.raises(ProgramError, match=rf"^{what}.*[;,] test problem 7 of length 30, seed 2$") as error:
-        run_problem(task(saying(), **attributes), Record(), "test", 2, 30, 7)
+    with pytest.raises(ProgramError, match=rf"^{what}.*(; drawing|,) test problem 7 of length 30, seed 2$") as error:
+        run_problem(task(saying(), **attributes), Recorder(), "test", 2, 30, 7)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300
 
@@ -292,6 +294,6 @@ def test_a_wrong_problem_is_named_in_one_line(attributes, what):
 def test_run_problem_runs_the_problem():
     probe = task(copy)
     for up_to in (False, True):
-        run_problem(probe, sink := Record(), "test", 0, 9, 4, up_to=up_to)
+        run_problem(probe, sink := Recorder(), "test", 0, 9, 4, up_to=up_to)
         prompt = probe.problem("test", 0, 9, 4, up_to=up_to)
         assert sink.trajectory(probe.vocab.tokens, {}).segments[0] == (Role.PROMPT, prompt)

@@ -1,6 +1,6 @@
-"""The command line. Results go to stdout, everything else to stderr; a user's mistake is one line and exit code 2."""
+"""The command line: one file a command."""
 
-from tallystick.cli import look, learn, study  # noqa: I001 - each registers its commands, in the order of --help
+from tallystick.cli import check, data, evaluate, listings, report, reproduce, show, solve, theory, train  # noqa: F401 (each registers its commands)
 from tallystick.cli.options import app, as_main, main
 
-__all__ = ["app", "as_main", "learn", "look", "main", "study"]
+__all__ = ["app", "as_main", "main"]

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tallystick import display, tasks
+from tallystick import tasks
+from tallystick.cli import console
 
 # torch takes seconds to import: the commands that need it import it themselves
 
@@ -78,7 +79,7 @@ def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
     if as_json:
         print_json({kind: [{"name": name, "about": about} for name, about in rows.items()]})
     else:
-        display.listing(rows)
+        console.listing(rows)
 
 
 def as_main() -> Any:

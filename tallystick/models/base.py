@@ -36,16 +36,16 @@ class Model(nn.Module):
     TRAINING: Mapping[str, object] = {}
     """Settings of training whose defaults are other ones for this model."""
 
-    chunk: int = 1024
+    verify_chunk: int = 1024
     """Tokens of one row that long verification best feeds at once (measured on CPU)."""
-    gpu_chunk: int = 2048
+    verify_chunk_gpu: int = 2048
     """The same on a GPU, which small chunks leave idle; bounded by memory."""
 
     capturable = False
     """Whether a training step may be captured as a CUDA graph: the state's size is fixed, and `forward` neither waits
     for a value from the GPU nor sends one there."""
 
-    rows: int = 1
+    verify_batch_size: int = 1
     """Rows in which long verification best lays its episodes; more for a model that loops over time.  Its state must
     then be constant in size."""
 

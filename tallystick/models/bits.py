@@ -34,7 +34,7 @@ class Bits(Model):
         """Hidden units of the update and of the output."""
 
     PRESETS = {"tiny": {"bits": 32}, "16": {"bits": 16}, "32": {"bits": 32}, "64": {"bits": 64}}
-    chunk = 1024
+    verify_chunk = 1024
     capturable = True
 
     def __init__(self, config: Config):

@@ -53,7 +53,7 @@ class GatedDeltaNet(Model):
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 6, "dt_min": 0.001, "dt_max": 0.1},
     }
     TRAINING = {"lr": 3e-3}
-    chunk = 2048
+    verify_chunk = 2048
     capturable = True
 
     def __init__(self, config: Config):

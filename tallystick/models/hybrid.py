@@ -41,7 +41,7 @@ class Hybrid(Model):
         "paper": {**mamba2.Mamba2.PRESETS["paper"], "attention_every": 8, "n_head": 8, "mlp_ratio": 2},
     }
     TRAINING = {"lr": 3e-3}
-    chunk = 512
+    verify_chunk = 512
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -37,7 +37,7 @@ class Lookup(Model):
         """Training examples that `train` fits it to."""
 
     PRESETS = {"tiny": {}}
-    chunk = gpu_chunk = 65_536
+    verify_chunk = verify_chunk_gpu = 65_536
     child_NV: Tensor
 
     def __init__(self, config: Config):

@@ -55,7 +55,7 @@ class Mamba1(Model):
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 16, "dt_min": 0.001, "dt_max": 0.1},
     }
-    TRAINING = {"rows": 32, "row_tokens": 64}
+    TRAINING = {"batch_size": 32, "seq_len": 64}
     rows, chunk = 8, 128
     capturable = True
 

@@ -63,7 +63,7 @@ class Mamba2(Model):
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64, "dt_min": 0.001, "dt_max": 0.1},
     }
-    chunk = 8192
+    verify_chunk = 8192
     capturable = True
 
     def __init__(self, config: Config):

@@ -27,7 +27,7 @@ class Recurrent(Model):
         "paper": {"n_layer": 4, "d_model": 1536},
     }
     # many short rows make the loop over time cheap; of 64 tokens, they are too short for 1,000 digits (dev/LOG.md)
-    TRAINING = {"rows": 16, "row_tokens": 128}
+    TRAINING = {"batch_size": 16, "seq_len": 128}
     rows, chunk = 32, 256
     capturable = True
     parts = "h"

@@ -145,7 +145,7 @@ class NoPE(Transformer):
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 8, "mlp_ratio": 2},
     }
     TRAINING = {"lr": 3e-3}  # at 6e-3 Pythia did not learn addition of 5 digits
-    chunk = 512
+    verify_chunk = 512
 
     def __init__(self, config: Config):
         super().__init__(config, ParallelBlock, nn.LayerNorm(config.d_model))
@@ -192,7 +192,7 @@ class Mistral(Transformer):
         "paper": {"n_layer": 8, "d_model": 768, "n_head": 8, "window": 512},
     }
     TRAINING = {"lr": 3e-3}
-    chunk = 2048
+    verify_chunk = 2048
     capturable = True
     cache = WindowCache
 

@@ -46,7 +46,7 @@ class Addition(Task):
         """Two uniform numbers, their lengths drawn independently from 1..length."""
         return [*_number(rng.randint(1, length), rng), "+", *_number(rng.randint(1, length), rng), "="]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """No carry, carries all the way, a carry at the first or last digit alone, and very unequal lengths."""
         nines, ones, zeros = "9" * length, "1" * length, "1" + "0" * (length - 1)
         pairs = [

@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tallystick import tools as toolbox
+from tallystick.tasks.guard import task_code
 from tallystick.vocab import Vocabulary
-
-if TYPE_CHECKING:
-    from tallystick.workspace import Workspace
+from tallystick.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +63,8 @@ class Task(ABC):
     """Of a mixture: the tasks that it mixes, by name."""
     marks = 0
     """How many tokens at each end of a prompt are not remembered: 1 in a mixture, whose task marks they are."""
+    _built_tools: list[toolbox.Tool] | None = None
+    _vocab: Vocabulary | None = None
     answers_by_token = True
     """Whether the answer is `answer(prompt)`, token for token; False where `score` decides otherwise."""
 
@@ -102,7 +102,7 @@ class Task(ABC):
         """A random prompt of complexity at most `length`: the distribution of training and `check`."""
         return self.sample(rng.randint(self.min_length, length), rng)
 
-    def corners(self, length: int) -> list[list[str]]:
+    def worst_cases(self, length: int) -> list[list[str]]:
         """Worst cases of complexity `length`: always in `check`, a row of their own in `eval`."""
         return []
 
@@ -148,8 +148,8 @@ class Task(ABC):
         return length
 
     @property
-    def program(self):
-        """The variant's program."""
+    def program(self) -> Callable[[Any], None]:
+        """The program of the variant."""
         return getattr(self, self.variants[self.variant])
 
     @property
@@ -157,22 +157,40 @@ class Task(ABC):
         """Whether what the tools answer is the model's to say."""
         return self.variant in self.predicted
 
-    @cached_property
+    @property
     def built_tools(self) -> list[toolbox.Tool]:
-        """The tools that its episodes share."""
-        return [toolbox.build(spec, self) for spec in self.tools]
+        """The tools that all its episodes share."""
+        if self._built_tools is None:
+            self._built_tools = [toolbox.build(spec, self) for spec in self.tools]
+        return self._built_tools
 
-    @cached_property
+    @property
     def vocab(self) -> Vocabulary:
-        """Marks, tools' tokens, symbols; what tools and symbols share is one token."""
-        of_tools = dict.fromkeys(token for tool in self.built_tools for token in tool.tokens)
-        return Vocabulary([*of_tools, *(symbol for symbol in self.symbols if symbol not in of_tools)])
+        """The vocabulary: marks, tools' tokens, symbols; a symbol that a tool has too is one token."""
+        if self._vocab is None:
+            of_tools = dict.fromkeys(token for tool in self.built_tools for token in tool.tokens)
+            self._vocab = Vocabulary([*of_tools, *(symbol for symbol in self.symbols if symbol not in of_tools)])
+        return self._vocab
 
     def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
-        """Problem `index`: a pure function of (task, variant, options, split, seed, length, index), through SHA-256.
+        """Draw problem `index`: a pure function of (task, variant, options, split, seed, length, index), by SHA-256.
 
-        split: "train", "holdout", "check" or "test"; up_to: of complexity at most `length`.
+        split: "train", "holdout", "check" or "test"; up_to: of complexity at most `length`. Raises ProgramError for a
+        `sample` that fails, does not end, or returns no list of symbols.
         """
         key = repr((type(self).__name__, self.variant, self.options, split, seed, length, index))
         rng = random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()))
-        return self.sample_up_to(length, rng) if up_to else self.sample(length, rng)
+        with task_code(self, f"drawing {split} problem {index} of length {length}, seed {seed}"):
+            return _prompt(self.sample_up_to(length, rng) if up_to else self.sample(length, rng))
+
+
+def _prompt(drawn: object) -> list[str]:
+    """What `sample` returned. Raises TypeError if it is no list of symbols."""
+    if not isinstance(drawn, list) or not all(isinstance(symbol, str) for symbol in drawn):
+        raise TypeError(f"sample must return a list of symbols, not {_short(drawn)}")
+    return drawn
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

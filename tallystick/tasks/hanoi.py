@@ -35,7 +35,7 @@ class _Towers(Task):
         near = near if len(near) >= count else range(1, 101)
         return _tower(rng.sample(rng.choice((near, range(1, 101))), count))
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """The smallest sizes, the largest, and both."""
         low, high = list(range(1, length + 1)), list(range(101 - length, 101))
         both = low[: length // 2] + high[length // 2 :]

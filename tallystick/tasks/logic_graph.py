@@ -48,7 +48,7 @@ class LogicGraph(Task):
         train_length=10, steps=3000, check=(3, 5, 10, 20, 40),
         # heads and memories that reach the labels from the start; copying is soon right but for the noise of the steps,
         # so the rate falls early; a look at the held-out problems takes as long as 100 steps
-        settings={"head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "ready": "0.003", "check_every": "200"},
+        settings={"head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "decay_at_error": "0.003", "validate_every": "200"},
     )  # fmt: skip
     min_length = 2
 
@@ -68,7 +68,7 @@ class LogicGraph(Task):
         labels = [self._label(number) for number in rng.sample(range(self.max_length), length)]
         return self._prompt(labels, graph, lambda: rng.choice(("", "~")), lambda: rng.choice("&|"), rng)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """The deepest graph, a chain; gates that all need two nodes, the nearer or the farther one first; and two
         gates of one definition, whose labels are alike but for the first letter, the farthest back of all."""
         inputs = _inputs(length)

@@ -60,7 +60,7 @@ class Mixture(Task):
         self.min_length = max(part.min_length for part in parts.values())
         self.max_length = min(part.max_length for part in parts.values())
         self.defaults = self._defaults()
-        self.vocab = self._unite(shared)
+        self._vocab = self._unite(shared)
 
     def _defaults(self) -> Defaults:
         """Those of the heaviest part, less the lengths that others do not have."""
@@ -78,7 +78,7 @@ class Mixture(Task):
         self.symbols = tuple(dict.fromkeys(tokens))
         for name, part in self.parts.items():
             plain = {new: token for token, new in renamed[name].items()}
-            part.vocab = Vocabulary(plain.get(token, token) for token in self.symbols)
+            part._vocab = Vocabulary(plain.get(token, token) for token in self.symbols)
         return Vocabulary(self.symbols)
 
     def part_of(self, prompt):
@@ -98,9 +98,9 @@ class Mixture(Task):
     def _draw(self, rng):
         return rng.choices(list(self.parts), self._weights)[0]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Those of all parts."""
-        return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.corners(length)]
+        return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.worst_cases(length)]
 
     def parse(self, text):
         """The part's name, then its problem: "addition 12+34"."""

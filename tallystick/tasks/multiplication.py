@@ -50,7 +50,7 @@ class Multiplication(Task):
         left = number(first, rng, DIGITS if first > 1 else 8 * "0" + DIGITS)
         return [*left, "*", *number(self.digits or second, rng, CARRYING), "="]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Carries everywhere and nowhere, zeros within, at the end and as a number, and sums that are all nines."""
         first = [unit * length for unit in "123456789"]
         first += [("45" * length)[:length], ("90" * length)[:length], ("09" * length)[-length:], "0"]
@@ -59,7 +59,7 @@ class Multiplication(Task):
         return [[*a, "*", *b, "="] for a, b in pairs]
 
     def _seconds(self, length):
-        """Second numbers for the corners: full ones, and short ones where the length is free."""
+        """Second numbers for the worst cases: full ones, and short ones where the length is free."""
         digits = self.digits or length
         others = {1: ["0", *"2345678"], 2: ["19", "90"], None: ["0", "7", "10"]}[self.digits]
         return list(dict.fromkeys(["9" * digits, "1" * digits, "1" + "0" * (digits - 1), *others]))

@@ -25,7 +25,7 @@ class Reverse(Task):
         """`length` bits, then >."""
         return [*rng.choices("01", k=length), ">"]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """All alike, and alternating."""
         return [[*bits, ">"] for bits in ("0" * length, "1" * length, ("01" * length)[:length])]
 

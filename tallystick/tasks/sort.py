@@ -37,7 +37,7 @@ class Sort(Task):
         digits = rng.choice((DIGITS, rng.choices(DIGITS, k=3)))
         return _prompt("".join(rng.choices(digits, k=DIGITS_EACH)) for _ in range(rng.randint(1, length)))
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """All alike, sorted, reversed, few values, and numbers that differ in one digit alone."""
         rising = [f"{1000 * i // length:03}" for i in range(length)]
         lists = [[number] * length for number in ("000", "999", "898", "090")]

@@ -25,7 +25,7 @@ class Turing(Task):
 
     `length` is a number of steps. The prompt is what stands on the tape, the head on its first cell; `|40` if the run
     is cut off after 40 steps; `>`; and the state, if it is not the machine's start. Random problems have random tapes
-    and states, and are cut off after `length` steps. The corner is the blank tape, which is never among them: what is
+    and states, and are cut off after `length` steps. The worst case is the blank tape, which is never among them: what is
     trained on a few dozen steps of any kind is run from the start, as far as wanted; `>` alone runs to the halt.
 
     Nobody counts the steps: the tape is closed after the last one, and a machine that reads [EOS] there answers with
@@ -56,7 +56,7 @@ class Turing(Task):
         state = rng.choice(machine.states)
         return [*cells, "|", *str(length), ">", *([state] if state != machine.states[0] else [])]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """The blank tape."""
         return [["|", *str(length), ">"]]
 

@@ -34,7 +34,7 @@ class TuringUniversal(Task):
     the memory is the prompt, however long the run.
 
     A random problem has 2 to 5 states of any names, a row in 16 leading to the halt, lines in random order, and a
-    random tape. The busy beavers are never among the random ones, under any names or mirrored: they are the corners,
+    random tape. The busy beavers are never among the random ones, under any names or mirrored: they are the worst cases,
     run from the blank tape. turing-universal:bb5, or your file of a machine on 0 and 1, is the same with this machine
     alone, its states renamed A, B, C and so on.
 
@@ -62,7 +62,7 @@ class TuringUniversal(Task):
         steps = str(length).zfill(rng.randint(1, WIDEST))
         return _prompt(rng.sample(rows, len(rows)), f"{tape}|{steps}>{rng.choice(rows)[0]}")
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """The busy beavers of 2 to 5 states, or the option's machine, from the blank tape."""
         machines = [self._rows] if self._rows else map(rows_of, CHAMPIONS)
         return [_prompt(rows, f"|{length}>{rows[0][0]}") for rows in machines]

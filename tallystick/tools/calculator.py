@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 
 from tallystick.episode import Brackets, Commands, ToolError, not_said
+from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -21,11 +22,11 @@ class Calculator:
     reads_memory = False
     tokens = ("[call]", "[/call]", "[obs]", "[/obs]", *FUNCTIONS, ",", *DIGITS)
 
-    def __init__(self, option: str, task: object):
+    def __init__(self, option: str, task: ToolUser):
         if option:
             raise ValueError(f"calculator:{option}: calculator takes no option")
 
-    def start(self, vocab: Vocabulary, memory: array | None, task: object, prompt: object) -> Commands:
+    def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
         """It keeps nothing."""
         ids = vocab.ids
         first, last = ids["[obs]"], ids["[/obs]"]

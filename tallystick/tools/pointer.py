@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from tallystick.episode import BOS, EOS, Commands
+from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 
@@ -17,14 +18,14 @@ class Pointer:
 
     reads_memory = True
 
-    def __init__(self, option: str, task: object):
+    def __init__(self, option: str, task: ToolUser):
         option = option or "1"
         if not option.isdecimal() or not 1 <= int(option) <= 9:
             raise ValueError(f"pointer:{option}: the number of pointers is 1 to 9, as in pointer:2")
         self.count = int(option)
         self.tokens = tuple(f"[p{i}.{verb}]" for i in range(self.count) for verb in ("read", "left", "right"))
 
-    def start(self, vocab: Vocabulary, memory: array | None, task: object, prompt: object) -> Commands:
+    def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
         """Fresh pointers over `memory`."""
         assert memory is not None
         commands: Commands = {}

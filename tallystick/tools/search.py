@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tallystick.episode import BadCommand, Brackets, Commands, not_said
+from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 TAIL = 4096
@@ -24,11 +25,11 @@ class Search:
     reads_memory = True
     tokens = ("[find]", "[/find]", "[obs]", "[/line]", "[/obs]", "\n")
 
-    def __init__(self, option: str, task: object):
+    def __init__(self, option: str, task: ToolUser):
         if option:
             raise ValueError(f"search:{option}: search takes no option")
 
-    def start(self, vocab: Vocabulary, memory: array | None, task: object, prompt: object) -> Commands:
+    def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
         """A fresh index over `memory`."""
         assert memory is not None
         ids = vocab.ids

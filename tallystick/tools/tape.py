@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from tallystick.episode import EOS, Commands
+from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
-
-if TYPE_CHECKING:
-    from tallystick.tasks.base import Task
 
 
 class Tape:
@@ -22,14 +19,14 @@ class Tape:
 
     reads_memory = False
 
-    def __init__(self, option: str, task: Task):
+    def __init__(self, option: str, task: ToolUser):
         self.written = option.split() if " " in option else list(option) or [*task.symbols, task.blank]
         """Symbols that have a write command."""
         moves = ("[tape.read]", "[tape.left]", "[tape.right]")
         writes = (f"[tape.write {symbol}]" for symbol in self.written)
         self.tokens = (*moves, *dict.fromkeys(writes), *dict.fromkeys([*self.written, task.blank]))
 
-    def start(self, vocab: Vocabulary, memory: array | None, task: Task, prompt: Sequence[str]) -> Commands:
+    def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: Sequence[str]) -> Commands:
         """A fresh tape. Raises ValueError if a cell is not in the vocabulary or the head does not stand at a cell."""
         cells, head = task.tape(list(prompt))
         limit = task.tape_limit(list(prompt))

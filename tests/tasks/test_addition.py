@@ -4,16 +4,16 @@ import random
 
 import pytest
 
-from tallystick.episode import Record
-from tallystick.locality import trace
+from tallystick.episode import Recorder
+from tallystick.locality.sequences import of as trace
 from tallystick.tasks import load
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 ADDITION = load("addition")
 
 
 def tokens(task, prompt):
-    sink = Record()
+    sink = Recorder()
     run(task, prompt, sink)
     return len(sink.ids)
 
@@ -45,8 +45,8 @@ def test_training_draws_the_two_lengths_independently():
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])
-def test_a_corner_has_a_number_of_its_length(length):
-    for prompt in ADDITION.corners(length):
+def test_a_worst_case_has_a_number_of_its_length(length):
+    for prompt in ADDITION.worst_cases(length):
         operands = ADDITION.format(prompt).removesuffix("=").split("+")
         assert max(map(len, operands)) == length
         assert all(operand == "0" or operand[0] != "0" for operand in operands)

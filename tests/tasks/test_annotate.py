@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tallystick import evaluate, locality, runs, train
-from tallystick.episode import Record, Role
-from tallystick.settings import configure
+from tallystick import locality, runs
+from tallystick.config import configure
+from tallystick.episode import Recorder, Role
+from tallystick.evaluation import sweep
 from tallystick.tasks import load
 from tallystick.tasks.registry import source
-from tallystick.workspace import ProgramError, run
+from tallystick.tasks.runner import run
+from tallystick.training import loop
+from tallystick.workspace import ProgramError
 
 ROOT = Path(__file__).parents[2]
 LARGER = f"{ROOT / 'examples' / 'naive.py'}:Larger"
@@ -178,7 +181,7 @@ def mine(tmp_path):
 
 
 def record(task, prompt):
-    sink = Record()
+    sink = Recorder()
     run(task, prompt, sink)
     return sink
 
@@ -277,7 +280,7 @@ def test_a_state_that_was_not_met_is_a_reported_failure(mine):
     with pytest.raises(
         ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: not met"
     ) as error:
-        run(task, [*"1" * 12, "="], Record())
+        run(task, [*"1" * 12, "="], Recorder())
     assert "\n" not in str(error.value)
 
 
@@ -291,13 +294,13 @@ def test_the_same_notes_in_every_process(mine):
 def test_a_run_goes_round_through_its_folder(tmp_path, mine):
     task = load(f"{mine}:Parity", "+notes")
     config = configure(task, "lookup", {"examples": "500"})
-    assert train.train(tmp_path / "run", config)
+    assert loop.train(tmp_path / "run", config)
     kept = runs.load(tmp_path / "run")
     assert kept.task.variant == "default+notes"
     assert source(kept.task)[0] == (tmp_path / "run" / "task" / "source.py").read_text() == FILE
     assert not kept.changed
-    for mode in evaluate.MODES:
-        (row,) = evaluate.evaluate(kept, [200], 3, mode)
+    for mode in sweep.MODES:
+        (row,) = sweep.evaluate(kept, [200], 3, mode)
         assert row["exact"] == 3
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["task"], config["variant"]) == (f"{mine}:Parity", "default+notes")

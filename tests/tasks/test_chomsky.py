@@ -8,12 +8,13 @@ from itertools import product
 import pytest
 
 from tallystick import locality, models
-from tallystick.engine import generate
-from tallystick.episode import MARKS, Record
+from tallystick.engine.generation import generate
+from tallystick.episode import MARKS, Recorder
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
 from tallystick.tasks import TASKS, load
 from tallystick.tasks.chomsky import CHOMSKY, PUBLISHED, QUADRATIC
-from tallystick.verify import verify
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 K = {
     "chomsky:even-pairs": 5,
@@ -121,7 +122,7 @@ def test_definitions_and_programs_on_every_short_input(task):
     tried = 0
     for prompt in inputs(task):
         assert "".join(task.answer(prompt)) == DEFINITIONS[task.name](task.format(prompt))
-        sink = Record()
+        sink = Recorder()
         run(task, prompt, sink)
         assert sink.ok
         tried += 1
@@ -130,7 +131,7 @@ def test_definitions_and_programs_on_every_short_input(task):
 
 def test_definitions_on_long_inputs(task):
     for length in (13, 18):
-        prompts = [task.problem("test", 0, length, i) for i in range(10)] + task.corners(length)
+        prompts = [task.problem("test", 0, length, i) for i in range(10)] + task.worst_cases(length)
         for prompt in prompts:
             assert "".join(task.answer(prompt)) == DEFINITIONS[task.name](task.format(prompt))
 
@@ -146,13 +147,13 @@ def test_two_worked_examples(task):
 def test_lengths_count_as_theirs(task):
     for length in (1, 2, 3, 4, 5, 6, 39, 40, 500):
         size = length - 1 + length % 2 if task.name == "chomsky:modular-arithmetic" else length
-        prompts = [task.problem("test", 0, length, i) for i in range(5)] + task.corners(length)
+        prompts = [task.problem("test", 0, length, i) for i in range(5)] + task.worst_cases(length)
         assert {len(prompt) for prompt in prompts} == {size}
 
 
 def test_inputs_are_what_parse_takes(task):
     for length in (1, 2, 3, 7, 40):
-        for prompt in [*(task.problem("test", 0, length, i) for i in range(20)), *task.corners(length)]:
+        for prompt in [*(task.problem("test", 0, length, i) for i in range(20)), *task.worst_cases(length)]:
             assert task.parse(task.format(prompt)) == prompt
 
 
@@ -164,10 +165,10 @@ def test_training_has_every_length_up_to_40_alike_often(task):
     assert max(lengths.values()) < 100 * (1 + odd)
 
 
-def test_corners_are_distinct_and_several(task):
+def test_worst_cases_are_distinct_and_several(task):
     for length in (20, 33):
-        corners = ["".join(prompt) for prompt in task.corners(length)]
-        assert len(set(corners)) >= 4
+        worst_cases = ["".join(prompt) for prompt in task.worst_cases(length)]
+        assert len(set(worst_cases)) >= 4
 
 
 REFUSED = {
@@ -237,7 +238,7 @@ def test_direct_answers_at_once(task):
     """From the prompt alone: no tool, no thought, and none of the tools' tokens to say."""
     direct = load(task.name, "direct")
     prompt = direct.problem("test", 0, 12, 0)
-    run(direct, prompt, sink := Record())
+    run(direct, prompt, sink := Recorder())
     words = direct.vocab.decode(sink.ids.tolist())
     assert words == ["[BOS]", *prompt, "[ANS]", *direct.answer(prompt), "[EOS]"]
     assert len(direct.vocab) == len(MARKS) + len({*direct.symbols})
@@ -246,7 +247,7 @@ def test_direct_answers_at_once(task):
 def test_free_running_is_scored_in_parts():
     """A model that says the string twice instead of backwards."""
     task, other = load("chomsky:reverse-string", "direct"), load("chomsky:duplicate-string", "direct")
-    lookup = models.build("lookup", vocab_size=len(task.vocab)).fit([locality.trace(other, list("0100"))])
+    lookup = models.build("lookup", vocab_size=len(task.vocab)).fit([sequences.of(other, list("0100"))])
     (result,) = generate(lookup, task, [list("0100")])
     assert (result.output, result.exact, result.answer, result.score) == (list("01000100"), False, False, 0.5)
 
@@ -267,7 +268,9 @@ def test_local_and_covered_as_check_prints_it(task):
 @pytest.mark.slow
 def test_lookup_is_exact_far_beyond(task):
     lookup = models.build("lookup", vocab_size=len(task.vocab))
-    lookup.fit(locality.record(task, "train", 0, task.defaults.train_length, lookup.config.examples))
+    lookup.fit(sequences.sample(task, "train", 0, task.defaults.train_length, lookup.config.examples))
     far = 200 if task.name in QUADRATIC else 500
-    prompts = [task.problem("test", 0, length, i) for length in (41, 120, far) for i in range(4)] + task.corners(far)
+    prompts = [task.problem("test", 0, length, i) for length in (41, 120, far) for i in range(4)] + task.worst_cases(
+        far
+    )
     assert all(result.exact for result in verify(lookup, task, prompts))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tallystick.locality import trace
+from tallystick.locality.sequences import of as trace
 from tallystick.tasks import load
 
 NAMES = ["hanoi", "hanoi-recursive"]
@@ -25,7 +25,7 @@ def play(disks, moves):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 6, 10])
 def test_the_answer_solves_the_puzzle_in_the_fewest_moves(task, length):
-    for prompt in [task.problem("test", 0, length, 0), *task.corners(length)]:
+    for prompt in [task.problem("test", 0, length, 0), *task.worst_cases(length)]:
         answer = task.answer(prompt)
         moves = list(zip(answer[::2], map(int, answer[1::2]), strict=True))
         disks = [int(symbol) for symbol in prompt[:-1]]
@@ -35,7 +35,7 @@ def test_the_answer_solves_the_puzzle_in_the_fewest_moves(task, length):
 
 @pytest.mark.parametrize("length", [1, 2, 6, 20])
 def test_problems_are_distinct_sizes_the_largest_first(task, length):
-    prompts = [task.problem("test", 0, length, i) for i in range(50)] + task.corners(length)
+    prompts = [task.problem("test", 0, length, i) for i in range(50)] + task.worst_cases(length)
     for prompt in prompts:
         sizes = [int(symbol) for symbol in prompt[:-1]]
         assert prompt[-1] == ":"
@@ -55,13 +55,13 @@ def test_training_sees_towers_of_every_height_and_the_last_sizes_within_them(tas
 @pytest.mark.parametrize(("variant", "each"), [("local", 16), ("paper", 22)])
 def test_tokens_of_the_recursive_form(variant, each):
     task = load("hanoi-recursive", variant)
-    assert each <= len(trace(task, task.corners(10)[0])[0]) / 2**10 < each + 0.1
+    assert each <= len(trace(task, task.worst_cases(10)[0])[0]) / 2**10 < each + 0.1
 
 
 def test_tokens_of_the_iterative_form():
     task = load("hanoi")
     for n in (4, 8, 10):
-        assert abs(len(trace(task, task.corners(n)[0])[0]) / 2**n / (8 * n + 24) - 1) < 0.2
+        assert abs(len(trace(task, task.worst_cases(n)[0])[0]) / 2**n / (8 * n + 24) - 1) < 0.2
 
 
 def test_format_is_the_papers(task):

@@ -3,8 +3,9 @@
 import pytest
 
 from tallystick import locality, models
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
 from tallystick.tasks import load
-from tallystick.verify import verify
 
 K = {
     "multiplication-1": 6,
@@ -29,7 +30,7 @@ NOT_LOCAL = ["multiplication-1", "multiplication-2", "hanoi", "hanoi-recursive"]
 
 def taught(task, examples):
     lookup = models.build("lookup", vocab_size=len(task.vocab))
-    return lookup.fit(locality.record(task, "train", 0, task.defaults.train_length, examples))
+    return lookup.fit(sequences.sample(task, "train", 0, task.defaults.train_length, examples))
 
 
 @pytest.mark.parametrize("name", K)
@@ -59,5 +60,5 @@ def test_local_and_covered_as_check_prints_it(name):
 @pytest.mark.parametrize("name", K)
 def test_lookup_is_exact_far_beyond(name):
     task, length = load(name), FAR[name]
-    prompts = [task.problem("test", 0, length, i) for i in range(3)] + task.corners(length)
+    prompts = [task.problem("test", 0, length, i) for i in range(3)] + task.worst_cases(length)
     assert all(result.exact for result in verify(taught(task, 4000), task, prompts))

@@ -6,10 +6,11 @@ import re
 import pytest
 
 from tallystick import locality, models
-from tallystick.episode import Record
+from tallystick.episode import Recorder
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
 from tallystick.tasks import load
-from tallystick.verify import verify
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 LOCAL, PAPER = load("logic-graph"), load("logic-graph", "paper")
 SMALL = "ab:1\ncd=~ab\nef=cd|ab\n?ef"
@@ -44,7 +45,7 @@ def needed(task, prompt):
 
 def visited(task, prompt):
     """The nodes that the program asks for."""
-    run(task, prompt, sink := Record())
+    run(task, prompt, sink := Recorder())
     said = "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
     return set(re.findall(rf"\[find\]([a-z2-7]{{{task.width}}})", said))
 
@@ -62,7 +63,7 @@ def test_the_length_is_the_number_of_nodes_visited(length):
         prompt = LOCAL.problem("test", 0, length, i)
         assert len(needed(LOCAL, prompt)) == len(lines(LOCAL, prompt)) == length
         assert visited(LOCAL, prompt) == needed(LOCAL, prompt)
-    assert all(len(needed(LOCAL, prompt)) == length for prompt in LOCAL.corners(length))
+    assert all(len(needed(LOCAL, prompt)) == length for prompt in LOCAL.worst_cases(length))
 
 
 def test_the_paper_visits_what_the_last_node_needs():
@@ -96,14 +97,14 @@ def test_gates_are_of_all_kinds():
 
 def test_a_hundred_thousand_nodes():
     prompt = PAPER.problem("test", 0, 100_000, 1)
-    run(PAPER, prompt, sink := Record())
+    run(PAPER, prompt, sink := Recorder())
     assert (sink.ok, len(needed(PAPER, prompt))) == (True, 112)
 
 
 def said(task, text):
     """By the program, and by the tool."""
     prompt = task.parse(text)
-    run(task, prompt, sink := Record())
+    run(task, prompt, sink := Recorder())
     return "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
 
 
@@ -165,7 +166,7 @@ def test_labels_have_the_width():
         task = load(f"logic-graph:{width}")
         text = task.format(task.problem("test", 0, 20, 0))
         assert {len(label) for label in re.findall("[a-z2-7]+", text)} == {width}
-        run(task, task.parse(text), sink := Record())
+        run(task, task.parse(text), sink := Recorder())
         assert sink.ok
 
 
@@ -189,7 +190,7 @@ def test_the_papers_is_not_local():
 
 
 def test_lookup_cannot_copy_labels_that_it_has_not_seen_side_by_side():
-    model = models.build("lookup", vocab_size=len(LOCAL.vocab)).fit(locality.record(LOCAL, "train", 0, 10, 1000))
+    model = models.build("lookup", vocab_size=len(LOCAL.vocab)).fit(sequences.sample(LOCAL, "train", 0, 10, 1000))
     results = verify(model, LOCAL, [LOCAL.problem("test", 0, 10, i) for i in range(20)])
     assert not any(result.exact for result in results)
     rng = random.Random(0)

@@ -5,12 +5,14 @@ import sys
 
 import pytest
 
-from tallystick import cli, evaluate, locality, runs, train
-from tallystick.engine import generate
-from tallystick.settings import configure
+from tallystick import cli, locality, runs
+from tallystick.config import configure
+from tallystick.engine.generation import generate
+from tallystick.evaluation import sweep
+from tallystick.evaluation.verify import verify
 from tallystick.tasks import load
 from tallystick.tasks.registry import source
-from tallystick.verify import verify
+from tallystick.training import loop
 
 NAME = "reverse:1,addition:3"
 
@@ -93,13 +95,13 @@ def test_what_is_local_in_a_part_is_so_in_the_mixture():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "mixed"
-    train.train(path, configure(load(NAME), "lookup", {"examples": "2000"}))
+    loop.train(path, configure(load(NAME), "lookup", {"examples": "2000"}))
     return path
 
 
 def test_lookup_solves_every_part_far_beyond(run):
     task, model = (loaded := runs.load(run)).task, loaded.model
-    prompts = [task.problem("test", 0, 60, i) for i in range(8)] + task.corners(60)
+    prompts = [task.problem("test", 0, 60, i) for i in range(8)] + task.worst_cases(60)
     assert all(result.exact for result in verify(model, task, prompts))
     prompts = [task.problem("test", 0, 20, i) for i in range(6)]
     results = generate(model, task, prompts)
@@ -114,10 +116,12 @@ def test_one_part_is_posed_the_problems_of_the_task_alone(run, monkeypatch):
         posed.extend(prompts)
         return verify(model, task, prompts)
 
-    monkeypatch.setitem(evaluate.MODES, "keep", keep)
-    rows = evaluate.evaluate(runs.load(run), [4, 60], samples=3, mode="keep", part="addition")
+    monkeypatch.setitem(sweep.MODES, "keep", keep)
+    rows = sweep.evaluate(runs.load(run), [4, 60], samples=3, mode="keep", part="addition")
     alone = load("addition")
-    expected = [p for n in (4, 60) for p in [*(alone.problem("test", 0, n, i) for i in range(3)), *alone.corners(n)]]
+    expected = [
+        p for n in (4, 60) for p in [*(alone.problem("test", 0, n, i) for i in range(3)), *alone.worst_cases(n)]
+    ]
     assert posed == [["[addition]", *prompt, "[addition]"] for prompt in expected]
     assert all(row["exact"] == row["samples"] for row in rows)
 
@@ -139,7 +143,7 @@ def test_commands(capsys, run):
     assert "part's name" in tallystick(capsys, "solve", run, "99+1", code=2).err
     document = json.loads(tallystick(capsys, "eval", run, "--part", "addition", "--lengths", "4", "--json").out)
     assert document["part"] == "addition"
-    assert [row["corners"] for row in document["rows"]] == [False, True]
+    assert [row["worst_cases"] for row in document["rows"]] == [False, True]
     assert json.loads((run / "eval-addition.json").read_text())["rows"] == document["rows"]
     assert not (run / "eval.json").exists()
     assert "no part 'sort': reverse, addition" in tallystick(capsys, "eval", run, "--part", "sort", code=2).err

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tallystick.locality import trace
+from tallystick.locality.sequences import of as trace
 from tallystick.tasks import load
 
 FULL, ONE, TWO = (load(name) for name in ("multiplication", "multiplication-1", "multiplication-2"))
@@ -64,8 +64,8 @@ def test_training_sees_zeros(task):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 @pytest.mark.parametrize("length", [1, 2, 7])
-def test_corners_are_problems(task, length):
-    pairs = [split(prompt) for prompt in task.corners(length)]
+def test_worst_cases_are_problems(task, length):
+    pairs = [split(prompt) for prompt in task.worst_cases(length)]
     assert ["9" * length, "9" * (task.digits or length)] in pairs
     assert any(left == "0" for left, _ in pairs)
     assert all(str(int(number)) == number for pair in pairs for number in pair)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.episode import Record
+from tallystick.episode import Recorder
 from tallystick.tasks import TASKS, load
 from tallystick.tasks.registry import source
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "my_task.py"
@@ -37,7 +37,7 @@ def mine(tmp_path):
 
 def test_the_example_loads_and_runs():
     task = load(f"{EXAMPLE}:Reverse")
-    sink = Record()
+    sink = Recorder()
     run(task, task.problem("test", 0, 5, 0), sink)
     assert (task.name, sink.ok) == (f"{EXAMPLE}:Reverse", True)
 

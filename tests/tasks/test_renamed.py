@@ -3,7 +3,7 @@
 import numpy as np
 
 from tallystick import suffix
-from tallystick.tasks.annotate.renamed import Renamed
+from tallystick.tasks.annotate.renaming import Renamed
 
 NAMES = [3, 4, 5, 6]
 

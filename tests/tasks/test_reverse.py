@@ -2,22 +2,22 @@
 
 import pytest
 
-from tallystick.episode import Record
+from tallystick.episode import Recorder
 from tallystick.tasks import load
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 REVERSE = load("reverse")
 
 
 def tokens(length):
-    sink = Record()
+    sink = Recorder()
     run(REVERSE, REVERSE.problem("test", 0, length, 0), sink)
     return len(sink.ids)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 100])
 def test_problems_have_the_declared_length(length):
-    prompts = [REVERSE.problem("test", 0, length, 0), *REVERSE.corners(length)]
+    prompts = [REVERSE.problem("test", 0, length, 0), *REVERSE.worst_cases(length)]
     assert all(len(prompt) == length + 1 and prompt[-1] == ">" for prompt in prompts)
 
 

@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from tallystick.episode import Record, Role
-from tallystick.locality import trace
+from tallystick.episode import Recorder, Role
+from tallystick.locality.sequences import of as trace
 from tallystick.tasks import load
-from tallystick.workspace import run
+from tallystick.tasks.runner import run
 
 SORT = load("sort")
 
@@ -27,13 +27,13 @@ def test_against_pythons_sort():
 
 @pytest.mark.parametrize("length", [1, 2, 7, 1000])
 def test_problems_have_the_declared_length(length):
-    for prompt in [SORT.problem("test", 0, length, 0), *SORT.corners(length)]:
+    for prompt in [SORT.problem("test", 0, length, 0), *SORT.worst_cases(length)]:
         assert len(SORT.format(prompt).split()) == length
         assert len(prompt) == 3 * length + 4
 
 
-def test_corners_have_duplicates_and_sorted_and_reversed_lists():
-    lists = [SORT.format(prompt).split() for prompt in SORT.corners(10)]
+def test_worst_cases_have_duplicates_and_sorted_and_reversed_lists():
+    lists = [SORT.format(prompt).split() for prompt in SORT.worst_cases(10)]
     assert ["000"] * 10 in lists
     assert ["999"] * 10 in lists
     rising = [numbers for numbers in lists if numbers == sorted(numbers) and len(set(numbers)) == 10]
@@ -52,7 +52,7 @@ def test_tokens_a_number():
 
 
 def test_the_memory_of_the_docstring():
-    sink = Record()
+    sink = Recorder()
     run(SORT, SORT.parse("345 7 12"), sink)
     remembered = np.isin(sink.roles, (Role.PROMPT, Role.THOUGHT, Role.OUTPUT))
     memory = "".join(SORT.vocab.decode(sink.ids[remembered][1:-1]))

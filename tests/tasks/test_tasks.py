@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tallystick.episode import Record, Role, Trajectory
+from tallystick.episode import Recorder, Role, Trajectory
 from tallystick.tasks import TASKS, Task, load
+from tallystick.tasks.runner import run
 from tallystick.vocab import loss_mask, render
-from tallystick.workspace import begin, run
+from tallystick.workspace import start_episode
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5", "turing-universal:bb3")
@@ -29,7 +30,7 @@ def task(request):
 
 
 def record(task, prompt):
-    sink = Record()
+    sink = Recorder()
     run(task, prompt, sink)
     return sink
 
@@ -51,8 +52,8 @@ def test_problems_are_pure_functions_of_their_keys(task):
         assert task.problem("train", 0, length, 1, up_to=True) == again.problem("train", 0, length, 1, up_to=True)
 
 
-def test_problems_and_corners_are_in_the_vocabulary(task):
-    for prompt in [*some_problems(task), *(prompt for n in lengths(task) for prompt in task.corners(n))]:
+def test_problems_and_worst_cases_are_in_the_vocabulary(task):
+    for prompt in [*some_problems(task), *(prompt for n in lengths(task) for prompt in task.worst_cases(n))]:
         assert task.vocab.decode(task.vocab.encode(prompt)) == list(prompt)
 
 
@@ -64,7 +65,7 @@ def test_programs_give_the_answer(task):
 
 def test_programs_give_the_answer_in_the_worst_cases(task):
     for length in (*lengths(task), task.defaults.check[-1]):
-        assert all(record(task, prompt).ok for prompt in task.corners(length))
+        assert all(record(task, prompt).ok for prompt in task.worst_cases(length))
 
 
 def test_the_output_scores(task):
@@ -108,8 +109,8 @@ def test_render_gives_the_recorded_ids_and_mask(task):
 
 def replay(task, prompt, said):
     """What is said anew into an episode with live tools; their observations are forced between."""
-    sink = Record()
-    episode = begin(task, prompt, sink)
+    sink = Recorder()
+    episode = start_episode(task, prompt, sink)
     for token in said:
         episode.push(token)
     episode.flush()
@@ -151,7 +152,7 @@ class Probe(Task):
     takes_options = True
 
     def sample(self, length, rng):
-        return [rng.getrandbits(64)]
+        return [str(rng.getrandbits(64))]
 
     def sample_up_to(self, length, rng):
         return self.sample(length, rng)

@@ -6,12 +6,13 @@ import re
 import pytest
 
 from tallystick import locality, models
-from tallystick.episode import Record, StopProgram
+from tallystick.episode import Recorder, StopProgram
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
 from tallystick.tasks import load
 from tallystick.tasks.machines import MACHINES, parse
+from tallystick.tasks.runner import run
 from tallystick.tasks.turing import simulate
-from tallystick.verify import verify
-from tallystick.workspace import run
 
 CHAMPIONS = {"bb2": (6, 4), "bb3": (21, 5), "bb4": (107, 13)}
 TRAINED = ("bb2", "bb3", "bb4", "bb5", "increment", "multiplication", "palindrome")
@@ -23,12 +24,12 @@ def text(task, written):
 
 def solved(task, prompt):
     """The program's output."""
-    run(task, prompt, sink := Record())
+    run(task, prompt, sink := Recorder())
     said = sink.trajectory(task.vocab.tokens, {}).segments
     return "".join(symbol for role, symbols in said if role.name == "OUTPUT" for symbol in symbols)
 
 
-class Ones(Record):
+class Ones(Recorder):
     """Follows the head, and counts the steps and the ones that are left: knows nothing of the machine."""
 
     def __init__(self, task, stop_at=None):
@@ -119,10 +120,10 @@ def test_a_step_is_five_tokens():
     task = load("turing:bb5")
     sizes = []
     for steps in (1000, 2000, 9000):
-        run(task, task.corners(steps)[0], sink := Record())
+        run(task, task.worst_cases(steps)[0], sink := Recorder())
         sizes.append(len(sink.ids))
     assert [b - a for a, b in zip(sizes, sizes[1:], strict=False)] == [5_000, 35_000]
-    run(load("turing:bb4"), [">"], sink := Record())
+    run(load("turing:bb4"), [">"], sink := Recorder())
     assert len(sink.ids) == 5 * 107 + 5
 
 
@@ -178,7 +179,7 @@ def test_a_users_own_machine(tmp_path):
     assert task.parse(task.format(prompt)) == prompt
     assert task.answer(task.parse("one one")) == ["one"]
     assert task.answer(task.parse("one | 1 >")) == ["go"]
-    run(task, task.parse("one one"), sink := Record())
+    run(task, task.parse("one one"), sink := Recorder())
     assert sink.ok
 
 
@@ -219,7 +220,7 @@ def test_all_machines_are_tested():
 def trained(request):
     task = load(f"turing:{request.param}")
     model = models.build("lookup", vocab_size=len(task.vocab))
-    return task, model.fit(locality.record(task, "train", 0, 40, 1000))
+    return task, model.fit(sequences.sample(task, "train", 0, 40, 1000))
 
 
 def test_local_and_covered(trained):
@@ -234,7 +235,7 @@ def test_lookup_runs_them_from_the_blank_tape(trained):
     task, model = trained
     halting = [task.parse("")] if task.options not in ("bb5", "multiplication") else []
     results = verify(
-        model, task, [*task.corners(1000), *halting, *(task.problem("test", 0, 1000, i) for i in range(5))]
+        model, task, [*task.worst_cases(1000), *halting, *(task.problem("test", 0, 1000, i) for i in range(5))]
     )
     assert all(result.exact for result in results)
 
@@ -242,6 +243,6 @@ def test_lookup_runs_them_from_the_blank_tape(trained):
 @pytest.mark.slow
 def test_lookup_runs_the_fifth_busy_beaver_for_100_000_steps():
     task = load("turing:bb5")
-    model = models.build("lookup", vocab_size=len(task.vocab)).fit(locality.record(task, "train", 0, 40, 1000))
-    (result,) = verify(model, task, task.corners(100_000))
+    model = models.build("lookup", vocab_size=len(task.vocab)).fit(sequences.sample(task, "train", 0, 40, 1000))
+    (result,) = verify(model, task, task.worst_cases(100_000))
     assert (result.exact, result.tokens) == (True, 500_015)

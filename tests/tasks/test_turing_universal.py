@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from tallystick import locality, models
-from tallystick.episode import Record, Role
+from tallystick.episode import Recorder, Role
+from tallystick.evaluation.verify import verify
+from tallystick.locality import sequences
 from tallystick.tasks import load
 from tallystick.tasks.machines import read
+from tallystick.tasks.runner import run
 from tallystick.tasks.turing import simulate
 from tallystick.tasks.turing_universal import CHAMPIONS, HALT, STATES, random_rows, rows_of
-from tallystick.verify import verify
-from tallystick.workspace import run
 
 TASK = load("turing-universal")
 STEPS = {"bb2": 6, "bb3": 21, "bb4": 107}
@@ -21,7 +22,7 @@ BB2 = "A01RB\nA11LB\nB01LA\nB11RH"
 
 
 def trace(task, prompt):
-    run(task, prompt, sink := Record())
+    run(task, prompt, sink := Recorder())
     return sink
 
 
@@ -47,7 +48,7 @@ def test_the_same_as_the_machine_alone(name, steps):
 
 
 def test_a_step_is_16_tokens_and_nothing_is_remembered():
-    short, long = (trace(TASK, TASK.corners(steps)[-1]) for steps in (100, 500))
+    short, long = (trace(TASK, TASK.worst_cases(steps)[-1]) for steps in (100, 500))
     assert len(long.ids) - len(short.ids) == 16 * 400
     assert (long.roles == Role.THOUGHT).sum() == 2  # [ANS] and [EOS]
 
@@ -107,9 +108,9 @@ def test_busy_beavers_are_never_drawn(rows, known):
     assert rng.drawn == (2 if known else 1)
 
 
-def test_the_corners_are_the_busy_beavers_from_the_blank_tape():
-    assert [TASK.format(prompt) for prompt in TASK.corners(7)][0] == f"{BB2}\n|7>A"
-    assert len(TASK.corners(7)) == 4
+def test_the_worst_cases_are_the_busy_beavers_from_the_blank_tape():
+    assert [TASK.format(prompt) for prompt in TASK.worst_cases(7)][0] == f"{BB2}\n|7>A"
+    assert len(TASK.worst_cases(7)) == 4
 
 
 def test_one_machine_alone():
@@ -117,7 +118,7 @@ def test_one_machine_alone():
     prompts = [task.problem("test", 0, 9, i) for i in range(20)]
     assert {frozenset(task.format(prompt).split("\n")[:-1]) for prompt in prompts} == {frozenset(rows_of("bb3"))}
     assert task.vocab.tokens == TASK.vocab.tokens
-    assert task.corners(9) == [TASK.corners(9)[1]] == [task.parse("|9")]
+    assert task.worst_cases(9) == [TASK.worst_cases(9)[1]] == [task.parse("|9")]
 
 
 def test_a_users_machine_is_renamed(tmp_path):
@@ -173,13 +174,13 @@ def test_local_and_covered():
 
 def test_lookup_runs_machines_that_it_never_saw():
     """From 1,500 problems of 40 steps: every context of 23 names is met."""
-    model = models.build("lookup", vocab_size=len(TASK.vocab)).fit(locality.record(TASK, "train", 0, 40, 1500))
-    results = verify(model, TASK, [*TASK.corners(1000), *(TASK.problem("test", 0, 1000, i) for i in range(5))])
+    model = models.build("lookup", vocab_size=len(TASK.vocab)).fit(sequences.sample(TASK, "train", 0, 40, 1500))
+    results = verify(model, TASK, [*TASK.worst_cases(1000), *(TASK.problem("test", 0, 1000, i) for i in range(5))])
     assert all(result.exact for result in results)
 
 
-def test_the_machines_on_file_are_those_of_the_corners():
-    for name, prompt in zip(CHAMPIONS, TASK.corners(5), strict=True):
+def test_the_machines_on_file_are_those_of_the_worst_cases():
+    for name, prompt in zip(CHAMPIONS, TASK.worst_cases(5), strict=True):
         rows = TASK.format(prompt).split("\n")[:-1]
         assert {(r[0], r[1]): (r[2], r[3], r[4]) for r in rows} == read(name).rows
     assert all(re.fullmatch("[A-E][01][01][LR][A-EH]", row) for name in CHAMPIONS for row in rows_of(name))

@@ -5,10 +5,11 @@ import random
 import pytest
 
 from tallystick import Task, tools
-from tallystick.episode import Record, ToolError
+from tallystick.episode import Recorder, ToolError
 from tallystick.tasks.reverse import Reverse
+from tallystick.tasks.runner import run
 from tallystick.tools.calculator import calculate
-from tallystick.workspace import ProgramError, run
+from tallystick.workspace import ProgramError
 
 
 @pytest.mark.parametrize(("name", "function"), [("add", int.__add__), ("mul", int.__mul__)])
@@ -67,7 +68,7 @@ class Product(Task):
 
 def test_programs_call_it():
     task = Product()
-    run(task, [*"12*7"], sink := Record())
+    run(task, [*"12*7"], sink := Recorder())
     segments = sink.trajectory(task.vocab.tokens, {}).segments
     assert [(role.name.lower(), " ".join(symbols)) for role, symbols in segments[1:]] == [
         ("command", "[call] mul 1 2 , 7 [/call]"),
@@ -81,10 +82,10 @@ def test_programs_call_it():
 def test_a_program_that_calls_it_wrongly():
     task = type("Wrong", (Product,), {"solve": lambda self, w: w.call("mul", "7")})()
     with pytest.raises(ProgramError, match="ToolError: a call is add or mul"):
-        run(task, [*"12*7"], Record())
+        run(task, [*"12*7"], Recorder())
 
 
 def test_a_program_without_it():
     task = type("Without", (Product,), {"tools": ()})()
-    with pytest.raises(ProgramError, match=r"call\(mul\) is not there: the task's tools are \(\)"):
-        run(task, [*"12*7"], Record())
+    with pytest.raises(ProgramError, match=r"call\(mul\) is not among this task's tools: none"):
+        run(task, [*"12*7"], Recorder())

@@ -5,8 +5,9 @@ import random
 import pytest
 
 from tallystick import Task
-from tallystick.episode import Record
-from tallystick.workspace import ProgramError, Workspace, run
+from tallystick.episode import Recorder
+from tallystick.tasks.runner import run
+from tallystick.workspace import ProgramError, Workspace
 
 
 class Taped(Task):
@@ -126,13 +127,13 @@ def test_programs_use_it_and_no_memory_is_kept():
             w.tape.right()
             w.output(w.tape.read())
 
-    run(Last(), ["a"], sink := Record())
+    run(Last(), ["a"], sink := Recorder())
     said = Last().vocab.decode(sink.ids[2:])
     assert " ".join(said) == ("[tape.left] [tape.write b] [ANS] [tape.read] b b [tape.right] [tape.read] a a [EOS]")
-    assert Workspace(Last(), ["a"], Record())._episode.memory is None
+    assert Workspace(Last(), ["a"], Recorder())._episode.memory is None
 
 
 def test_a_program_without_it():
     task = type("Without", (Taped,), {"tools": (), "solve": lambda self, w: w.tape.read()})()
-    with pytest.raises(ProgramError, match=r"the tape is not there: the task's tools are \(\)"):
-        run(task, ["a"], Record())
+    with pytest.raises(ProgramError, match=r"the tape is not among this task's tools: none"):
+        run(task, ["a"], Recorder())

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import FrameType
 
+from tallystick.tasks.annotate.annotated_task import Noting
 from tallystick.tasks.annotate.control import Named
-from tallystick.tasks.annotate.noting import Noting
-from tallystick.tasks.annotate.placing import choose, labels, refuse
-from tallystick.tasks.annotate.recording import Holds, Runs, State, Where
+from tallystick.tasks.annotate.placement import choose, labels, refuse
+from tallystick.tasks.annotate.traces import Holds, Runs, State, Where
 from tallystick.tasks.base import Task
 from tallystick.workspace import ProgramError
 

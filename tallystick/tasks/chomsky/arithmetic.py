@@ -41,7 +41,7 @@ class BinaryAddition(Chomsky):
         second = length - 1 - first
         return [*_number(first, rng), self.sign, *_number(second, rng)]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Carries everywhere, powers of two, zeros at the ends, alternating bits; also with a number of one bit."""
         if length <= 2:
             return [_bits(number, length) for number in range(2**length - 1)]
@@ -194,7 +194,7 @@ class ComputeSqrt(Chomsky):
         """A uniform number from 1."""
         return _number(length, rng)[::-1]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Powers of two, all ones, and the squares of such roots, with their neighbours."""
         half = (length + 1) // 2
         roots = [2**half - 1, 2 ** (half - 1), 2 ** (half // 2), 2**half // 3]

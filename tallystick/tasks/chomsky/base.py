@@ -56,7 +56,7 @@ class Chomsky(Task):
         return sum(said == want for said, want in zip(output, answer, strict=False)) / len(answer)
 
 
-def plain_corners(length: int) -> list[list[str]]:
+def plain_worst_cases(length: int) -> list[list[str]]:
     """Bits all alike, alternating, and one alone at either end."""
     texts = ["0" * length, "1" * length, ("01" * length)[:length], ("10" * length)[:length]]
     texts += ["1" + "0" * (length - 1), "0" * (length - 1) + "1"]

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from itertools import product
 
-from tallystick.tasks.chomsky.base import END, LINEAR, Chomsky, plain_corners
+from tallystick.tasks.chomsky.base import END, LINEAR, Chomsky, plain_worst_cases
 from tallystick.tasks.chomsky.expressions import DIGITS, MODULUS, chains, evaluate, expression
 
 CONSTANTS = tuple(DIGITS)
@@ -43,7 +43,7 @@ class StackManipulation(_OnStack):
         bits = rng.randrange(1, length) if length > 1 else 1
         return rng.choices("01", k=bits) + rng.choices("234", k=length - bits)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Pops throughout, then a push; no pop; one action; pops and pushes in turn; all popped and pushed again."""
         if length == 1:
             return [["0"], ["1"]]
@@ -93,9 +93,9 @@ class ReverseString(Chomsky):
         """Uniform bits."""
         return rng.choices("01", k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Bits all alike, alternating, and one alone."""
-        return plain_corners(length)
+        return plain_worst_cases(length)
 
     def answer(self, prompt):
         """The bits, last first."""
@@ -130,7 +130,7 @@ class ModularArithmeticBrackets(_OnStack):
         """Their grammar."""
         return expression(length, self.operators, rng)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Brackets as deep as can be, on the left and on the right, for each operator and with minus signs."""
         return chains(length, self.operators)
 
@@ -173,7 +173,7 @@ class SolveEquation(_OnStack):
             hidden = (hidden + 1) % len(left)
         return _hide(left, hidden)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Deep brackets with x at the beginning, in the middle and at the end."""
         if length < 3:
             return [["0"] * length]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tallystick.tasks.chomsky.base import END, Chomsky, plain_corners
+from tallystick.tasks.chomsky.base import END, Chomsky, plain_worst_cases
 
 ANS = "[ANS]"
 """What a pointer reads behind the prompt once the answer has begun."""
@@ -19,9 +19,9 @@ class DuplicateString(Chomsky):
         """Uniform bits."""
         return rng.choices("01", k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Bits all alike, alternating, and one alone."""
-        return plain_corners(length)
+        return plain_worst_cases(length)
 
     def answer(self, prompt):
         """Twice."""
@@ -55,13 +55,13 @@ class MissingDuplicate(Chomsky):
         half = rng.choices("01", k=length // 2)
         return _hide(half, rng.randrange(2 * len(half)), length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Bits all alike, alternating, and one alone, hidden at the ends and in the middle of either copy."""
         if length == 1:
             return [["1"]]
         half = length // 2
         places = dict.fromkeys((0, half // 2, half - 1, half, half + half // 2, 2 * half - 1))
-        return [_hide(bits, place, length) for bits in plain_corners(half) for place in places]
+        return [_hide(bits, place, length) for bits in plain_worst_cases(half) for place in places]
 
     def allows(self, prompt):
         """Two halves that differ in the 2 alone, of which there is one."""
@@ -110,9 +110,9 @@ class OddsFirst(Chomsky):
         """Uniform bits."""
         return rng.choices("01", k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Bits all alike, alternating, and one alone."""
-        return plain_corners(length)
+        return plain_worst_cases(length)
 
     def answer(self, prompt):
         """Odd places, even places."""
@@ -144,7 +144,7 @@ class BucketSort(Chomsky):
         """Uniform digits."""
         return rng.choices(self.alphabet, k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """All alike, sorted, reversed, in turn, and without a digit."""
         rising = [self.alphabet[5 * i // length] for i in range(length)]
         texts = [digit * length for digit in self.alphabet]

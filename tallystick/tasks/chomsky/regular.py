@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tallystick.tasks.chomsky.base import END, Chomsky, plain_corners
+from tallystick.tasks.chomsky.base import END, Chomsky, plain_worst_cases
 
 MODULUS = 5
 DIGITS = "01234"
@@ -23,9 +23,9 @@ class ParityCheck(Chomsky):
         """Uniform bits."""
         return rng.choices("01", k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Bits all alike, alternating, and one alone."""
-        return plain_corners(length)
+        return plain_worst_cases(length)
 
     def answer(self, prompt):
         """The number of ones, modulo 2."""
@@ -81,7 +81,7 @@ class CycleNavigation(Chomsky):
         """Uniform steps."""
         return rng.choices(list(STEP), k=length)
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """Always the same step, and there and back."""
         return [[step] * length for step in STEP] + [(["1", "-1"] * length)[:length]]
 
@@ -122,7 +122,7 @@ class ModularArithmetic(Chomsky):
         prompt[1::2] = rng.choices("+-*", k=length // 2)
         return prompt[: (length - 1) | 1]
 
-    def corners(self, length):
+    def worst_cases(self, length):
         """One sign throughout, between large digits and between zeros, and all of them in turn."""
         size = (length - 1) | 1
         pairs = ["4+", "4-", "4*", "0*", "0-", "2*3-", "1-4*", "3+2*2-"]

@@ -1,0 +1,43 @@
+"""data: trajectories in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick import tasks
+from tallystick.cli.options import (
+    Json,
+    Lengths,
+    Seed,
+    TaskName,
+    Variant,
+    app,
+    print_json,
+    read_lengths,
+)
+
+
+@app.command("data")
+def write_data(
+    task: TaskName,
+    out: Annotated[Path, typer.Option(help="the file: .jsonl, or .parquet with chat messages and token ids")],
+    variant: Variant = None,
+    lengths: Lengths = None,
+    samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
+    split: Annotated[str, typer.Option(help="train, holdout, check (of at most a length) or test (exactly)")] = "train",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Write trajectories to a file, for others to train on; by default of the training length."""
+    from tallystick.data import files
+
+    loaded = tasks.load(task, variant)
+    wanted = read_lengths(lengths, loaded, (loaded.defaults.train_length,))
+    made = files.write(loaded, out, wanted, samples, split, seed)
+    if as_json:
+        print_json(made)
+    else:
+        print(made["file"])

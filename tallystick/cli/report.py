@@ -1,0 +1,32 @@
+"""report: runs as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tallystick.cli.options import (
+    Json,
+    app,
+    print_json,
+)
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
+    out: Annotated[Path | None, typer.Option(help="the file; by default report.html in the first folder")] = None,
+    problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Show runs in one HTML file that opens from disk; its path is the last line."""
+
+    from tallystick.report import build
+
+    made = build.write(folders, out or folders[0] / "report.html", problems)
+    if as_json:
+        print_json(made)
+    else:
+        print(made["report"])

@@ -1,0 +1,68 @@
+"""solve: the model works on one problem."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tallystick.cli.console import ERR, STYLES
+from tallystick.cli.options import (
+    Folder,
+    Json,
+    app,
+    fail,
+    print_json,
+)
+from tallystick.episode import Role
+from tallystick.tasks import Task
+
+
+@app.command()
+def solve(
+    folder: Folder,
+    problem: Annotated[str, typer.Argument(help='as "123+456"')],
+    trace: Annotated[bool, typer.Option("--trace", help="show what the model says, on stderr")] = False,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="of the whole episode")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let the model solve one problem; prints the answer alone."""
+    import torch
+
+    from tallystick import engine, runs
+
+    run = runs.load(folder)
+    torch.set_num_threads(run.config["settings"]["threads"])
+    prompt = run.task.parse(problem)
+    sink = Trace(run.task) if trace else None
+    (result,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
+    answer = run.task.part_of(prompt)[0].format(result.output)
+    if as_json:
+        print_json({"answer": answer, "right": result.answer, "exact": result.exact, "stop": result.stop,
+                     "tokens": result.tokens, "first_error": result.first_error})  # fmt: skip
+    elif result.stop == "eos":
+        print(answer)
+    if result.stop != "eos":
+        raise SystemExit(fail(f"no answer: {result.stop} after {result.tokens:,} tokens", 1))
+    if not result.answer:
+        fail("the answer differs from the ground truth", 0)
+
+
+class Trace:
+    """A sink that shows an episode on stderr as it runs, coloured by role."""
+
+    def __init__(self, task: Task):
+        self._tokens = task.vocab.tokens
+
+    def write(self, ids: Any, roles: Any) -> None:
+        """Show a block."""
+        for role, pairs in groupby(zip(roles.tolist(), ids.tolist(), strict=True), key=lambda pair: pair[0]):
+            words = " ".join(self._tokens[token] for _, token in pairs)
+            ERR.print(Text(words + " ", STYLES[Role(role)]), end="", soft_wrap=True)
+
+    def close(self, ok: bool) -> None:
+        """End the line."""
+        print(file=sys.stderr)

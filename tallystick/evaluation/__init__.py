@@ -1,0 +1,1 @@
+"""How exact a trained model is: verification, scoring and sweeps over lengths."""

@@ -1,0 +1,1 @@
+"""Training: the configuration, the one loop, its learning-rate schedule and checkpoints."""

@@ -1,0 +1,157 @@
+"""The two theorems: shares of answers against counting, the lengths that follow, and the documents."""
+
+import math
+from collections import Counter
+from itertools import combinations_with_replacement, product
+
+import pytest
+
+from tallystick import tasks
+from tallystick.studies.theory import bound, measure, universal
+from tallystick.studies.theory.answers import EXACT, SHARES, bites, share
+
+
+def numbers(n):
+    return range(10) if n == 1 else range(10 ** (n - 1), 10**n)
+
+
+def likeliest(counts, bits):
+    """The share of the 2^bits likeliest, by counting."""
+    return sum(count for _, count in Counter(counts).most_common(2**bits)) / sum(counts.values())
+
+
+def counted(task, n):
+    """How many problems of length n have each answer."""
+    if task == "addition":
+        return Counter(a + b for a in numbers(n) for b in numbers(n))
+    if task == "reverse":
+        return Counter(product("01", repeat=n))
+    digits = {"multiplication": n, "multiplication-1": 1, "multiplication-2": 2}[task]
+    return Counter(a * b for a in numbers(n) for b in numbers(digits))
+
+
+@pytest.mark.parametrize("task", [name for name in SHARES if name != "sort"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_shares_against_counting(task, n):
+    counts = counted(task, n)
+    for bits in range(1, 14):
+        want, got = likeliest(counts, bits), share(task, n, bits)
+        assert got == pytest.approx(want) if task in EXACT else want <= got + 1e-12
+
+
+def test_the_share_of_sorted_lists_against_counting():
+    """Two numbers: 1,000 pairs come up once each, all others twice; three: the likeliest six times."""
+    assert share("sort", 2, 10) == pytest.approx(2 * 1024 / 1000**2)
+    assert share("sort", 3, 4) == pytest.approx(6 * 16 / 1000**3)
+    assert share("sort", 1, 3) == pytest.approx(8 / 1000)
+    few = Counter(tuple(sorted(numbers)) for numbers in product(range(4), repeat=3))
+    assert set(few) == set(combinations_with_replacement(range(4), 3))
+    assert max(few.values()) == 6
+
+
+def test_lists_longer_than_there_are_numbers():
+    """2,500 of 1,000 numbers: the likeliest lists have 500 numbers three times and 500 twice."""
+    ways = math.lgamma(2501) - 500 * math.log(6) - 500 * math.log(2)
+    log2 = ways / math.log(2) - 2500 * math.log2(1000)
+    bits = round(-log2) - 2
+    assert share("sort", 2500, bits) == pytest.approx(2.0 ** (bits + log2))
+
+
+@pytest.mark.parametrize(("bits", "length"), [(16, 5), (32, 10), (64, 20)])
+def test_where_the_bound_bites(bits, length):
+    """As in the paper's proof: more sums than states."""
+    assert bites("addition", bits) == length
+    assert 2 * 10 ** (length - 1) * 9 / 10 - 1 < 2**bits < 18 * 10 ** (length - 1) - 1
+
+
+@pytest.mark.parametrize("task", SHARES)
+@pytest.mark.parametrize("below", [1.0, 0.5, 0.3])
+@pytest.mark.parametrize("bits", [8, 16, 1000, 161_792])
+def test_it_bites_from_there_on(task, below, bits):
+    length = bites(task, bits, below)
+    if length is None:  # a long list of a thousand different numbers is as many counts
+        assert (task, bits) == ("sort", 161_792)
+        return
+    assert share(task, length, bits) < below
+    assert length == 1 or share(task, length - 1, bits) >= below
+
+
+def test_one_product_in_ten_is_always_right():
+    assert bites("multiplication-1", 64, 0.01) is None
+    assert share("multiplication-1", 1000, 64) == pytest.approx(0.1)
+
+
+def test_other_tasks_are_refused():
+    with pytest.raises(ValueError, match="the answers of 'turing' are not counted; those of addition, multiplication"):
+        share("turing", 5, 16)
+
+
+def test_bits_of_a_state():
+    assert [bound.state_bits(f"bits:{bits}", 20) for bits in (16, 64)] == [16, 64]
+    assert bound.state_bits("mamba2:tiny", 20) == 8 * 20_224
+    with pytest.raises(ValueError, match="pythia's state grows with what it reads"):
+        bound.state_bits("pythia", 20)
+
+
+def test_bound_without_training():
+    report = bound.bound("addition", ["bits:16", "mamba2:tiny"], [3, 5], [])
+    small, real = report["models"]
+    assert [at["from"] for at in small["below"]] == [5, 6, 7]
+    assert [row["bound"] for row in small["rows"]] == [1.0, pytest.approx(0.595617, abs=1e-6)]
+    assert real["below"][0]["from"] > 40_000
+    text = bound.text(report)
+    assert "| bits:16 | 16 | 5 | 6 | 7 |" in text
+    assert "| bits:16 | 100 % | 59.6 % |" in text
+    assert "at most" in bound.text(bound.bound("sort", ["bits:16"], [3], []))
+
+
+def test_bound_measured():
+    lines = []
+    report = bound.bound("reverse", ["bits:16"], [1, 20], [0], steps=5, samples=40, report=lines.append)
+    short, long = report["models"][0]["rows"]
+    assert (short["bound"], long["bound"]) == (1.0, 1 / 16)
+    assert [row["measured"][0]["samples"] for row in (short, long)] == [40, 40]
+    assert long["within"]
+    assert (long["measured"][0]["exact"], report["models"][0]["runs"][0]["trained"]["step"]) == (0, 5)
+    assert len(lines) == 1
+    assert "(0)" in bound.text(report)
+
+
+def test_more_than_the_bound_is_told():
+    run = {"seed": 7, "rows": [{"length": 9, "worst_cases": False, "exact": 90, "samples": 100, "ci95": [0.8, 0.95]}]}
+    assert bound._row([run], 9, 0.7)["within"] is False
+    assert bound._row([run], 9, 0.85)["within"] is True
+
+
+def test_a_task_without_the_variant_is_not_trained():
+    with pytest.raises(ValueError, match="unknown variant 'direct'"):
+        bound.bound("sort", ["bits:16"], [3], [0])
+
+
+def test_sample_bound():
+    assert universal.sample_bound(40, 10, 0.05, 0.05) == math.ceil(40 * 10 * math.log(200) / 0.05) == 42_387
+    for epsilon, delta, name in ((0, 0.1, "epsilon"), (0.1, 1.5, "delta")):
+        with pytest.raises(ValueError, match=f"{name} .* must be between 0 and 1"):
+            universal.sample_bound(40, 10, epsilon, delta)
+
+
+def test_few_samples_are_needed():
+    task = tasks.load("turing:bb3")
+    needed = universal.samples_needed(task, 0, 200, 0.05)
+    assert needed is not None
+    assert 2 < needed <= 64
+
+
+def test_universal_with_lookup():
+    report = universal.universal("bb3", ["lookup"], [40, 300], [1])
+    assert (report["states"], report["symbols"], report["bound"]) == (3, 2, math.ceil(4800 * math.log(120)))
+    assert [row["exact"] for run in report["runs"] for row in run["rows"]] == [20, 1] * 2
+    assert all(row["examples"] <= 64 for row in report["needed"])
+    assert "| lookup | 1 | 4,000 |" in universal.text(report)
+    assert "20/20 + 1/1" in universal.text(report)
+
+
+def test_results_are_kept_with_their_place(tmp_path):
+    measure.keep({"theorem": "2.1"}, "text\n", tmp_path / "results" / "theory-bound")
+    assert (tmp_path / "results" / "theory-bound.md").read_text() == "text\n"
+    assert '"commit"' in (tmp_path / "results" / "theory-bound.json").read_text()
