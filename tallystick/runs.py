@@ -30,7 +30,7 @@ from tallystick.models.base import Model
 from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG_KEYS = ("task", "variant", "model", "model_settings", "settings")
 """What config.json says, beside its format."""
 
