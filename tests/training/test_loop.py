@@ -309,7 +309,7 @@ class TestDamagedFolders:
         self.refuses(tmp_path, "not a tallystick run folder")
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 1}', '{"format": 1, "task": 3}']
+        "text", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 2}', '{"format": 2, "task": 3}']
     )
     def test_config(self, folder, text):
         (folder / "config.json").write_text(text)
