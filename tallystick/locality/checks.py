@@ -1,83 +1,234 @@
-"""check"""
+"""check: how many last tokens decide what a program says, and does training meet all of these contexts?
+
+k is the fewest last tokens that decide every model token of the problems looked at: a lower bound, so worst cases are
+always among them. A deciding context is *covered* if it also occurs at the training length.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
 from tallystick import suffix
 from tallystick.locality import sequences
 from tallystick.locality.sequences import Sequence
+from tallystick.locality.verdict import ROWS, Growth, judge
 from tallystick.tasks import Task
 
 EXAMPLES = 8
-"""Ambiguous contexts named in a report."""
-ROWS = 3
-"""Rows that must agree on k for a task to be called local."""
+"""Ambiguous and missing contexts named in a report."""
 
 
-def check(task: Task, lengths: list[int] | None = None, problems: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """k, contexts and coverage of the problems up to each length: the design's `check` document.
+class CheckRow(TypedDict):
+    """One length of a `check` report; a row holds the problems of the rows before it, too."""
 
-    problems: random ones drawn for each row, beside the task's worst cases; a row holds those of the rows before it, too.
-    Four times as many are drawn at the training length, for coverage. `local` is None with fewer than three rows.
+    length: int
+    problems: int
+    worst_cases: int
+    k: int
+    """-1 if some tokens are decided by nothing that was said before."""
+    k_random: int
+    """k of the random problems alone."""
+    contexts: int
+    unseen: int
+    """Contexts that do not occur at the training length."""
+    coverage: float
+    """The share of model tokens whose context occurs at the training length."""
+    problems_covered: float
+    """The share of problems whose contexts all do."""
+
+
+class Context(TypedDict):
+    """A context named in a report."""
+
+    context: list[str]
+    next: list[str]
+
+
+class Ambiguous(Context):
+    """A context that takes more last tokens to decide than the shortest row's k."""
+
+    distance: int
+    """How many last tokens decide it here; -1: nothing does."""
+
+
+class Missing(Context):
+    """A context that does not occur at the training length."""
+
+    problem: str
+    """The shortest problem looked at that contains it."""
+
+
+class CheckReport(TypedDict):
+    """The `check --json` document."""
+
+    task: str
+    variant: str
+    train_length: int
+    rows: list[CheckRow]
+    local: bool | None
+    """None: undecided, for the reason given."""
+    covered: bool
+    reason: str
+    own_worst_cases: bool
+    """Whether the task names worst cases itself; generic ones are looked at in any case."""
+    ambiguous: list[Ambiguous]
+    missing: list[Missing]
+
+
+@dataclass
+class _Sample:
+    """Everything that one row looks at: random problems first, then worst cases."""
+
+    task: Task
+    random: list[Sequence]
+    worst: list[Sequence]
+
+    def __post_init__(self) -> None:
+        self.all = self.random + self.worst
+        self.contexts = suffix.Contexts.of(self.all, len(self.task.vocab))
+        self.tree = suffix.build(self.contexts)
+        self.problem = np.repeat(np.arange(len(self.all)), [int(mask.sum()) for _, mask in self.all])
+        """Number of the problem that each model token belongs to, [M]."""
+
+    def prompt(self, number: int) -> list[str]:
+        """The prompt of a problem: what stands between [BOS] and the first token that the model says."""
+        ids, mask = self.all[number]
+        return self.task.vocab.decode(ids[1 : int(np.argmax(mask))].tolist())
+
+    @property
+    def reach(self) -> np.ndarray:
+        """The longest deciding context of each problem, int64 [problems]."""
+        reach = np.zeros(len(self.all), np.int64)
+        np.maximum.at(reach, self.problem, self.tree.depth)
+        return reach
+
+
+def check(
+    task: Task,
+    lengths: list[int] | None = None,
+    problems: int = 1000,
+    seed: int = 0,
+    train_length: int | None = None,
+) -> CheckReport:
+    """Measure k, contexts and coverage of the problems up to each length, and judge whether the task is local.
+
+    problems: random ones drawn for each row, beside the worst cases. Four times as many are drawn at the training
+    length, for coverage. Raises ProgramError for a program that is wrong.
     """
-    trained = task.defaults.train_length
+    trained = train_length or task.defaults.train_length
     known = sequences.sample(task, "holdout", seed, trained, 4 * problems) + sequences.worst_cases(task, trained)
-    rows, random, worst = [], [], []
+    rows: list[CheckRow] = []
+    growth: list[Growth] = []
+    random: list[Sequence] = []
+    worst: list[Sequence] = []
     for length in sorted(set(lengths or task.defaults.check)):
-        random += sequences.sample(task, "check", seed, length, problems)
-        worst += sequences.worst_cases(task, length)
-        own = suffix.Contexts.of(random + worst, len(task.vocab))
-        tree = suffix.build(own)
-        rows.append(
-            {
-                "length": length,
-                "problems": len(random),
-                "worst_cases": len(worst),
-                "k": tree.k,
-                "k_random": suffix.build(suffix.Contexts.of(random, len(task.vocab))).k,
-                "contexts": len(np.unique(tree.leaf)),
-                **_coverage(known, random + worst, len(task.vocab)),
-            }
-        )
-    ks = [row["k"] for row in rows[-ROWS:]]
+        random = random + sequences.sample(task, "check", seed, length, problems)
+        worst = worst + sequences.worst_cases(task, length)
+        sample = _Sample(task, random, worst)
+        coverage = _Coverage(known, sample)
+        rows.append(_row(length, sample, coverage))
+        growth.append(_growth(sample, rows, growth))
+    local, reason = judge(growth)
     return {
         "task": task.name,
         "variant": task.variant,
         "train_length": trained,
         "rows": rows,
-        "local": len(set(ks)) == 1 and ks[0] >= 0 if len(ks) == ROWS else None,
-        "covered": all(row["coverage"] == 1 for row in rows[-ROWS:]),
-        "ambiguous": [] if tree.k == rows[0]["k"] else _ambiguous(task, own, tree, rows[0]["k"]),
+        "local": local,
+        "covered": all(row["unseen"] == 0 for row in rows[-ROWS:]),
+        "reason": reason,
+        "own_worst_cases": task.own_worst_cases,
+        "ambiguous": [] if sample.tree.k == rows[0]["k"] else _ambiguous(sample, rows[0]["k"]),
+        "missing": coverage.missing(),
     }
 
 
-def _coverage(known: list[Sequence], own: list[Sequence], vocab_size: int) -> dict[str, Any]:
-    """Deciding suffixes of `own` that `known` does not have, and the share of model tokens whose suffix it has.
+def _row(length: int, sample: _Sample, coverage: _Coverage) -> CheckRow:
+    alone = suffix.Contexts.of(sample.random, len(sample.task.vocab))
+    return {
+        "length": length,
+        "problems": len(sample.random),
+        "worst_cases": len(sample.worst),
+        "k": sample.tree.k,
+        "k_random": suffix.build(alone).k,
+        "contexts": len(np.unique(sample.tree.leaf)),
+        "unseen": len(coverage.unseen),
+        "coverage": float(coverage.seen.mean()),
+        "problems_covered": 1 - len(np.unique(sample.problem[~coverage.seen])) / len(sample.all),
+    }
 
-    A suffix that decides in both together and occurs in `known` decides there, too: lookup says the right token.
+
+def _growth(sample: _Sample, rows: list[CheckRow], before: list[Growth]) -> Growth:
+    """Count the problems that show the last row's k, and those that go beyond the k of the row before."""
+    random, row = len(sample.random), rows[-1]
+    shorter = rows[-2]["worst_cases"] if before else 0
+    shown, beyond = sample.reach == row["k"], sample.reach > (before[-1].k if before else 0)
+    return Growth(
+        k=row["k"],
+        shown=int(shown[:random].sum()),
+        shown_by_worst=bool(shown[random + shorter :].any()),
+        beyond=int(beyond[:random].sum()),
+        beyond_by_worst=bool(beyond[random:].any()),
+        problems=random,
+        unseen=row["unseen"] / row["contexts"],
+    )
+
+
+class _Coverage:
+    """Which deciding contexts of a sample occur at the training length.
+
+    A context that decides in both together and occurs at the training length decides there, too: lookup says the right
+    token.
     """
-    tree = suffix.build(suffix.Contexts.of(known + own, vocab_size))
-    border = sum(int(mask.sum()) for _, mask in known)
-    seen = np.zeros(tree.leaf.max() + 2, bool)  # the last entry is for undecided ones, numbered -1
-    seen[tree.leaf[:border]] = True
-    seen[-1] = False
-    leaves = tree.leaf[border:]
-    return {"unseen": len(np.unique(leaves[~seen[leaves]])), "coverage": float(seen[leaves].mean())}
+
+    def __init__(self, known: list[Sequence], sample: _Sample):
+        self._sample = sample
+        together = suffix.Contexts.of(known + sample.all, len(sample.task.vocab))
+        tree = suffix.build(together)
+        border = sum(int(mask.sum()) for _, mask in known)
+        met = np.zeros(tree.leaf.max() + 2, bool)  # the last entry is for undecided tokens, numbered -1
+        met[tree.leaf[:border]] = True
+        met[-1] = False
+        self._leaves, self._depth = tree.leaf[border:], tree.depth[border:]
+        self.seen = met[self._leaves]
+        """For each model token of the sample, bool [M]."""
+        self.unseen = np.unique(self._leaves[~self.seen])
+        """Numbers of the contexts that do not occur."""
+
+    def missing(self) -> list[Missing]:
+        """Name some of the contexts that do not occur, each with the shortest problem that contains it."""
+        task, contexts = self._sample.task, self._sample.contexts
+        found: list[Missing] = []
+        for leaf in self.unseen[:EXAMPLES]:
+            tokens = np.flatnonzero(self._leaves == leaf)
+            sizes = [len(self._sample.all[i][0]) for i in self._sample.problem[tokens]]
+            token = int(tokens[int(np.argmin(sizes))])
+            end, depth = int(contexts.positions[token]), max(int(self._depth[token]), 1)
+            start = max(end - depth, int(contexts.starts[token]))
+            found.append(
+                {
+                    "context": task.vocab.decode(contexts.ids[start:end].tolist()),
+                    "next": [task.vocab.tokens[contexts.ids[end]]],
+                    "problem": task.format(self._sample.prompt(int(self._sample.problem[token]))),
+                }
+            )
+        return found
 
 
-def _ambiguous(task: Task, contexts: suffix.Contexts, tree: suffix.SuffixTree, k: int) -> list[dict[str, Any]]:
-    """The contexts that take more than k tokens to decide, each named by the shortest suffix as ambiguous as it."""
-    found: list[dict[str, Any]] = []
-    depth = np.where(tree.depth < 0, len(contexts.ids), tree.depth)
+def _ambiguous(sample: _Sample, k: int) -> list[Ambiguous]:
+    """Name contexts that take more than k tokens to decide, each by the shortest suffix that is as ambiguous."""
+    vocab, contexts = sample.task.vocab, sample.contexts
+    found: list[Ambiguous] = []
+    depth = np.where(sample.tree.depth < 0, len(contexts.ids), sample.tree.depth)
     while depth.max() > k and len(found) < EXAMPLES:
         worst = int(np.argmax(depth))
         length, following = _name(contexts, worst, int(depth[worst]))
         end = contexts.positions[worst]
-        words = task.vocab.decode(contexts.ids[end - length : end].tolist())
-        found.append({"context": words, "next": task.vocab.decode(following), "distance": int(tree.depth[worst])})
+        words = vocab.decode(contexts.ids[end - length : end].tolist())
+        found.append({"context": words, "next": vocab.decode(following), "distance": int(sample.tree.depth[worst])})
         depth[_like(contexts, worst, length)] = 0
     return found
 

@@ -1,4 +1,4 @@
-"""The held-out problems that training stops by: together they contain every context of the training length."""
+"""The held-out problems that training stops by: every worst case, and every context of the training length."""
 
 from __future__ import annotations
 
@@ -9,26 +9,33 @@ from tallystick.episode import Recorder
 from tallystick.locality import sequences
 from tallystick.tasks import Task, runner
 
+REACH = 64
+"""Contexts are told apart by at most so many last tokens, as the lookup model does."""
+
 
 def choose(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> tuple[list[Recorder], int]:
     """Choose held-out problems of at most this length; returns their trajectories, and how many it would take to meet
-    every context that the lookup model would know.
+    every context.
 
-    Chosen greedily among `problems` random ones and the worst cases, of which none is left out where more than `most`
-    are needed; where they are not, a test on them is exhaustive at this length. Raises ProgramError if the program is
-    wrong on one of the problems.
+    Every worst case is in it; to these are added, of `problems` random ones, those that contain a context not met yet,
+    until there are `most`. Where that is enough, a test on them is exhaustive at this length. Raises ProgramError if
+    the program is wrong on one of them.
     """
-    sinks = sequences.record_sample(task, "holdout", seed, length, problems)
-    sinks += [runner.record(task, prompt) for prompt in task.worst_cases(length)]
-    sequences_ = [sequences.of_record(task, sink) for sink in sinks]
-    leaf = suffix.build(suffix.Contexts.of(sequences_, len(task.vocab)), 64).leaf
-    ends = np.cumsum([mask.sum() for _, mask in sequences_])
-    chosen, seen = [], set()
-    for i, leaves in enumerate(np.split(leaf, ends[:-1])):
-        new = set(leaves.tolist()) - seen
-        if new:
-            seen |= new
-            chosen.append(i)
-    if len(chosen) > most:
-        chosen.sort(key=lambda i: i < problems)  # the worst cases, which came last, first
-    return [sinks[i] for i in chosen[:most]], len(chosen)
+    random = sequences.record_sample(task, "holdout", seed, length, problems)
+    worst = [runner.record(task, prompt) for prompt in task.every_worst_case(length)]
+    records = worst + random
+    met: set[int] = set()
+    chosen: list[Recorder] = []
+    for number, (record, contexts) in enumerate(zip(records, _contexts(task, records), strict=True)):
+        if number < len(worst) or not contexts <= met:
+            chosen.append(record)
+            met |= contexts
+    return chosen[: max(most, len(worst))], len(chosen)
+
+
+def _contexts(task: Task, records: list[Recorder]) -> list[set[int]]:
+    """The numbers of the deciding contexts in each trajectory."""
+    told = [sequences.of_record(task, record) for record in records]
+    leaf = suffix.build(suffix.Contexts.of(told, len(task.vocab)), REACH).leaf
+    ends = np.cumsum([mask.sum() for _, mask in told])
+    return [set(leaves.tolist()) for leaves in np.split(leaf, ends[:-1])]

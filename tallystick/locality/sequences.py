@@ -21,7 +21,7 @@ def sample(task: Task, split: str, seed: int, length: int, problems: int) -> lis
 
 def worst_cases(task: Task, length: int) -> list[Sequence]:
     """Record the task's worst cases of this length."""
-    return [of(task, prompt) for prompt in task.worst_cases(length)]
+    return [of(task, prompt) for prompt in task.every_worst_case(length)]
 
 
 def of(task: Task, prompt: list[str]) -> Sequence:

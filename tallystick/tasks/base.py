@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tallystick import tools as toolbox
+from tallystick.tasks import worst_cases
 from tallystick.tasks.guard import task_code
 from tallystick.vocab import Vocabulary
 from tallystick.workspace import Workspace
@@ -103,8 +104,22 @@ class Task(ABC):
         return self.sample(rng.randint(self.min_length, length), rng)
 
     def worst_cases(self, length: int) -> list[list[str]]:
-        """Worst cases of complexity `length`: always in `check`, a row of their own in `eval`."""
-        return []
+        """Worst cases of complexity `length`, a row of their own in `eval`; by default generic ones."""
+        return self._generic_worst_cases(length)
+
+    @property
+    def own_worst_cases(self) -> bool:
+        """Whether the task names worst cases itself."""
+        return type(self).worst_cases is not Task.worst_cases
+
+    def every_worst_case(self, length: int) -> list[list[str]]:
+        """The task's own worst cases and the generic ones: always among the problems of `check` and held out."""
+        generic = self._generic_worst_cases(length) if self.own_worst_cases else []
+        return [list(prompt) for prompt in dict.fromkeys(map(tuple, [*self.worst_cases(length), *generic]))]
+
+    def _generic_worst_cases(self, length: int) -> list[list[str]]:
+        with task_code(self, f"drawing generic worst cases of length {length}"):
+            return [_prompt(prompt) for prompt in worst_cases.generic(self.sample, length)]
 
     def parse(self, text: str) -> list[str]:
         """A prompt from what a user typed, one character a token. Raises ValueError for a foreign symbol."""

@@ -102,6 +102,15 @@ class Mixture(Task):
         """Those of all parts."""
         return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.worst_cases(length)]
 
+    @property
+    def own_worst_cases(self) -> bool:
+        """Whether all parts name worst cases themselves."""
+        return all(part.own_worst_cases for part in self.parts.values())
+
+    def every_worst_case(self, length):
+        """Those of all parts."""
+        return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.every_worst_case(length)]
+
     def parse(self, text):
         """The part's name, then its problem: "addition 12+34"."""
         name, _, problem = text.partition(" ")

@@ -103,7 +103,7 @@ def test_show(capsys, task):
 def test_check_document(capsys):
     report = json.loads(tallystick(capsys, "check", "reverse", "--lengths", "3,5,8", "--problems", 50, "--json").out)
     assert {"task", "variant", "rows", "local", "covered", "ambiguous"} <= report.keys()
-    keys = {"length", "problems", "worst_cases", "k", "k_random", "contexts", "unseen", "coverage"}
+    keys = {"length", "problems", "worst_cases", "k", "k_random", "contexts", "unseen", "coverage", "problems_covered"}
     assert all(row.keys() == keys for row in report["rows"])
     assert (report["local"], report["covered"]) == (True, True)
     assert "local: yes" in tallystick(capsys, "check", "reverse", "--lengths", "3,5,8", "--problems", 50).out

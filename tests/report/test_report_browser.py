@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tallystick import tasks
+from tallystick.episode import Recorder
 from tallystick.report import build
+from tallystick.tasks.runner import run_problem
 
 sys.path.insert(0, str(Path(__file__).parent))
 import browser
@@ -88,8 +90,8 @@ def test_the_right_arrow_replays_the_program(page):
 
 def solved(task):
     """The episode of the training length that the report shows."""
-    sink = build.episodes.Recorder()
-    build.episodes.runner.run_problem(task, sink, "show", 0, 5, 0)
+    sink = Recorder()
+    run_problem(task, sink, "show", 0, 5, 0)
     return sink
 
 

@@ -300,7 +300,7 @@ def test_a_run_goes_round_through_its_folder(tmp_path, mine):
     assert source(kept.task)[0] == (tmp_path / "run" / "task" / "source.py").read_text() == FILE
     assert not kept.changed
     for mode in sweep.MODES:
-        (row,) = sweep.evaluate(kept, [200], 3, mode)
+        row, _ = sweep.evaluate(kept, [200], 3, mode)
         assert row["exact"] == 3
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["task"], config["variant"]) == (f"{mine}:Parity", "default+notes")

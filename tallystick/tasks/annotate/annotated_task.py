@@ -77,7 +77,17 @@ class Noting(Task):
 
     SAME = (
         *("options", "name", "tools", "variants", "defaults", "min_length", "max_length", "blank"),
-        *("takes_options", "answers_by_token", "worst_cases", "sample_up_to", "parse", "format", "score", "tape"),
+        *(
+            "takes_options",
+            "answers_by_token",
+            "worst_cases",
+            "every_worst_case",
+            "sample_up_to",
+            "parse",
+            "format",
+            "score",
+            "tape",
+        ),
         *("partial_score", "tape_limit", "problem", "home"),
     )
 
@@ -92,6 +102,11 @@ class Noting(Task):
     def built_tools(self):
         """The task's."""
         return self.task.built_tools
+
+    @property
+    def own_worst_cases(self) -> bool:
+        """The task's."""
+        return self.task.own_worst_cases
 
     def sample(self, length, rng):
         """The task's."""
