@@ -1,85 +1,110 @@
-"""Episodes side by side: many problems' programs take turns, and each goes on only when its row is short of tokens.
+"""Interleave episodes: programs take turns, and one is resumed only when its sequence of the batch needs tokens.
 
-So the rows of a model that loops over time are full however long the problems are. Each row holds a chunk and a block,
-and its program with whatever that and its tools remember.
+So the sequences of a model that loops over time are full however long the problems are. Each holds a chunk and a block,
+and its program with whatever that and its tools remember. Programs are greenlets: with threads the watchdog over silent
+programs, a signal, would not reach them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from contextvars import copy_context
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from greenlet import getcurrent, greenlet
 
-from tallystick.data.packing import Batch, Row, take
-from tallystick.episode import StopProgram
+from tallystick.data.packing import Batch, PackedSequence, take
+from tallystick.episode import Sink, StopProgram
 
 
-class Stream(Row):
-    """A row that is filled only while it is asked to go on. A subclass says with what."""
+class Episode(Protocol):
+    """An episode to be written when its turn comes."""
 
-    def __init__(self, predict_observations: bool = False):
-        super().__init__(predict_observations)
-        self._filling = greenlet(self.fill)  # no thread: signals, and so the watch over programs, go on working
-        self._filling.gr_context = copy_context()  # a program's decimal precision, say
+    @property
+    def wanted(self) -> bool:
+        """Whether more of it is wanted; once it is not, it is ended and what waits of it is dropped."""
+        ...
 
-    def fill(self) -> None:
-        """Write whole episodes, one after the other, to the last."""
-        raise NotImplementedError
+    def play(self, sink: Sink) -> None:
+        """Write it into the sink, to its end or until the sink raises StopProgram."""
+        ...
+
+
+E = TypeVar("E", bound=Episode)
+
+
+class EpisodeStream(Generic[E]):
+    """A packed sequence that is filled, a block at a time, with episodes from what all streams share."""
+
+    def __init__(self, episodes: Iterator[E], predict_observations: bool = False):
+        self.packed = PackedSequence(predict_observations)
+        self.begun: list[E] = []
+        """The episodes that have begun here, in order."""
+        self._episodes, self._playing = episodes, False
+        self._player = greenlet(self._play_all)
+        self._player.gr_context = copy_context()  # a program's decimal precision, say
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to come."""
-        return self._filling.dead
+        """Whether nothing more will come."""
+        return self._player.dead
 
     @property
     def unwanted(self) -> bool:
-        """Whether the episode that is being written is to end here."""
-        return False
+        """Whether the episode that is being written is to end."""
+        return self._playing and not self.begun[-1].wanted
 
-    def go_on(self) -> None:
-        """Let one block be written, or end the unwanted episode and let one of the next."""
-        self._filling.parent = getcurrent()
-        self._filling.switch()
+    def resume(self) -> None:
+        """Let one block be written; an unwanted episode ends, and the next one begins."""
+        self._player.parent = getcurrent()
+        self._player.switch()
+
+    def stop(self) -> None:
+        """Give up whatever is still to come."""
+        self._player.throw()
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Take a block, and wait until the next one is asked for. Raises StopProgram if no more of it is wanted."""
-        super().write(ids, roles)
-        reader = self._filling.parent
+        self.packed.write(ids, roles)
+        reader = self._player.parent
         assert reader
         reader.switch()
         if self.unwanted:
             raise StopProgram
 
     def close(self, ok: bool) -> None:
-        """An episode has ended; a wrong one raises where it runs."""
+        """End an episode; a wrong one raises where it runs."""
 
-    def end(self) -> None:
-        """Give up whatever is still to come."""
-        self._filling.throw()
+    def _play_all(self) -> None:
+        for episode in self._episodes:
+            self.begun.append(episode)
+            self.packed.begin(len(self.begun))
+            self._playing = True
+            with suppress(StopProgram):
+                episode.play(self)
+            if self.unwanted:
+                self.packed.drop()
+            self._playing = False
 
-    def clear(self) -> None:
-        """Forget what waits."""
-        self.ids, self.trained, self.reset, self.examples = self.ids[:0], self.trained[:0], self.reset[:0], []
 
+def batches(streams: Sequence[EpisodeStream], length: int) -> Iterator[Batch]:
+    """Take the streams' next `length` tokens, and fewer at the end: as many as the shortest one left has.
 
-def batches(streams: Sequence[Stream], length: int) -> Iterator[Batch]:
-    """The streams' next `length` tokens, and fewer at the end: as many as the shortest that has any still has.
-
-    Whoever is shortest goes on first, so that the rows are filled evenly.
+    The stream with the fewest tokens is resumed first, so that they fill evenly.
     """
     try:
         while True:
             for stream in streams:
                 if stream.unwanted:
-                    stream.go_on()
-            while short := [stream for stream in streams if len(stream) < length and not stream.ended]:
-                min(short, key=len).go_on()
-            waiting = [len(stream) for stream in streams if len(stream)]
+                    stream.resume()
+            while short := [stream for stream in streams if len(stream.packed) < length and not stream.ended]:
+                min(short, key=lambda stream: len(stream.packed)).resume()
+            waiting = [len(stream.packed) for stream in streams if len(stream.packed)]
             if not waiting:
                 return
-            yield take(streams, min(length, *waiting))
-    finally:  # programs that wait for their turn do not wait for ever
+            yield take([stream.packed for stream in streams], min(length, *waiting))
+    finally:  # no program may wait for its turn for ever
         for stream in streams:
-            stream.end()
+            stream.stop()

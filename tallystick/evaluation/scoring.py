@@ -1,8 +1,12 @@
-"""Scores packed streams: each episode up to its first deviation."""
+"""Scores the episodes of a packed sequence, chunk by chunk, each up to its first deviation.
+
+Glossary: L length of a chunk, T its model tokens, V vocabulary. An input at place p of a chunk predicts token p + 1.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +18,7 @@ from tallystick.vocab import Vocabulary
 
 
 class Later:
-    """A tensor on its way to the CPU; who needs it waits for it alone, not for what was begun after it."""
+    """A tensor on its way to the CPU; reading it waits for it alone, not for what was begun after it."""
 
     def __init__(self, tensor: torch.Tensor):
         self._tensor = tensor.to("cpu", non_blocking=True)
@@ -23,74 +27,80 @@ class Later:
             self._event.record()
 
     def numpy(self) -> np.ndarray:
-        """The values."""
+        """Wait for the values."""
         if self._event:
             self._event.synchronize()
         return self._tensor.numpy()
 
 
-class Part(NamedTuple):
-    """A row's tokens of one forward pass, to be scored; T model tokens among them."""
+class Chunk(NamedTuple):
+    """One sequence's tokens of a forward pass."""
 
-    ids: np.ndarray
-    reset: np.ndarray
-    where: np.ndarray  # [T], their positions
+    ids: np.ndarray  # uint16 [L + 1], inputs and, one further on, targets
+    reset: np.ndarray  # bool [L], whether an episode begins at this input
+    predicted_at: np.ndarray  # int64 [T], the inputs that predict a model token
     logits: torch.Tensor  # [T, V]
-    margins: Later  # [T]
+    margins: Later  # float32 [T]
+
+
+class Scored(Protocol):
+    """An episode with its result, which scoring fills in."""
+
+    result: Result
 
 
 class Score:
-    """One of the packed streams: the score of the episodes that lie in it, one after the other."""
+    """The score of one packed sequence; episodes: those that have begun in it, a list that grows meanwhile."""
 
-    def __init__(self, vocab: Vocabulary):
-        self._vocab = vocab
-        self.results: list[Result] = []
-        """Of the episodes that have begun in the row, in order."""
-        self._begun = 0  # of these, before this batch
-        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this batch
-        self._offset = 0  # position of the batch's first token in its episode
+    def __init__(self, vocab: Vocabulary, episodes: Sequence[Scored]):
+        self._vocab, self._episodes = vocab, episodes
+        self._begun = 0  # episodes that have begun before this chunk
+        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this chunk
+        self._offset = 0  # position, in its episode, of this chunk's first token
 
-    def take(self, part: Part, tie: float) -> None:
-        """The row's next tokens; a margin below `tie` is a low margin."""
-        ids, reset, where, margins = part.ids, part.reset, part.where, part.margins.numpy()
-        begun = self._begun + np.cumsum(reset)
-        for number in np.unique(begun[where]):
-            result, inside = self.results[number - 1], np.flatnonzero(begun[where] == number)
-            if not result.exact:
-                continue
-            wrong = inside[margins[inside] <= 0]
-            if len(wrong):
-                inside = inside[inside <= wrong[0]]
-                self._deviate(
-                    result, int(where[wrong[0]]), float(margins[wrong[0]]), part.logits[int(wrong[0])], ids, reset
-                )
-            result.model_tokens += len(inside)
-            result.tokens = self._position(int(where[inside[-1]]), reset) + 2
-            result.low_margin_tokens += int((np.abs(margins[inside]) < tie).sum())
-            result.min_margin = min(result.min_margin, float(margins[inside].min()))
-        self._offset = self._position(len(reset) - 1, reset) + 1
-        self._tail, self._begun = np.concatenate([self._tail, ids[:-1]])[-CONTEXT:], int(begun[-1])
+    def take(self, chunk: Chunk, low: float) -> None:
+        """Score the next chunk; a margin below `low` is counted as low."""
+        episode_of_input = self._begun + np.cumsum(chunk.reset)  # counted from 1
+        episode_of_token = episode_of_input[chunk.predicted_at]
+        for number in np.unique(episode_of_token):
+            result = self._episodes[number - 1].result
+            if result.exact:
+                self._score(result, chunk, np.flatnonzero(episode_of_token == number), low)
+        self._offset = self._position(len(chunk.reset), chunk.reset)
+        self._tail = np.concatenate([self._tail, chunk.ids[:-1]])[-CONTEXT:]
+        self._begun = int(episode_of_input[-1])
 
-    def _deviate(
-        self, result: Result, at: int, margin: float, logits: torch.Tensor, ids: np.ndarray, reset: np.ndarray
-    ) -> None:
-        """at: the input whose next token is wrong."""
-        before = np.concatenate([self._tail, ids[: at + 1]])
-        position = self._position(at, reset) + 1
-        context = before[-min(CONTEXT, position) :]
+    def _score(self, result: Result, chunk: Chunk, tokens: np.ndarray, low: float) -> None:
+        """Score one episode's model tokens of the chunk, up to its first deviation."""
+        margins = chunk.margins.numpy()
+        wrong = tokens[margins[tokens] <= 0]
+        if len(wrong):
+            tokens = tokens[tokens <= wrong[0]]
+            self._deviate(result, chunk, int(wrong[0]))
+        result.model_tokens += len(tokens)
+        result.tokens = self._position(int(chunk.predicted_at[tokens[-1]]) + 1, chunk.reset) + 1
+        result.low_margin_tokens += int((np.abs(margins[tokens]) < low).sum())
+        result.min_margin = min(result.min_margin, float(margins[tokens].min()))
+
+    def _deviate(self, result: Result, chunk: Chunk, token: int) -> None:
+        """Keep the first deviation: the model token with this number in the chunk."""
+        place = int(chunk.predicted_at[token]) + 1  # of the wrong token
+        logits_V, words = chunk.logits[token], self._vocab.tokens
+        position = self._position(place, chunk.reset)
+        before = np.concatenate([self._tail, chunk.ids[:place]])
+        silent = abstains(logits_V)
         result.exact = False
-        result.stop = StopReason.UNSEEN if abstains(logits) else StopReason.DEVIATED
-        words = self._vocab.tokens
+        result.stop = StopReason.UNSEEN if silent else StopReason.DEVIATED
         result.first_error = {
             "index": result.index,
             "position": position,
-            "context": self._vocab.decode(context.tolist()),
-            "want": words[ids[at + 1]],
-            "got": None if abstains(logits) else words[int(best_other(logits, int(ids[at + 1])))],
-            "margin": margin,
+            "context": self._vocab.decode(before[-min(CONTEXT, position) :].tolist()),
+            "want": words[chunk.ids[place]],
+            "got": None if silent else words[best_other(logits_V, int(chunk.ids[place]))],
+            "margin": float(chunk.margins.numpy()[token]),
         }
 
-    def _position(self, at: int, reset: np.ndarray) -> int:
-        """Where input `at` of the batch stands in its episode."""
-        starts = np.flatnonzero(reset[: at + 1])
-        return at - int(starts[-1]) if len(starts) else self._offset + at
+    def _position(self, place: int, reset: np.ndarray) -> int:
+        """The position in its episode of the token at this place of the chunk."""
+        starts = np.flatnonzero(reset[:place])
+        return place - int(starts[-1]) if len(starts) else self._offset + place

@@ -9,36 +9,34 @@ import pytest
 
 from tallystick import models, tasks
 from tallystick.episode import BLOCK, StopProgram
-from tallystick.evaluation.interleave import Stream, batches
+from tallystick.evaluation.interleave import EpisodeStream, batches
 from tallystick.evaluation.verify import verify
 from tallystick.tasks import guard
 from tallystick.tasks.reverse import Reverse
 from tallystick.workspace import ProgramError
 
 
-class Marked(Stream):
-    """Writes episodes, from what all share, whose tokens are their number."""
+class Marked:
+    """An episode whose tokens are its number."""
 
-    def __init__(self, episodes, unwanted=()):
-        super().__init__()
-        self.episodes, self.bad, self.current, self.stopped = episodes, unwanted, None, []
+    def __init__(self, number, blocks, wanted=True):
+        self.number, self.blocks, self.wanted = number, blocks, wanted
+        self.stopped = self.ended = False
 
-    @property
-    def unwanted(self):
-        return self.current in self.bad
+    def play(self, sink):
+        try:
+            for size in self.blocks:
+                sink.write(np.full(size, self.number, np.uint16), np.ones(size, np.uint8))
+        except StopProgram:
+            self.stopped = True
+            raise
+        finally:
+            self.ended = True
 
-    def fill(self):
-        for number, blocks in self.episodes:
-            self.begin(number)
-            self.current = number
-            try:
-                for size in blocks:
-                    self.write(np.full(size, self.current, np.uint16), np.ones(size, np.uint8))
-            except StopProgram:
-                self.stopped.append(self.current)
-                self.clear()
-            finally:
-                self.current = None
+
+def streams_of(episodes, count):
+    shared = iter(episodes)
+    return [EpisodeStream(shared) for _ in range(count)]
 
 
 def rows_of(streams, length):
@@ -58,7 +56,7 @@ def rows_of(streams, length):
 def test_nothing_is_lost(seed, length, sizes):
     rng = random.Random(seed)
     episodes = [(i, rng.choices(sizes, k=rng.randrange(1, 6))) for i in range(40)]
-    inputs, live = rows_of([Marked(shared) for shared in [iter(episodes)] for _ in range(3)], length)
+    inputs, live = rows_of(streams_of([Marked(*each) for each in episodes], 3), length)
     for row in inputs:
         assert row == sorted(row)  # whole, one after the other
     counts, lasts = sum((Counter(row) for row in inputs), Counter()), {row[-1] for row in inputs if row}
@@ -70,16 +68,15 @@ def test_nothing_is_lost(seed, length, sizes):
 
 
 def test_giants_are_read_side_by_side():
-    episodes = iter([(i, [BLOCK] * 4) for i in range(3)])
-    _, live = rows_of([Marked(episodes) for _ in range(3)], 1000)
+    _, live = rows_of(streams_of([Marked(i, [BLOCK] * 4) for i in range(3)], 3), 1000)
     assert {*live} == {3}
 
 
 def test_an_unwanted_episode_ends_at_once_and_the_next_begins():
-    shared = iter([(0, [50] * 99), (1, [50] * 2), (2, [50] * 99), (3, [50])])
-    streams = [Marked(shared, unwanted=(0, 2)) for _ in range(2)]
-    inputs, _ = rows_of(streams, 10)
-    assert sorted(sum((stream.stopped for stream in streams), [])) == [0, 2]
+    blocks = [[50] * 99, [50] * 2, [50] * 99, [50]]
+    episodes = [Marked(number, sizes, wanted=number % 2) for number, sizes in enumerate(blocks)]
+    inputs, _ = rows_of(streams_of(episodes, 2), 10)
+    assert [episode.stopped for episode in episodes] == [True, False, True, False]
     counts = sum((Counter(row) for row in inputs), Counter())
     assert max(counts[0], counts[2]) <= 10  # a batch has to be looked at
     assert counts[1] in (99, 100)
@@ -111,29 +108,29 @@ def test_a_wrong_program_ends_verify(endless, monkeypatch):
 
 
 class Precise(Marked):
-    def fill(self):
+    def play(self, sink):
         self.seen = getcontext().prec
-        super().fill()
+        super().play(sink)
 
 
 def test_programs_see_the_callers_context():
+    episodes = [Precise(i, [5]) for i in range(2)]
     with localcontext(prec=77):
-        streams = [Precise(iter([(0, [5])])) for _ in range(2)]
-        for _ in batches(streams, 10):
+        for _ in batches(streams_of(episodes, 2), 10):
             pass
-    assert [stream.seen for stream in streams] == [77, 77]
+    assert [episode.seen for episode in episodes] == [77, 77]
 
 
 def test_nothing_is_kept_of_what_was_given_up():
-    stream = Marked(iter([(i, [50] * 9) for i in range(100)]), unwanted=range(99))
+    (stream,) = streams_of([Marked(i, [50] * 9, wanted=i == 99) for i in range(100)], 1)
     for _ in batches([stream], 10):
-        assert len(stream.examples) <= 3
+        assert len(stream.packed.open) <= 3
 
 
 def test_programs_that_wait_are_ended():
-    streams = [Marked(shared) for shared in [iter([(i, [50] * 9) for i in range(3)])] for _ in range(3)]
-    stream = batches(streams, 10)
-    next(stream)
-    assert [stream.current for stream in streams] == [0, 1, 2]
-    stream.close()
-    assert [stream.current for stream in streams] == [None] * 3
+    episodes = [Marked(i, [50] * 9) for i in range(3)]
+    taken = batches(streams_of(episodes, 3), 10)
+    next(taken)
+    assert [episode.ended for episode in episodes] == [False] * 3
+    taken.close()
+    assert [episode.ended for episode in episodes] == [True] * 3

@@ -13,7 +13,7 @@ from tallystick.data.loader import produce
 from tallystick.data.source import Source
 from tallystick.engine.margins import low_margin, margin
 from tallystick.episode import BLOCK, StopReason
-from tallystick.evaluation.interleave import Stream, batches
+from tallystick.evaluation.interleave import EpisodeStream, batches
 from tallystick.evaluation.verify import _Scan, verify, verify_recorded
 from tallystick.locality import sequences
 from tallystick.models.base import Model
@@ -113,7 +113,7 @@ def test_scored_late_is_scored_alike(name, chunk):
     """As on a GPU, where a chunk is scored after the next one has begun."""
     model = MODELS[name]()
     late = _Scan(model, TASK, chunk, carry=False, late=1)
-    assert_alike(late.run(PROBLEMS), verify(model, TASK, PROBLEMS, chunk=chunk))
+    assert_alike(late.run(late.of_programs(PROBLEMS)), verify(model, TASK, PROBLEMS, chunk=chunk))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -170,7 +170,7 @@ def watched(monkeypatch):
 
     def watching(streams, length):
         for batch in batches(streams, length):
-            seen.append((batch.lengths.tolist(), max(map(len, streams))))
+            seen.append((batch.lengths.tolist(), max(len(stream.packed) for stream in streams)))
             yield batch
 
     monkeypatch.setattr("tallystick.evaluation.verify.batches", watching)
@@ -194,10 +194,10 @@ def test_an_episode_ends_with_its_deviation(rows, monkeypatch, watched):
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_no_more_is_written_of_it(rows, monkeypatch):
-    task, written, write = tasks.load("hanoi"), [], Stream.write
+    task, written, write = tasks.load("hanoi"), [], EpisodeStream.write
     model = untrained("lstm", task)
     monkeypatch.setattr(type(model), "verify_batch_size", rows)
-    monkeypatch.setattr(Stream, "write", lambda *arguments: (written.append(1), write(*arguments))[1])
+    monkeypatch.setattr(EpisodeStream, "write", lambda *arguments: (written.append(1), write(*arguments))[1])
     verify(model, task, [task.problem("test", 0, 12, i) for i in range(4)], chunk=64)
     assert len(written) == 4
 
