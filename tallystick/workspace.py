@@ -21,8 +21,8 @@ class Solvable(toolbox.ToolUser, Protocol):
     marks: int
     answers_by_token: bool
 
-    def answer(self, prompt: list[str]) -> Sequence[str]:
-        """The ground truth."""
+    def truth(self, prompt: list[str]) -> list[str]:
+        """The answer as a list of symbols."""
         ...
 
     def part_of(self, prompt: list[str]) -> tuple[Solvable, list[str]]:
@@ -160,7 +160,7 @@ class Workspace:
     def answer(self) -> None:
         """Say [ANS]: thoughts end, outputs begin."""
         self._say(ANS)
-        self._expected = iter(self._task.answer(self.prompt))
+        self._expected = iter(self._task.truth(self.prompt))
 
     def output(self, *symbols: str) -> None:
         """Say tokens of the answer; each is compared with the ground truth at once."""

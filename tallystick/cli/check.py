@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -21,6 +21,7 @@ from tallystick.cli.options import (
     print_json,
     read_lengths,
 )
+from tallystick.locality.checks import CheckReport
 
 
 @app.command()
@@ -44,7 +45,7 @@ def check(
         print_report(report)
 
 
-def print_report(report: dict[str, Any]) -> None:
+def print_report(report: CheckReport) -> None:
     """The rows of `check`, its verdict, and the contexts that make a task not local."""
     table = Table("length <=", "problems", "worst_cases", "k", "k, random", "contexts", "unseen", "coverage", box=None)
     for row in report["rows"]:

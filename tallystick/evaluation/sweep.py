@@ -44,7 +44,7 @@ def evaluate(
     rows = []
     for length in lengths:
         problems = [posed.problem("test", seed, length, i) for i in range(samples)]
-        for worst, prompts in ((False, problems), (True, posed.worst_cases(length) if worst_cases else [])):
+        for worst, prompts in ((False, problems), (True, posed.worst_problems(length) if worst_cases else [])):
             if prompts:
                 prompts = [marked(part, prompt) for prompt in prompts] if part else prompts
                 began = time.monotonic()

@@ -7,7 +7,7 @@ always among them. A deciding context is *covered* if it also occurs at the trai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class CheckReport(TypedDict):
     """Whether the task names worst cases itself; generic ones are looked at in any case."""
     ambiguous: list[Ambiguous]
     missing: list[Missing]
+    notes: NotRequired[list[str]]
+    """The notes that an annotated program says, added by the command."""
 
 
 @dataclass

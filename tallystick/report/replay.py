@@ -84,7 +84,7 @@ def around(task: Task, row: dict[str, Any], error: dict[str, Any]) -> dict[str, 
 def problem(task: Task, row: dict[str, Any], index: int) -> list[str]:
     """The prompt of a row's problem."""
     if row["worst_cases"]:
-        return task.worst_cases(row["length"])[index]
+        return task.worst_problems(row["length"])[index]
     return task.problem("test", row.get("seed", 0), row["length"], index)
 
 

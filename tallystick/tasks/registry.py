@@ -8,13 +8,13 @@ from importlib import import_module
 from pathlib import Path
 
 from tallystick import userfile
-from tallystick.tasks import mixture
+from tallystick.tasks import contract, mixture
 from tallystick.tasks.annotate import annotate
 from tallystick.tasks.base import Task
 from tallystick.tasks.chomsky import CHOMSKY
 
 NOTES = "+notes"
-"""Behind a variant's name: the same program with notes."""
+"""The ending of a variant's name that means: the same program with notes."""
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
@@ -32,11 +32,11 @@ TASKS = {
 
 
 def load(name: str, variant: str | None = None) -> Task:
-    """A task from "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
+    """Load a task: "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
     variant: one of the task's, the first by default; with +notes behind it, its program says its control state.
-    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that does not run, or a
-    program whose control state no notes can say.
+    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that does not run, a class
+    that does not keep the contract, or a program whose control state no notes can say.
     """
     task = _mixture(name, variant) if "," in name else _single(name, variant)
     task.name = name
@@ -54,35 +54,37 @@ def _mixture(name: str, variant: str | None) -> Task:
 
 def _single(name: str, variant: str | None) -> Task:
     head, _, rest = (name, "", "") if name in TASKS else name.partition(":")
+    of_task = (variant or "").removesuffix(NOTES) or None
     if head.endswith(".py"):
-        class_name, _, options = rest.partition(":")
-        cls = _from_file(head, class_name)
+        task = _own(head, rest, of_task)
     elif head in TASKS:
         module, class_name = TASKS[head].split(":")
-        cls, options = getattr(import_module(module), class_name), rest
+        task = getattr(import_module(module), class_name)(rest, of_task)
     else:
         raise ValueError(f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
-    of_task = (variant or "").removesuffix(NOTES)
-    task = cls(options, of_task or None)
     task.name = name
-    return task if variant == of_task or variant is None else annotate(task, NOTES)
+    return annotate(task, NOTES) if (variant or "").endswith(NOTES) else task
 
 
-def _from_file(path: str, class_name: str) -> type[Task]:
+def _own(path: str, rest: str, variant: str | None) -> Task:
+    """A task of a user's file; rest: Class or Class:options."""
+    class_name, _, options = rest.partition(":")
     names = vars(userfile.load(path))
-    classes = {name: value for name, value in names.items() if _is_own_task(value)}
+    classes = {name: value for name, value in names.items() if isinstance(value, type) and issubclass(value, Task)}
+    classes.pop("Task", None)
     if class_name not in classes:
-        raise ValueError(f"{path} has no task {class_name!r}; it has: {', '.join(classes) or 'none'}")
-    return classes[class_name]
-
-
-def _is_own_task(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Task) and not inspect.isabstract(value)
+        choices = ", ".join(classes) or "no class derived from tallystick.Task"
+        raise ValueError(f"{path} has no task {class_name!r}; it has: {choices}")
+    cls = classes[class_name]
+    contract.require(cls)
+    task = cls(options, variant)
+    contract.require_pure(task)
+    return task
 
 
 def source(task: Task) -> tuple[str, str]:
-    """The text of the task's file (of a mixture, of its parts') and its SHA-256, as kept in a run folder."""
+    """Read the text of the task's file (of a mixture, of its parts') and its SHA-256, as kept in a run folder."""
     homes = [part.home for part in task.parts.values() or [task]]
     files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
-    text = "\n".join(Path(file).read_text() for file in files)
+    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
     return text, hashlib.sha256(text.encode()).hexdigest()

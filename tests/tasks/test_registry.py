@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tallystick.episode import Recorder
-from tallystick.tasks import TASKS, load
+from tallystick.tasks import TASKS, guard, load
 from tallystick.tasks.registry import source
 from tallystick.tasks.runner import run
+from tallystick.workspace import ProgramError
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "my_task.py"
@@ -62,9 +63,9 @@ def test_options_stand_in_the_name(mine):
         ("addition", "fast", "unknown variant 'fast'; there are: local, paper"),
         ("addition:3", None, "addition takes no options, but was given '3'"),
         ("nothing.py:Mine", None, "no file nothing.py"),
-        ("{mine}", None, "has no task ''; it has: Reverse, Mine"),
-        ("{mine}:Other", None, "has no task 'Other'; it has: Reverse, Mine"),
-        ("{mine}:Half", None, "has no task 'Half'"),
+        ("{mine}", None, "has no task ''; it has: Reverse, Half, Mine"),
+        ("{mine}:Other", None, "has no task 'Other'; it has: Reverse, Half, Mine"),
+        ("{mine}:Half", None, r"^Half has no answer\(\): a task needs symbols, sample"),
         ("{mine}:Mine", "third", "unknown variant 'third'; there are: first, second"),
         ("{mine}:Reverse:3", None, "reverse takes no options, but was given '3'"),
     ],
@@ -98,3 +99,110 @@ def test_files_of_one_name_in_two_folders_keep_apart(mine):
 def test_no_bytecode_is_left_beside_the_file(mine):
     load(f"{mine}:Mine")
     assert [path.name for path in mine.parent.iterdir()] == ["mine.py"]
+
+
+GOOD = """
+import random
+from tallystick import Defaults, Task
+class Mine(Task):
+    symbols = "ab>"
+    tools = ("pointer:1",)
+    def sample(self, length, rng):
+        return [*rng.choices("ab", k=length), ">"]
+    def answer(self, prompt):
+        return prompt[:-1]
+    def solve(self, w):
+        p = w.pointer(0)
+        w.answer()
+        while (symbol := p.read()) != ">":
+            w.output(symbol)
+            p.right()
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "message"),
+    [
+        ("def answer(", "def anwser(", r"Mine has no answer\(\): a task needs symbols, sample"),
+        ("def sample(", "def smaple(", r"Mine has no sample\(\): a task needs"),
+        ("def solve(", "def slove(", r"Mine has no solve\(\), the program of its variant 'default'"),
+        ('symbols = "ab>"', 'symbols = {"a", "b", ">"}', "symbols is a set, whose order changes"),
+        ('symbols = "ab>"', "symbols = (0, 1)", "symbols must be a string or a sequence of strings"),
+        ('tools = ("pointer:1",)', 'tools = "pointer:1"', r'tools must be a tuple, as \("pointer:1",\)'),
+        ('tools = ("pointer:1",)', 'tools = ("pointer:1",); variants = {}', "variants must name at least one program"),
+        (
+            'tools = ("pointer:1",)',
+            'tools = ("pointer:1",); variants = {"a": "go"}',
+            r"Mine has no go\(\), the program",
+        ),
+        ('tools = ("pointer:1",)', 'tools = ("pointer:1",); defaults = {"steps": 9}', r"must be Defaults\(...\)"),
+        ('tools = ("pointer:1",)', "def __init__(self): pass", r"__init__ must take \(self, options, variant\)"),
+        ("rng.choices", "random.choices", "sample drew two different problems from the same random numbers"),
+        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 whatever rng is"),
+        ("k=length", "k=7", "sample draws the same problems of length 1 and 10"),
+        ("return [*rng", "[*rng", "TypeError: sample must return a list of symbols, not None"),
+        ("return [*rng", "raise SystemExit(3); [*rng", r"SystemExit: 3 \(mine.py:8, in sample\)"),
+        ("return [*rng", "return 1 / 0; [*rng", r"ZeroDivisionError: division by zero \(mine.py:8, in sample\)"),
+    ],
+)
+def test_a_task_that_breaks_the_contract_is_refused_in_one_line(tmp_path, line, instead, message):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD)
+    load(f"{path}:Mine").problem("train", 0, 3, 0)
+    assert line in GOOD
+    path.write_text(GOOD.replace(line, instead))
+    with pytest.raises(ValueError, match=message) as error:
+        load(f"{path}:Mine").problem("train", 0, 3, 0)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("answer", ['"".join(prompt[:-1])', "tuple(prompt[:-1])"])
+def test_an_answer_is_any_sequence_of_symbols(tmp_path, answer):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("prompt[:-1]", answer))
+    task = load(f"{path}:Mine")
+    prompt = list("abba>")
+    assert task.truth(prompt) == list("abba")
+    assert task.score(prompt, list("abba")) == 1
+    run(task, prompt, sink := Recorder())
+    assert sink.ok
+
+
+@pytest.mark.parametrize("answer", ["None", "7", "[1, 2]"])
+def test_an_answer_of_another_kind_is_named(tmp_path, answer):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("prompt[:-1]", answer))
+    with pytest.raises(ProgramError, match="answer must return a list of symbols, not"):
+        run(load(f"{path}:Mine"), list("ab>"), Recorder())
+
+
+@pytest.mark.parametrize("worst", ["None", '"ab>"', '["ab>", None]', "[[1]]"])
+def test_worst_cases_of_another_kind_are_named(tmp_path, worst):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + f"    def worst_cases(self, length):\n        return {worst}\n")
+    with pytest.raises(ProgramError, match="worst_cases must return a list of"):
+        load(f"{path}:Mine").every_worst_case(3)
+
+
+def test_an_error_in_a_users_program_names_file_and_line(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("w.output(symbol)", "w.output({}[symbol])"))
+    with pytest.raises(ProgramError, match=r"KeyError: 'a' \(mine.py:15, in solve\); the problem a b >"):
+        run(load(f"{path}:Mine"), list("ab>"), Recorder())
+
+
+def test_an_endless_sample_is_ended(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD)
+    task = load(f"{path}:Mine")
+    monkeypatch.setattr(guard, "PATIENCE", 0.1)
+
+    def sample(length, rng):
+        while True:
+            pass
+
+    task.sample = sample
+    with pytest.raises(
+        ProgramError, match="0.1 s of CPU time .* it does not end.*; drawing train problem 0 of length 3"
+    ):
+        task.problem("train", 0, 3, 0)

@@ -81,7 +81,6 @@ class Noting(Task):
             "takes_options",
             "answers_by_token",
             "worst_cases",
-            "every_worst_case",
             "sample_up_to",
             "parse",
             "format",
