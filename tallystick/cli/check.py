@@ -1,13 +1,15 @@
-"""check: locality and coverage, before training."""
+"""check: locality and coverage, before anything is trained."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from tallystick import locality
+from tallystick import locality, tasks
 from tallystick.cli.console import OUT
 from tallystick.cli.options import (
     Annotate,
@@ -21,7 +23,13 @@ from tallystick.cli.options import (
     print_json,
     read_lengths,
 )
-from tallystick.locality.checks import CheckReport
+from tallystick.locality.checks import Ambiguous, CheckReport, Context, Missing
+from tallystick.locality.verdict import predict
+
+SHOWN = 12
+"""Tokens shown of a context: its last ones."""
+FEW = 6
+"""Notes and contexts of a kind that are shown; --json has more."""
 
 
 @app.command()
@@ -31,55 +39,124 @@ def check(
     annotate: Annotate = False,
     lengths: Lengths = None,
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row")] = 1000,
+    train_length: Annotated[int | None, typer.Option(help="longest training problems, for coverage")] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Tell before training what will generalise: how far back must a model look, and was it all seen?"""
+    """Predict length generalization before training: how many last tokens decide, and does training meet them all?"""
     loaded = load_task(task, variant, annotate)
-    report = locality.check(loaded, read_lengths(lengths, loaded, loaded.defaults.check), problems, seed)
+    trained = None if train_length is None else loaded.check_length(train_length)
+    report = locality.check(loaded, read_lengths(lengths, loaded, loaded.defaults.check), problems, seed, trained)
     if annotate:
-        report["notes"] = [name for name in loaded.notes if name not in load_task(task, variant, False).notes]
+        plain = load_task(task, variant, False)
+        report["notes"] = [name for name in loaded.notes if name not in plain.notes]
     if as_json:
         print_json(report)
     else:
-        print_report(report)
+        _print(loaded, report)
 
 
-def print_report(report: CheckReport) -> None:
-    """The rows of `check`, its verdict, and the contexts that make a task not local."""
-    table = Table("length <=", "problems", "worst_cases", "k", "k, random", "contexts", "unseen", "coverage", box=None)
-    for row in report["rows"]:
-        cells = (row["length"], row["problems"], row["worst_cases"], row["k"], row["k_random"], row["contexts"])
-        table.add_row(*map(str, cells), str(row["unseen"]), f"{100 * row['coverage']:.4g} %")
-    for column in table.columns:
-        column.justify = "right"
-    OUT.print(table)
+def _print(task: tasks.Task, report: CheckReport) -> None:
+    _print_rows(report)
+    own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones, for the task names none"
+    _say(f"\nworst cases: {own}")
     if "notes" in report:
-        OUT.print(_notes(report["notes"]), markup=False)
-    words = {True: "yes", False: "no", None: "not decided, that takes three lengths"}
-    OUT.print(
-        f"\nlocal: {words[report['local']]}.  covered at length {report['train_length']}: {words[report['covered']]}."
-    )
-    OUT.print(_prediction(report["local"], report["covered"]))
-    for context in report["ambiguous"]:
-        place = f"{context['distance']} tokens back" if context["distance"] >= 0 else "nothing"
-        OUT.print(f"  after  {' '.join(context['context'])}  comes  {'  or  '.join(context['next'])}", markup=False)
-        OUT.print(f"    what decides it: {place}", markup=False)
+        _say(_notes(report["notes"], report["local"]))
+    last, length = report["rows"][-1], report["train_length"]
+    local = {True: f"yes, k = {last['k']}", False: "no", None: "undecided"}[report["local"]]
+    _say(f"local: {local}{f': {reason}' if (reason := report['reason']) else ''}")
+    covered = f"no, {last['unseen']:,} of {last['contexts']:,} contexts are not among its {report['train_problems']:,} problems"
+    _say(f"covered at length {length}: {'yes' if report['covered'] else covered}")
+    _say(_prediction(report))
+    for context in _grouped(report["ambiguous"])[:FEW]:
+        _print_ambiguous(context)
+    if report["local"]:
+        for missing in report["missing"][:FEW]:
+            _print_missing(missing)
 
 
-def _notes(notes: list[str], most: int = 6) -> str:
-    """Which there are; where each is said stands in a trajectory (`show`)."""
+def _print_rows(report: CheckReport) -> None:
+    heads = ("length <=", "problems", "worst cases", "k", "k, random", "contexts", "unseen", "coverage")
+    table = Table(*heads, box=None)
+    for row in report["rows"]:
+        counts = (row["length"], row["problems"], row["worst_cases"], row["k"], row["k_random"], row["contexts"])
+        table.add_row(*map(str, counts), str(row["unseen"]), percent(row["coverage"]))
+    for column in table.columns:
+        column.justify, column.no_wrap = "right", True
+    OUT.print(table, soft_wrap=True)
+
+
+def percent(share: float) -> str:
+    """A share in percent, rounded down: 100 % is printed only for all."""
+    return f"{math.floor(share * 1e6) / 1e4:.6g} %"
+
+
+def _say(line: str) -> None:
+    OUT.print(line, markup=False, soft_wrap=True)
+
+
+def _notes(notes: list[str], local: bool | None) -> str:
+    """List the notes of an annotated program; `show --annotate` prints them where they are said."""
     if not notes:
-        return "\nnotes: none, for the last few tokens decide everything."
-    more = f" and {len(notes) - most} more" if len(notes) > most else ""
-    return f"\nnotes: {', '.join(notes[:most])}{more}; `show --annotate` has them where they are said."
+        why = "the last few tokens decide everything" if local else "none would decide what comes next"
+        return f"notes: none, for {why}"
+    more = f" and {len(notes) - FEW} more" if len(notes) > FEW else ""
+    return f"notes: {', '.join(notes[:FEW])}{more}; `show --annotate` has them where they are said"
 
 
-def _prediction(local: bool | None, covered: bool) -> str:
-    if local is None:
-        return "Nothing is predicted from fewer than three lengths."
-    if local and covered:
-        return "Predicted: lookup solves it at any length, and so does every fixed-state model that learns it."
-    if local:
-        return "Predicted: lookup fails on contexts it never saw; a model must generalise over contents."
-    return "Predicted: fails beyond the training length; these contexts need more than a fixed number of last tokens:"
+def _prediction(report: CheckReport) -> str:
+    """One sentence on what the verdict means for a trained model."""
+    beyond = report["train_length"] + 1
+    run = {"model": "", "train_length": report["train_length"], "fixed_state": True}
+    share = percent(1 - report["rows"][-1]["problems_covered"])
+    return {
+        "exact": "Predicted: exact at any length, lookup and every fixed-state model that learns it.",
+        "fails": "Predicted: fails from some length on. These contexts take more and more last tokens to decide:",
+        "open": f"Nothing is predicted: {share} of the problems have contexts that training lacks. lookup stops there, "
+        "and a model must generalise over contents:",
+        "undecided": "Nothing is predicted.",
+        "none": "Nothing is predicted.",
+    }[predict(run, report, beyond)]
+
+
+def _grouped(contexts: Sequence[Ambiguous]) -> list[Ambiguous]:
+    """Contexts shortened to their last tokens; those that differ in one place become one, as {a|b}."""
+    groups: list[tuple[list[set[str]], Ambiguous]] = []
+    for context in contexts:
+        words = context["context"][-SHOWN:]
+        for places, first in groups:
+            differing = [i for i, word in enumerate(words) if len(places) == len(words) and word not in places[i]]
+            varying = {i for i, place in enumerate(places) if len(place) > 1}
+            if len(places) == len(words) and first["next"] == context["next"] and len({*differing} | varying) <= 1:
+                for i, word in enumerate(words):
+                    places[i].add(word)
+                break
+        else:
+            groups.append(([{word} for word in words], context))
+    return [{**context, "context": [_either(place) for place in places]} for places, context in groups]
+
+
+def _either(words: set[str]) -> str:
+    return next(iter(words)) if len(words) == 1 else f"{{{'|'.join(sorted(words))}}}"
+
+
+def _print_ambiguous(context: Ambiguous) -> None:
+    distance = context["distance"]
+    _say(f"  after  {_text(context)}  comes  {'  or  '.join(map(_visible, context['next']))}")
+    _say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing said before decides it")
+
+
+def _print_missing(missing: Missing) -> None:
+    problem = _visible(missing["problem"])
+    shown = problem if len(problem) <= 60 else f"{problem[:57]}..."
+    _say(f"  missing  {_text(missing)}  then  {_visible(missing['next'][0])}  in  {shown}")
+
+
+def _text(context: Context) -> str:
+    words = context["context"]
+    return " ".join([*(["..."] if len(words) > SHOWN else []), *map(_visible, words[-SHOWN:])])
+
+
+def _visible(text: str) -> str:
+    """Blanks and line breaks as signs that can be seen."""
+    return text.replace("\n", "⏎").replace(" ", "␣")

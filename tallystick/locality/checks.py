@@ -67,6 +67,8 @@ class CheckReport(TypedDict):
     task: str
     variant: str
     train_length: int
+    train_problems: int
+    """Problems of at most the training length that contexts are looked for in."""
     rows: list[CheckRow]
     local: bool | None
     """None: undecided, for the reason given."""
@@ -138,6 +140,7 @@ def check(
         "task": task.name,
         "variant": task.variant,
         "train_length": trained,
+        "train_problems": len(known),
         "rows": rows,
         "local": local,
         "covered": all(row["unseen"] == 0 for row in rows[-ROWS:]),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tallystick import cli, tasks
+from tallystick.cli.check import percent
 from tallystick.launch.seeds import parse_seeds
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def test_check_document(capsys):
     assert (report["local"], report["covered"]) == (True, True)
     assert "local: yes" in tallystick(capsys, "check", "reverse", "--lengths", "3,5,8", "--problems", 50).out
     two = tallystick(capsys, "check", "reverse", "--lengths", "3,5", "--problems", 50).out
-    assert "not decided" in two
+    assert "undecided: a verdict takes 3 lengths" in two
     assert "Nothing is predicted" in two
     text = tallystick(capsys, "check", "addition", "--variant", "paper", "--problems", 50).out
     assert "after  [p1.right] [p1.read] =  comes  [p1.left]  or  [p1.right]" in text
@@ -359,3 +360,19 @@ def test_a_full_disk(tmp_path):
     assert error.splitlines()[-1].startswith("tallystick: ")
     assert "Traceback" not in error
     assert not list(out.glob("*.safetensors"))
+
+
+def test_check_names_what_training_lacks(capsys):
+    few = ("check", "addition", "--lengths", "3,5,10", "--problems", 50)
+    text = tallystick(capsys, *few).out
+    assert "local: yes, k = 7" in text
+    assert "are not among its 226 problems" in text
+    assert "  missing  " in text
+    report = json.loads(tallystick(capsys, *few, "--json").out)
+    assert all(missing["problem"].endswith("=") for missing in report["missing"])
+    longer = json.loads(tallystick(capsys, *few, "--train-length", 10, "--json").out)
+    assert longer["rows"][-1]["unseen"] < report["rows"][-1]["unseen"]
+
+
+def test_only_all_is_a_hundred_percent():
+    assert [percent(share) for share in (1.0, 1 - 1e-9, 0.5, 0.0)] == ["100 %", "99.9999 %", "50 %", "0 %"]
