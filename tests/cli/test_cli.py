@@ -20,7 +20,7 @@ MY_TASK = str(ROOT / "examples" / "my_task.py")
 QUICK = ["--model", "lookup"]
 
 COMMANDS = {
-    "check": {"task", "variant", "annotate", "lengths", "problems", "seed", "as_json"},
+    "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
     "data": {"task", "out", "variant", "lengths", "samples", "split", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
