@@ -1,8 +1,8 @@
-"""How far back must one look? The shortest suffixes that decide the next token, over many sequences at once.
+"""Deciding suffixes: how many last tokens decide the next one, over many sequences at once.
 
 `check` reads k and coverage from them (Theorem 2.2's learner is a string matcher, paper, section 1), and the lookup
 model replays them. A context is refined one token further back only as long as it is ambiguous, so the cost is about
-the number of positions times the depth at which they are decided.
+the number of positions times the depth at which they are decided, in time and memory, whatever the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 UNSEEN = -1
-"""In `SuffixTree.child`: no such context in training."""
+"""`SuffixTree.values`: stands for a context that did not occur."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Contexts:
 
     @classmethod
     def of(cls, sequences: list[tuple[np.ndarray, np.ndarray]], vocab_size: int) -> Contexts:
-        """From (ids [length], mask [length]: True where the token is to be predicted) of each sequence."""
+        """Make them from (ids [length], mask [length]: True where the token is to be predicted) of each sequence."""
         lengths = np.array([len(ids) for ids, _ in sequences], np.int64)
         ids = np.concatenate([ids for ids, _ in sequences]).astype(np.int32)
         positions = np.flatnonzero(np.concatenate([mask for _, mask in sequences]))
@@ -47,14 +47,24 @@ class Contexts:
         at = self.positions[which] - distance
         return np.where(at >= self.starts[which], self.ids[at], self.pad)
 
+    def extends(self, distance: int, which: np.ndarray) -> np.ndarray:
+        """Whether the positions numbered `which` have a context of this length: it ends just before the beginning."""
+        return self.positions[which] - distance + 1 >= self.starts[which]
+
 
 @dataclass(frozen=True)
 class SuffixTree:
-    """Contexts as paths from the latest token backwards; an inner node is ambiguous, a leaf decides."""
+    """Contexts as paths from the latest token backwards; an inner node is ambiguous, a leaf decides.
 
-    child: np.ndarray
-    """By inner node and the token one further back, int32 [nodes, vocab_size + 1]: an inner node (>= 0), UNSEEN, or
-    a leaf, -2 - the next token. Node 0 is the empty context."""
+    Node 0 is the empty context. The edge from node n by token t has the key n * width + t.
+    """
+
+    keys: np.ndarray
+    """The edges, sorted, int64 [E]."""
+    values: np.ndarray
+    """Where they lead, int32 [E]: to an inner node (>= 0), or to a leaf, -2 - the next token."""
+    width: int
+    """Tokens that an edge may have, `pad` among them."""
     depth: np.ndarray
     """For each position the length of its deciding suffix, int64 [M]; -1 where none decides."""
     leaf: np.ndarray
@@ -65,54 +75,62 @@ class SuffixTree:
         """The fewest last tokens that decide every position; -1 if some are not decided at all."""
         return int(self.depth.max()) if (self.depth >= 0).all() else -1
 
+    def step(self, node: int, token: int) -> int:
+        """Follow an edge: the inner node or leaf behind it, or UNSEEN."""
+        key = node * self.width + token
+        at = int(np.searchsorted(self.keys, key))
+        return int(self.values[at]) if at < len(self.keys) and self.keys[at] == key else UNSEEN
+
+
+@dataclass
+class _Level:
+    """The inner nodes of one depth, which are numbered in a row, and the positions that have come to them."""
+
+    first: int
+    """Number of the first of these nodes."""
+    count: int
+    which: np.ndarray
+    """Numbers of the positions, int64 [A]."""
+    node: np.ndarray
+    """The node of each, counted from `first`, int64 [A]."""
+
 
 def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
     """Refine ambiguous contexts until each decides, up to `max_depth` tokens back (default: all there are)."""
-    targets = contexts.targets
+    targets, width = contexts.targets, contexts.pad + 1
     depth, leaf = np.full(len(targets), -1), np.full(len(targets), -1)
-    rows: list[np.ndarray] = []  # of child, one level after the other
-    active, node, leaves, nodes = np.arange(len(targets)), np.zeros(len(targets), np.int64), 0, 1
-    parent_slots = np.zeros(1, np.int64)  # where each node of this level hangs in its parents' rows
-    for distance in range(len(contexts.ids) + 1):
-        if not len(active):
-            break
-        first, ambiguous = _decide(node, targets[active], len(parent_slots))
-        if distance == 0:
-            ambiguous[:] = True  # the root is inner even if all tokens are alike
-        inner = np.cumsum(ambiguous) - 1 + nodes - (distance == 0)
-        if rows:
-            rows[-1].ravel()[parent_slots] = np.where(ambiguous, inner, -2 - first)
-        decided = ~ambiguous[node]
-        numbers = np.cumsum(~ambiguous) - 1
-        depth[active[decided]], leaf[active[decided]] = distance, leaves + numbers[node[decided]]
+    keys: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    every = np.arange(len(targets))
+    level, leaves, distance = _Level(0, 1, every, np.zeros(len(targets), np.int64)), 0, 0
+    while len(level.which) and distance != max_depth:
+        distance += 1
+        there = contexts.extends(distance, level.which)
+        which, node = level.which[there], level.node[there]
+        edges, edge = _number(node * width + contexts.back(distance, which), level.count * width)
+        first, ambiguous = _decide(edge, targets[which], len(edges))
+        inner, decided = np.cumsum(ambiguous) - 1, np.cumsum(~ambiguous) - 1  # numbers among the one kind and the other
+        below = level.first + level.count
+        keys.append(edges + level.first * width)
+        values.append(np.where(ambiguous, below + inner, -2 - first).astype(np.int32))
+        done = ~ambiguous[edge]
+        depth[which[done]], leaf[which[done]] = distance, leaves + decided[edge[done]]
         leaves += int((~ambiguous).sum())
-        nodes += int(ambiguous.sum()) - (distance == 0)
-        active, node = active[~decided], (np.cumsum(ambiguous) - 1)[node[~decided]]
-        rows.append(np.full((int(ambiguous.sum()), contexts.pad + 1), UNSEEN, np.int32))
-        if distance == max_depth:
-            break
-        keep = _reaches(contexts, active, distance)
-        active, node = active[keep], node[keep]
-        keys = node * (contexts.pad + 1) + contexts.back(distance + 1, active)
-        parent_slots, node = _renumber(keys, rows[-1].size)
-    return SuffixTree(np.concatenate(rows), depth, leaf)
+        level = _Level(below, int(ambiguous.sum()), which[~done], inner[edge[~done]])
+    joined = np.concatenate([np.zeros(0, np.int64), *keys]), np.concatenate([np.zeros(0, np.int32), *values])
+    return SuffixTree(*joined, width, depth, leaf)
 
 
-def _decide(node: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each node one of its next tokens, and whether it has several."""
+def _decide(edge: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each edge one of the next tokens, and whether there are several."""
     first, ambiguous = np.zeros(count, np.int64), np.zeros(count, bool)
-    first[node] = targets
-    ambiguous[node[first[node] != targets]] = True
+    first[edge] = targets
+    ambiguous[edge[first[edge] != targets]] = True
     return first, ambiguous
 
 
-def _reaches(contexts: Contexts, active: np.ndarray, distance: int) -> np.ndarray:
-    """Whether there is anything left to look at: the whole prefix may be ambiguous, then nothing decides."""
-    return contexts.positions[active] - distance >= contexts.starts[active]
-
-
-def _renumber(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct keys, and each key's number among them; without sorting where `size` allows a table."""
+def _number(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct keys, sorted, and each key's number among them; without sorting where `size` allows a table."""
     if size > 8 * len(keys) + 1_000_000:
         return np.unique(keys, return_inverse=True)
     present = np.zeros(size, bool)

@@ -51,7 +51,7 @@ def walk(tree, prefix):
     """What the tree says after `prefix`: an inner node if nothing decides."""
     node = 0
     for distance in range(1, len(prefix) + 2):
-        node = tree.child[node, last(prefix, distance)[0]]
+        node = tree.step(node, last(prefix, distance)[0])
         if node < 0:
             break
     return node
@@ -83,7 +83,7 @@ def test_leaves_number_the_deciding_suffixes(seed):
         if depth > 0:
             by_leaf.setdefault(leaf, set()).add(last(prefix, depth))
     assert sorted(by_leaf) == list(range(len(by_leaf)))
-    assert len(set.union(*by_leaf.values())) == len(by_leaf) == (tree.child < UNSEEN).sum()
+    assert len(set.union(*by_leaf.values())) == len(by_leaf) == (tree.values < UNSEEN).sum()
     assert (tree.leaf >= 0).tolist() == (tree.depth > 0).tolist()
 
 
@@ -137,3 +137,17 @@ def test_a_large_vocabulary_changes_nothing():
     large = Contexts(small.ids, small.starts, small.positions, 1_200_000)
     assert build(large).depth.tolist() == build(small).depth.tolist()
     assert build(large).leaf.tolist() == build(small).leaf.tolist()
+
+
+def test_edges_are_sorted_and_each_stands_once():
+    for seed in range(20):
+        tree = build(contexts(*randoms(seed)))
+        assert (np.diff(tree.keys) > 0).all()
+
+
+def test_memory_does_not_grow_with_the_vocabulary():
+    """20,000 words: a table of nodes x vocabulary would take gigabytes."""
+    rng = np.random.default_rng(0)
+    sequences = [(rng.integers(0, 20_000, 400).astype(np.uint16), np.ones(400, bool)) for _ in range(50)]
+    tree = build(Contexts.of(sequences, 20_000))
+    assert tree.keys.nbytes + tree.values.nbytes < 5_000_000

@@ -3,7 +3,7 @@
 It remembers, for each context of its training examples, the shortest suffix that decided the next token, and replays
 that token. What it solves needs no generalisation over contents; a trained model is compared with it.
 
-Glossary: B batch (rows), L length, V vocabulary, T reach (tokens of state).
+Glossary: B batch (rows), L length, V vocabulary, T reach (tokens of state), E edges of the tree of suffixes.
 """
 
 from __future__ import annotations
@@ -38,17 +38,19 @@ class Lookup(Model):
 
     PRESETS = {"tiny": {}}
     verify_chunk = verify_chunk_gpu = 65_536
-    child_NV: Tensor
+    keys_E: Tensor
+    values_E: Tensor
 
     def __init__(self, config: Config):
         super().__init__(config)
-        empty = torch.full((1, config.vocab_size + 1), suffix.UNSEEN, dtype=torch.int32)
-        self.register_buffer("child_NV", empty)
+        self.register_buffer("keys_E", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("values_E", torch.zeros(0, dtype=torch.int32))
 
     def fit(self, stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> Lookup:
         """Remember examples: (ids uint16 [length], loss_mask bool [length]) of each. Returns itself."""
         contexts = suffix.Contexts.of(list(stream), self.config.vocab_size)
-        self.child_NV = torch.from_numpy(suffix.build(contexts, self.config.reach).child)
+        tree = suffix.build(contexts, self.config.reach)
+        self.keys_E, self.values_E = torch.from_numpy(tree.keys), torch.from_numpy(tree.values)
         return self
 
     def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
@@ -70,7 +72,7 @@ class Lookup(Model):
         for back in range(min(reach, seen_BM.shape[1])):
             token = seen_BM[row, position + reach - back]
             token = torch.where(position - back < start_BL[row, position], self.config.vocab_size, token)
-            node = self.child_NV[node, token].long()
+            node = self._step(node, token)
             found_BL[row, position] = node
             inner = node >= 0
             row, position, node = row[inner], position[inner], node[inner]
@@ -81,6 +83,14 @@ class Lookup(Model):
         logits_BLV[row, position, -2 - found_BL[row, position]] = SURE
         return logits_BLV
 
+    def _step(self, node: Tensor, token: Tensor) -> Tensor:
+        """Follow the tree's edges: inner nodes, leaves, or UNSEEN where there is none (`suffix.SuffixTree.step`)."""
+        if not len(self.keys_E):
+            return torch.full_like(node, suffix.UNSEEN)
+        key = node * (self.config.vocab_size + 1) + token
+        at = torch.searchsorted(self.keys_E, key).clamp_(max=len(self.keys_E) - 1)
+        return torch.where(self.keys_E[at] == key, self.values_E[at].long(), suffix.UNSEEN)
+
     def _tail(self, seen_BM: Tensor, start_BL: Tensor, length_B: Tensor) -> Tensor:
         reach = self.config.reach
         index_BT = length_B[:, None] + torch.arange(reach, device=length_B.device)
@@ -89,12 +99,12 @@ class Lookup(Model):
 
     def init_state(self, batch: int) -> State:
         shape = (batch, self.config.reach)
-        return {"tail": torch.full(shape, self.config.vocab_size, dtype=torch.int64, device=self.child_NV.device)}
+        return {"tail": torch.full(shape, self.config.vocab_size, dtype=torch.int64, device=self.keys_E.device)}
 
     def state_bytes(self, length: int) -> int:
         return self.config.reach * 8
 
     def _load_from_state_dict(self, state_dict, prefix, *arguments):
         """The number of remembered contexts is not in the config."""
-        self.child_NV = state_dict[prefix + "child_NV"].clone()
+        self.keys_E, self.values_E = state_dict[prefix + "keys_E"].clone(), state_dict[prefix + "values_E"].clone()
         super()._load_from_state_dict(state_dict, prefix, *arguments)
