@@ -1,4 +1,7 @@
-"""generate: free-running greedy decoding with the live tools in the loop; what `verify` predicts, done."""
+"""generate: free-running greedy decoding with the live tools in the loop, which is what `verify` predicts.
+
+Glossary: B episodes side by side, L length, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ BATCH = 64
 
 @dataclass
 class Generated(Result):
-    """How a free-running episode went, with what it said."""
+    """The result of a free-running episode, with its answer."""
 
     output: list[str] = field(default_factory=list)
     """The answer's tokens, as far as they were said."""
@@ -38,42 +41,42 @@ def generate(
 ) -> list[Generated]:
     """Let the model solve each problem with live tools, greedily.
 
-    Exactness is against the program's trajectory, recorded first; max_tokens (of the whole episode) is by default 1.1 x
-    its length + 64. sink: also takes the tokens, for one prompt. Raises ProgramError if the program is wrong.
+    Exactness is measured against the program's trajectory, which is recorded first. max_tokens: of the whole episode,
+    by default 1.1 x the program's + 64. sink: takes the tokens too, for one prompt. Raises ProgramError if the program
+    is wrong.
     """
     if task.predict_observations:
         raise ValueError(f"{task.name}, {task.variant}: its model works without tools; measure it by verify")
     assert sink is None or len(prompts) == 1
     numbered, results = enumerate(prompts), []
     while part := [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in islice(numbered, BATCH)]:
-        _speak(model, part, low_margin(model, task, prompts[0], _device(model)))
+        _decode(model, part, low_margin(model, task, prompts[0], _device(model)))
         results += [speaker.finish() for speaker in part]
     return results
 
 
 @torch.inference_mode()
-def _speak(model: Model, speakers: list[_Speaker], tie: float) -> None:
-    """Feed every live row what it has not read yet (a token, or a command and its observation) and take the next."""
-    live, state = list(speakers), None
+def _decode(model: Model, episodes: list[_Speaker], low: float) -> None:
+    """Feed each live episode what it has not read yet (a token, or a command and its observation); take the next."""
+    live, state = list(episodes), None
     while live:
-        ids_BL, length_B = _ragged([speaker.unread for speaker in live], _device(model))
+        ids_BL, length_B = _ragged([episode.unread for episode in live], _device(model))
         logits_BLV, state = model(ids_BL, state, length_B=length_B)
         last_BV = logits_BLV[torch.arange(len(live), device=length_B.device), length_B - 1].float().cpu()
         top = last_BV.topk(2)
-        for speaker, logits_V, token, (best, second) in zip(
-            live, last_BV, top.indices[:, 0].tolist(), top.values.tolist(), strict=True
-        ):
-            speaker.say(token, best - second, logits_V, tie)
-        rows = [row for row, speaker in enumerate(live) if not speaker.over]
-        if len(rows) < len(live):
-            live, state = [live[row] for row in rows], select(state, torch.tensor(rows, dtype=torch.long))
+        tokens, values = top.indices[:, 0].tolist(), top.values.tolist()
+        for episode, logits_V, token, (best, second) in zip(live, last_BV, tokens, values, strict=True):
+            episode.say(token, best - second, logits_V, low)
+        kept = [number for number, episode in enumerate(live) if not episode.over]
+        if len(kept) < len(live):
+            live, state = [live[number] for number in kept], select(state, torch.tensor(kept, dtype=torch.long))
 
 
-def _ragged(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of different lengths as (ids_BL int64, filled up with zeros; length_B)."""
-    length = max(map(len, rows))
-    ids = torch.tensor([[*row, *[0] * (length - len(row))] for row in rows], device=device)
-    return ids, torch.tensor([len(row) for row in rows], device=device)
+def _ragged(unread: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token lists of different lengths as (ids_BL int64, filled with zeros; length_B)."""
+    length = max(map(len, unread))
+    ids_BL = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in unread], device=device)
+    return ids_BL, torch.tensor([len(ids) for ids in unread], device=device)
 
 
 def _device(model: Model) -> torch.device:
@@ -81,30 +84,25 @@ def _device(model: Model) -> torch.device:
 
 
 class _Speaker:
-    """One row: an episode in progress, compared with the program's."""
+    """One episode in progress, compared with the program's."""
 
     def __init__(self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None):
-        program = Recorder()
-        runner.run(task, prompt, program)
-        self._program = program.ids
+        self._program = runner.record(task, prompt).ids
         self._limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
-        self._record = Recorder()
-        self._episode = start_episode(task, prompt, _Tee([self._record, *([sink] if sink else [])]))
+        self._recorder = Recorder()
+        self._episode = start_episode(task, prompt, _Tee([self._recorder, *([sink] if sink else [])]))
         self.result = Generated(index, answer=False)
         self.unread: list[int] = [BOS, *task.vocab.encode(prompt)]
+        """Tokens that the model has not read yet."""
         self.over = False
-        self._at = len(self.unread)
+        self._position = len(self.unread)  # of the token that the model says next
 
-    def say(self, token: int, margin: float, logits_V: torch.Tensor, tie: float) -> None:
-        """Take the model's token: hand it to the episode, and end the row where it must end."""
-        result = self.result
-        result.model_tokens += result.exact
-        result.tokens = self._at + 1
-        result.low_margin_tokens += result.exact and margin < tie
-        result.min_margin = min(result.min_margin, margin) if result.exact else result.min_margin
-        self._compare(token, logits_V)
-        if abstains(logits_V):
+    def say(self, token: int, margin: float, logits_V: torch.Tensor, low: float) -> None:
+        """Take the model's token: hand it to the episode, and stop where the episode must."""
+        silent = abstains(logits_V)
+        self._score(token, margin, logits_V, low, silent)
+        if silent:
             return self._stop(StopReason.UNSEEN)
         try:
             observation = self._episode.push(token)
@@ -113,38 +111,45 @@ class _Speaker:
         except ToolError:
             return self._stop(StopReason.TOOL_ERROR)
         self.unread = [token, *observation]
-        self._at += len(self.unread)
+        self._position += len(self.unread)
         if self._episode.done:
             return self._stop(StopReason.EOS)
-        if self._at >= self._limit:
+        if self._position >= self._limit:
             return self._stop(StopReason.TOKEN_LIMIT)
         return None
 
     def _stop(self, reason: StopReason) -> None:
         self.result.stop, self.over = reason, True
 
-    def _compare(self, token: int, logits_V: torch.Tensor) -> None:
-        if not self.result.exact:
+    def _score(self, token: int, margin: float, logits_V: torch.Tensor, low: float, silent: bool) -> None:
+        """Compare with the program's token, up to the first deviation."""
+        result = self.result
+        result.tokens = self._position + 1
+        if not result.exact:
             return
-        want = int(self._program[self._at])
-        if token == want and not abstains(logits_V):
+        result.model_tokens += 1
+        result.low_margin_tokens += margin < low
+        want = int(self._program[self._position])
+        if token == want and not silent:
+            result.min_margin = min(result.min_margin, margin)
             return
-        words = self._task.vocab.tokens
-        self.result.exact = False
-        self.result.first_error = {
-            "index": self.result.index,
-            "position": self._at,
-            "context": self._task.vocab.decode(self._program[max(self._at - CONTEXT, 0) : self._at].tolist()),
+        words, start = self._task.vocab.tokens, max(self._position - CONTEXT, 0)
+        behind = float(logits_V[want] - logits_V[token])
+        result.exact = False
+        result.first_error = {
+            "index": result.index,
+            "position": self._position,
+            "context": self._task.vocab.decode(self._program[start : self._position].tolist()),
             "want": words[want],
-            "got": None if abstains(logits_V) else words[token],
-            "margin": float(logits_V[want] - logits_V[token]),
+            "got": None if silent else words[token],
+            "margin": behind,
         }
-        self.result.min_margin = min(self.result.min_margin, self.result.first_error["margin"])
+        result.min_margin = min(result.min_margin, margin, behind)
 
     def finish(self) -> Generated:
-        """The result, with the output and whether it is right."""
+        """Judge the answer."""
         self._episode.flush()
-        ids, roles = self._record.ids, self._record.roles
+        ids, roles = self._recorder.ids, self._recorder.roles
         self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
         ended = self.result.stop == StopReason.EOS
         self.result.answer = ended and self._task.score(self._prompt, self.result.output, None) == 1

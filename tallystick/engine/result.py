@@ -1,9 +1,9 @@
-"""How one episode went."""
+"""The result of one episode, as `verify` and `generate` measure it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from tallystick.episode import StopReason
 
@@ -11,27 +11,44 @@ CONTEXT = 16
 """Tokens of context kept with a first error."""
 
 
-@dataclass
-class Result:
-    """How one episode went; of `verify` and `generate` alike. Counts end at the first deviation."""
+class FirstError(TypedDict):
+    """The first token of an episode that differs from the program's."""
 
     index: int
-    """Of the problem, in the order given."""
+    """Number of the problem."""
+    position: int
+    """Number of the token in the episode; [BOS] is 0."""
+    context: list[str]
+    """The last tokens before it."""
+    want: str
+    """The program's token."""
+    got: str | None
+    """The model's; None where it says nothing (lookup)."""
+    margin: float
+    """Logit of the program's token less the best other; not positive."""
+
+
+@dataclass
+class Result:
+    """The result of one episode; counts end at its first deviation from the program."""
+
+    index: int
+    """Number of the problem, in the order given."""
     stop: StopReason = StopReason.EOS
-    """How it ended."""
+    """Why it ended."""
     exact: bool = True
-    """Every model token equals the program's."""
+    """Whether every model token equals the program's."""
     answer: bool | None = None
     """Whether the answer is right; None where verify cannot know."""
     score: float | None = None
-    """How much of the answer is right, by the task's `partial_score`; None where verify cannot know."""
+    """The task's `partial_score` of the answer, 0 to 1; None where verify cannot know."""
     model_tokens: int = 0
     """Model tokens looked at."""
     tokens: int = 0
-    """The episode's tokens up to the last one looked at, prompt and observations included."""
+    """Tokens of the episode up to the last one looked at, prompt and observations included."""
     low_margin_tokens: int = 0
-    """Of these, tokens whose margin is within rounding."""
+    """Model tokens whose margin is so small that rounding may decide."""
     min_margin: float = float("inf")
-    """The smallest margin: logit of the program's token less the best other; negative at a deviation."""
-    first_error: dict[str, Any] | None = None
-    """{"index", "position", "context", "want", "got", "margin"} of the first deviation."""
+    """The smallest margin: logit of the program's token less the best other; not positive at a deviation."""
+    first_error: FirstError | None = None
+    """The first deviation, if there is one."""
