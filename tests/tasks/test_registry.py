@@ -206,3 +206,17 @@ def test_an_endless_sample_is_ended(tmp_path, monkeypatch):
         ProgramError, match="0.1 s of CPU time .* it does not end.*; drawing train problem 0 of length 3"
     ):
         task.problem("train", 0, 3, 0)
+
+
+def test_a_file_may_import_its_neighbours(tmp_path):
+    (tmp_path / "letters_of_mine.py").write_text("LETTERS = 'ab>'\n")
+    path = tmp_path / "mine.py"
+    path.write_text("from letters_of_mine import LETTERS\n" + GOOD.replace('symbols = "ab>"', "symbols = LETTERS"))
+    assert load(f"{path}:Mine").symbols == "ab>"
+
+
+def test_a_neighbour_does_not_hide_a_library(tmp_path):
+    (tmp_path / "fractions.py").write_text("raise RuntimeError('hidden')\n")
+    path = tmp_path / "mine.py"
+    path.write_text("import fractions\n" + GOOD)
+    load(f"{path}:Mine")
