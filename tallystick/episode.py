@@ -1,44 +1,54 @@
-"""The episode: one grammar, one append-only context memory, one record of what was said.
+"""Run and record episodes: the grammar of their tokens, the tokens' roles, and the context memory.
 
-Whoever lets a model or a program speak (Workspace, generate, importers) pushes its tokens into an `Episode`,
-which gives each its role, remembers it or not, and hands commands to the tool that owns them.
+An episode is one problem being worked on, as one sequence of tokens:
+
+    [BOS] prompt  thoughts, commands and tools' answers ...  [ANS] answer [EOS]
+
+Whoever lets a model or a program speak pushes its tokens, one by one, into an `Episode`. It gives each token a `Role`,
+appends it to the context memory or not, and hands commands to the tool that they belong to. The tool's answer is
+recorded after the command; the model reads it but does not say it. A `Sink` receives the recorded tokens in blocks:
+`Recorder` keeps them, `JsonlWriter` writes them to a file. `tallystick.replay` reads a recorded episode back.
 """
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from itertools import groupby
-from typing import Any, Protocol, TextIO
+from typing import Protocol
 
 import numpy as np
 
-FORMAT_VERSION = 1
+ID_DTYPE, ROLE_DTYPE = np.dtype(np.uint16), np.dtype(np.uint8)
+"""Types of recorded token ids and roles. A vocabulary has no more tokens than ID_DTYPE can number."""
 BLOCK = 65_536
-"""Tokens in one block handed to a sink: 128 KiB of ids, large enough that the hand-over costs nothing."""
+"""Most tokens handed to a sink at once: large enough that the calls cost nothing, small enough to hold in memory."""
 MARKS = ("[BOS]", "[EOS]", "[ANS]", "[think]", "[/think]", "[note]", "[/note]")
 """The grammar's own tokens. Every vocabulary begins with them, in this order, so that their ids are constants."""
 BOS, EOS, ANS, THINK, END_THINK, NOTE, END_NOTE = range(len(MARKS))
 
 
 class Role(IntEnum):
-    """Who says a token, and what for (paper, section 1; `note` is ours)."""
+    """Who says a token and what becomes of it (paper, section 1; `note` is an addition).
+
+    Remembered tokens are appended to the context memory, which tools read. Trained tokens are those that the model
+    says: they count in the loss and in exactness.
+    """
 
     PROMPT = 0
-    """Given; never trained."""
+    """The problem: given, remembered, not trained."""
     THOUGHT = 1
-    """Said by the model and remembered; the marks are thoughts."""
+    """Said by the model, remembered, not part of the answer. The marks [ANS], [think], [/think] and [EOS] are
+    thoughts, but [EOS] is not remembered."""
     COMMAND = 2
     """Said by the model to a tool; not remembered."""
     OBSERVATION = 3
-    """Answered by a tool: forced, never trained, not remembered."""
+    """A tool's answer: neither said by the model, nor trained, nor remembered."""
     OUTPUT = 4
     """Said by the model after [ANS]: the answer; remembered."""
     NOTE = 5
-    """Said by the model to itself; not remembered."""
+    """Said by the model, trained, not remembered; the marks [note] and [/note] are notes."""
 
 
 class StopReason(StrEnum):
@@ -47,69 +57,77 @@ class StopReason(StrEnum):
     EOS = "eos"
     """The model said [EOS]."""
     DEVIATED = "deviated"
-    """verify: the model would not have said the program's token."""
+    """`verify` alone: the model would not have said the token that the program says."""
     TOKEN_LIMIT = "token_limit"
-    """The budget of tokens was used up."""
+    """The episode reached the most tokens allowed."""
     BAD_COMMAND = "bad_command"
     """The model said a token that the grammar or a tool does not allow there."""
     UNSEEN = "unseen"
-    """lookup: the context was never seen in training, or is ambiguous."""
+    """`lookup` alone: the context was never seen in training, or is ambiguous."""
     TOOL_ERROR = "tool_error"
     """A tool failed."""
     TIMEOUT = "timeout"
     """A tool took too long."""
     MEMORY_FULL = "memory_full"
-    """A device twin's declared capacity was exceeded."""
+    """The context memory outgrew the capacity declared for an engine on a GPU."""
 
 
 class BadCommand(Exception):
-    """A token that is not allowed where it was said."""
+    """The model said a token that the grammar or a tool does not allow there."""
 
 
 class ToolError(Exception):
-    """A tool that could not do what a well-formed command asked of it."""
+    """A tool could not carry out a well-formed command."""
 
 
 class StopProgram(BaseException):
-    """Raised by a sink to end the program that writes into it; not an error, and not caught by programs."""
+    """Raised by a sink to end the program that writes into it. Not an Exception, so that no program catches it."""
 
 
 class Sink(Protocol):
-    """Takes an episode's tokens in blocks while it runs."""
+    """Receives an episode's tokens, in blocks, while the episode runs."""
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Take the next tokens: ids (uint16) and their roles (uint8), at most BLOCK of them."""
+        """Receive the next tokens, at most BLOCK: ids (ID_DTYPE) and their roles (ROLE_DTYPE)."""
 
     def close(self, ok: bool) -> None:
-        """The episode has ended; `ok` says whether its answer was right (known only now)."""
+        """Receive the verdict: whether the answer was right, which is known only at the episode's end."""
 
 
 @dataclass(frozen=True)
 class Brackets:
-    """A command with arguments, said between an opening mark and a closing one."""
+    """A command with arguments, which are said between an opening mark and a closing one."""
 
     close: int
     """Id of the closing mark."""
     call: Callable[[list[int]], Sequence[int]]
-    """Takes the arguments' ids, at the closing mark; returns the observation's ids."""
+    """Called at the closing mark with the arguments' ids; returns the ids of the tool's answer."""
 
 
 Commands = dict[int, Callable[[], Sequence[int]] | Brackets]
-"""A tool's commands in one episode: token id -> what it does, returning the observation's ids, or, for an opening
-mark, what follows. A token that only the tool may say stands there with `not_said`."""
+"""A tool's commands in one episode, by token id: a function that carries the command out and returns the ids of the
+tool's answer, or the Brackets that the token opens. Tokens that only the tool may say map to `not_said`."""
 
 
 def not_said() -> Sequence[int]:
-    """The command behind a tool's own words."""
-    raise BadCommand("this token is the tool's to say")
+    """Refuse a token that belongs to a tool's answers."""
+    raise BadCommand("only a tool's answer has this token")
+
+
+def id_array(ids: Iterable[int] = ()) -> array:
+    """Make an array of token ids that can grow."""
+    return array(ID_DTYPE.char, ids)
 
 
 class Episode:
-    """One problem being worked on.
+    """One problem being worked on: the grammar, the context memory and the record.
 
-    prompt: ids of the problem; commands: the live tools' commands, built over `memory`; memory: the context memory
-    that the tools read (prompt + thoughts + outputs, an array of uint16), or None if none of them does; notes: ids
-    of the task's symbols that are notes by themselves; marks: so many at each end of the prompt are not remembered.
+    prompt: ids of the problem.
+    commands: the commands of the episode's tools, which read `memory`.
+    memory: the context memory, still empty, or None if no tool reads it. It will hold prompt, thoughts and outputs.
+    sink: receives the recorded tokens.
+    notes: ids of the task's symbols that are notes without note marks around them.
+    marks: how many tokens at each end of the prompt are not remembered.
     """
 
     def __init__(
@@ -123,26 +141,30 @@ class Episode:
     ):
         self.memory = memory
         self.role = Role.THOUGHT
-        """The role of a free token said now."""
+        """The role that an ordinary symbol would get now."""
         self.done = False
+        """Whether [EOS] was said."""
         self.answered = False
+        """Whether [ANS] was said."""
         self.written = 0
+        """Tokens handed to the sink."""
         self._commands = {t: self._opening(t, c) if isinstance(c, Brackets) else c for t, c in commands.items()}
-        self._arguments: list[int] | None = None  # of the brackets that are open, if any
+        self._arguments: list[int] | None = None  # said so far, while brackets are open
         self._brackets = Brackets(-1, lambda arguments: ())  # the open ones
-        self._outside = self.role  # the role of a free token before and after them
+        self._outside = self.role  # `role` before the brackets opened, and after they close
+        self._before_note = self.role  # `role` before the note began, and after it ends
         self._notes = notes
         self._sink = sink
-        self._ids = array("H", [BOS, *prompt])
-        self._roles = array("B", bytes([Role.PROMPT]) * len(self._ids))
+        self._ids = id_array([BOS, *prompt])
+        self._roles = array(ROLE_DTYPE.char, bytes([Role.PROMPT]) * len(self._ids))
         if memory is not None:
             memory.extend(prompt[marks : len(prompt) - marks])
 
     def push(self, token: int) -> Sequence[int]:
-        """Take a token that the model (or program) says; returns the tool's observation, () for none.
+        """Take the next token that the model or program says; returns the tool's answer, () if there is none.
 
-        The observation is forced: it is recorded here, and is to be fed to the model, not pushed.
-        Raises BadCommand if the grammar does not allow the token here.
+        The answer is recorded here: give it to the model to read, do not push it. Raises BadCommand if the token is
+        not allowed here, ToolError if the tool fails; then nothing was recorded.
         """
         if self._arguments is not None:
             return self._inside(token)
@@ -166,6 +188,8 @@ class Episode:
         return observation
 
     def _opening(self, token: int, brackets: Brackets) -> Callable[[], Sequence[int]]:
+        """Make the command that opens brackets."""
+
         def open_brackets() -> Sequence[int]:
             self._arguments, self._brackets, self._outside = [], brackets, self.role
             self.role = Role.COMMAND
@@ -174,7 +198,7 @@ class Episode:
         return open_brackets
 
     def _inside(self, token: int) -> Sequence[int]:
-        """An argument, or the closing mark; marks and other commands are not allowed."""
+        """Take an argument or the closing mark; other marks and commands are not allowed."""
         arguments = self._arguments
         assert arguments is not None
         if token == self._brackets.close:
@@ -182,7 +206,7 @@ class Episode:
             self._arguments, self.role = None, self._outside
             return observation
         if token < len(MARKS) or token in self._commands:
-            raise BadCommand("a command is not ended: only arguments and its closing mark are allowed")
+            raise BadCommand("a command is still open: say its arguments, then its closing mark")
         self._record(token, Role.COMMAND)
         arguments.append(token)
         return ()
@@ -194,7 +218,7 @@ class Episode:
             self.flush()
 
     def _mark(self, token: int) -> None:
-        """[ANS] once; [think] only after it; notes anywhere but inside notes; [EOS] ends, once."""
+        """Take a mark: [ANS] once, [think] only after it, [note] anywhere but inside a note, [EOS] once, at the end."""
         outer = Role.OUTPUT if self.answered else Role.THOUGHT
         allowed = {
             ANS: not self.answered and self.role == outer,
@@ -213,6 +237,7 @@ class Episode:
         self._turn(token)
 
     def _turn(self, token: int) -> None:
+        """Set the role of what follows a mark."""
         if token == NOTE:
             self._before_note = self.role
         self.answered |= token == ANS
@@ -221,71 +246,25 @@ class Episode:
         self.role = self._before_note if token == END_NOTE else after.get(token, self.role)
 
     def flush(self) -> None:
-        """Hand what was recorded to the sink, in blocks of at most BLOCK tokens."""
-        ids, roles = self._ids, self._roles
-        self._ids, self._roles = array("H"), array("B")
+        """Hand the recorded tokens that the sink does not have yet to it, in blocks of at most BLOCK."""
+        ids, roles = np.frombuffer(self._ids, ID_DTYPE), np.frombuffer(self._roles, ROLE_DTYPE)
+        self._ids, self._roles = id_array(), array(ROLE_DTYPE.char)  # new ones: the sink may keep the old
         self.written += len(ids)
         for start in range(0, len(ids), BLOCK):
-            part = slice(start, start + BLOCK)
-            self._sink.write(np.frombuffer(ids, np.uint16)[part], np.frombuffer(roles, np.uint8)[part])
-
-
-@dataclass
-class Trajectory:
-    """One recorded episode: segments of (role, symbols), or (role, text) in text tasks."""
-
-    segments: list[tuple[Role, list[str] | str]]
-    meta: dict[str, Any] = field(default_factory=dict)
-    """Where it came from: task, variant, length, seed, index; free-form."""
-
-    def to_json(self) -> str:
-        """One JSONL line, without the newline."""
-        segments = [[role.name.lower(), symbols] for role, symbols in self.segments]
-        return json.dumps({"format": FORMAT_VERSION, **self.meta, "segments": segments}, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, line: str) -> Trajectory:
-        """Read one JSONL line. Raises ValueError for another format version or an unknown role."""
-        record = json.loads(line)
-        if not isinstance(record, dict) or record.pop("format", None) != FORMAT_VERSION or "segments" not in record:
-            raise ValueError(f"not a tallystick trajectory of format {FORMAT_VERSION}")
-        roles = {role.name.lower(): role for role in Role}
-        segments = record.pop("segments")
-        unknown = {name for name, _ in segments} - roles.keys()
-        if unknown:
-            raise ValueError(f"unknown role {sorted(unknown)[0]!r}; roles are {', '.join(roles)}")
-        return cls(merge([(roles[name], symbols) for name, symbols in segments]), record)
-
-
-def merge(segments: list[tuple[Role, list[str] | str]]) -> list[tuple[Role, list[str] | str]]:
-    """Join neighbouring symbol segments of one role: blocks may have split them. Texts stay apart."""
-    merged: list[tuple[Role, list[str] | str]] = []
-    for role, symbols in segments:
-        if merged and merged[-1][0] == role and isinstance(symbols, list) and isinstance(merged[-1][1], list):
-            merged[-1][1].extend(symbols)
-        else:
-            merged.append((role, list(symbols) if isinstance(symbols, list) else symbols))
-    return merged
-
-
-def runs_of_roles(
-    ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]
-) -> Iterator[tuple[Role, list[str] | str]]:
-    """Cut a block into its segments."""
-    for role, pairs in groupby(zip(roles.tolist(), ids.tolist(), strict=True), key=lambda pair: pair[0]):
-        yield Role(role), [tokens[token] for _, token in pairs]
+            self._sink.write(ids[start : start + BLOCK], roles[start : start + BLOCK])
 
 
 class Recorder:
-    """A sink that keeps an episode's tokens, in memory; limit: end the episode once so many were said."""
+    """A sink that keeps an episode in memory; with a limit it ends the episode once it has so many tokens."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
         self.ok: bool | None = None
+        """Whether the answer was right; None while the episode runs, and if the limit ended it."""
         self._limit, self._size = limit, 0
 
     def __len__(self) -> int:
-        """Tokens kept."""
+        """Return how many tokens were kept: at least the limit if that ended the episode."""
         return self._size
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
@@ -301,35 +280,10 @@ class Recorder:
 
     @property
     def ids(self) -> np.ndarray:
-        """All token ids, [length]."""
+        """Token ids, ID_DTYPE [length]; the first is [BOS]."""
         return np.concatenate([ids for ids, _ in self.blocks])
 
     @property
     def roles(self) -> np.ndarray:
-        """All roles, [length]."""
+        """Roles, ROLE_DTYPE [length]."""
         return np.concatenate([roles for _, roles in self.blocks])
-
-    def trajectory(self, tokens: tuple[str, ...], meta: dict[str, Any]) -> Trajectory:
-        """Cut the episode into segments; tokens: the vocabulary's strings by id."""
-        return Trajectory(list(runs_of_roles(self.ids[1:], self.roles[1:], tokens)), meta)
-
-
-class JsonlWriter:
-    """A sink that writes one JSONL line to a text file while the episode runs, holding one block at a time."""
-
-    def __init__(self, file: TextIO, tokens: tuple[str, ...], meta: dict[str, Any]):
-        self._file, self._tokens, self._comma = file, tokens, ""
-        self._skip = 1  # [BOS]: render puts it there
-        head = json.dumps({"format": FORMAT_VERSION, **meta}, ensure_ascii=False)
-        file.write(head[:-1] + ', "segments": [')
-
-    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Write a block's segments."""
-        for role, symbols in runs_of_roles(ids[self._skip :], roles[self._skip :], self._tokens):
-            self._file.write(self._comma + json.dumps([role.name.lower(), symbols], ensure_ascii=False))
-            self._comma = ", "
-        self._skip = 0
-
-    def close(self, ok: bool) -> None:
-        """End the line."""
-        self._file.write(f'], "ok": {json.dumps(ok)}}}\n')

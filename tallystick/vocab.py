@@ -1,52 +1,61 @@
-"""The vocabulary, and the one place that says which tokens are trained."""
+"""The vocabulary, and the loss mask: the one definition of which tokens are trained."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tallystick.episode import BOS, MARKS, Role, Trajectory
+from tallystick.episode import BOS, ID_DTYPE, MARKS, ROLE_DTYPE, Role
+from tallystick.trajectory import Trajectory
 
 TRAINED = np.array([role not in (Role.PROMPT, Role.OBSERVATION) for role in Role])
-"""By role: loss and exactness count what the model says, not what the world says (paper, section 3)."""
-TRAINED_ALONE = np.array([role != Role.PROMPT for role in Role])
-"""The same of a model that has no tool and must predict its answers (paper, section 4: the third ablation)."""
+"""Whether tokens of each role are trained: loss and exactness count what the model says (paper, section 3)."""
+TRAINED_WITHOUT_TOOLS = np.array([role != Role.PROMPT for role in Role])
+"""The same for a model without tools, which must predict their answers, too (paper, section 4: the third ablation)."""
+MOST_TOKENS = np.iinfo(ID_DTYPE).max + 1
+"""The largest vocabulary whose ids can be recorded."""
 
 
 class Vocabulary:
     """Token strings and their ids: the grammar's marks, then the tools' tokens, then the task's symbols.
 
-    Raises ValueError for a symbol that stands there twice or is empty, and beyond 65,536 tokens (ids are uint16).
+    Raises ValueError for an empty or repeated symbol, and for more than MOST_TOKENS tokens.
     """
 
     def __init__(self, symbols: Iterable[str]):
         self.tokens = (*MARKS, *symbols)
         self.ids = {token: i for i, token in enumerate(self.tokens)}
-        if len(self.ids) != len(self.tokens) or "" in self.ids:
-            twice = sorted({token for token in self.tokens if self.tokens.count(token) > 1})
-            raise ValueError(f"symbols must be distinct and not empty; repeated: {' '.join(twice) or 'none'}")
-        if len(self.tokens) > 65_536:
-            raise ValueError(f"{len(self.tokens)} tokens; a vocabulary has at most 65536")
+        if "" in self.ids:
+            raise ValueError("a symbol is empty: give it at least one character")
+        if len(self.ids) < len(self.tokens):
+            repeated = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
+            raise ValueError(f"symbols must be distinct; repeated: {' '.join(repeated)}")
+        if len(self.tokens) > MOST_TOKENS:
+            raise ValueError(f"{len(self.tokens):,} tokens: a vocabulary has at most {MOST_TOKENS:,}")
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def encode(self, symbols: Iterable[str]) -> list[int]:
-        """Ids of symbols. Raises ValueError naming the first one outside the vocabulary."""
+        """Return the ids of symbols. Raises ValueError naming the first one outside the vocabulary."""
         try:
             return list(map(self.ids.__getitem__, symbols))
         except KeyError as error:
             raise ValueError(f"{error.args[0]!r} is not in the vocabulary") from None
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """Symbols of ids."""
+        """Return the symbols of ids."""
         return [self.tokens[i] for i in ids]
 
 
 def loss_mask(roles: np.ndarray, predict_observations: bool = False) -> np.ndarray:
-    """True where the model says the token; roles: uint8 of any shape. The only definition of the mask."""
-    return (TRAINED_ALONE if predict_observations else TRAINED)[roles]
+    """Return True where a token is trained; roles: ROLE_DTYPE of any shape.
+
+    predict_observations: for a model without tools, which must say their answers itself.
+    """
+    return (TRAINED_WITHOUT_TOOLS if predict_observations else TRAINED)[roles]
 
 
 def render(
@@ -56,16 +65,19 @@ def render(
     *,
     predict_observations: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A trajectory as (ids uint16 [length], loss_mask bool [length]), [BOS] first.
+    """Return a trajectory as (ids ID_DTYPE [length], loss mask bool [length]); the first token is [BOS].
 
-    A symbol is one id. A text segment goes through `tokenize` by itself, so that no merge crosses a role;
-    raises ValueError if there is one and no tokenizer, or for a symbol outside the vocabulary.
+    A symbol is one token. Each text segment goes through `tokenize` alone, so that no token spans two roles. Raises
+    ValueError for a text segment without a tokenizer, and for a symbol outside the vocabulary.
     """
     ids, roles = [BOS], [Role.PROMPT]
     for role, segment in trajectory.segments:
-        if isinstance(segment, str) and tokenize is None:
-            raise ValueError("the trajectory has text segments: a tokenizer is needed")
-        part = tokenize(segment) if isinstance(segment, str) and tokenize else vocab.encode(segment)
+        if not isinstance(segment, str):
+            part = vocab.encode(segment)
+        elif tokenize is not None:
+            part = tokenize(segment)
+        else:
+            raise ValueError("the trajectory has text segments: give a tokenizer")
         ids.extend(part)
         roles.extend([role] * len(part))
-    return np.array(ids, np.uint16), loss_mask(np.array(roles, np.uint8), predict_observations)
+    return np.array(ids, ID_DTYPE), loss_mask(np.array(roles, ROLE_DTYPE), predict_observations)

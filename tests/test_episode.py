@@ -1,9 +1,6 @@
-"""The episode: roles, marks, memory and blocks; trajectories as JSONL."""
+"""The episode: roles, marks, memory, blocks and the recorder."""
 
-import io
-import json
 import random
-from array import array
 
 import numpy as np
 import pytest
@@ -12,17 +9,17 @@ from tallystick.episode import (
     BLOCK,
     BOS,
     EOS,
-    FORMAT_VERSION,
+    ID_DTYPE,
     MARKS,
+    ROLE_DTYPE,
     BadCommand,
     Brackets,
     Episode,
-    JsonlWriter,
     Recorder,
     Role,
+    StopProgram,
     ToolError,
-    Trajectory,
-    merge,
+    id_array,
     not_said,
 )  # fmt: skip
 
@@ -55,7 +52,7 @@ def begin(prompt="a b", memory=True):
         IDS["[obs]"]: not_said,
     }
     sink = Recorder()
-    kept = array("H") if memory else None
+    kept = id_array() if memory else None
     return Episode(encode(prompt), commands, kept, sink, frozenset(encode("memo"))), sink
 
 
@@ -141,8 +138,8 @@ def message(said, refused):
     if (said, refused) == ("[twice]", "[/twice]"):
         return "nothing to say twice"
     if "[twice]" in said:
-        return "a command is not ended"
-    return refused.strip("[]") if refused in MARKS else "the tool's to say"
+        return "a command is still open"
+    return refused.strip("[]") if refused in MARKS else "only a tool's answer"
 
 
 def test_a_tool_that_fails():
@@ -216,7 +213,7 @@ def test_blocks_are_bounded_and_lose_nothing(prompt):
     assert sink.ids.tolist() == tokens
     assert episode.written == len(tokens) == len(sink.roles)
     assert max(len(ids) for ids, _ in sink.blocks) <= BLOCK
-    assert {(ids.dtype, roles.dtype) for ids, roles in sink.blocks} == {(np.dtype("u2"), np.dtype("u1"))}
+    assert {(ids.dtype, roles.dtype) for ids, roles in sink.blocks} == {(ID_DTYPE, ROLE_DTYPE)}
 
 
 def test_a_block_is_handed_on_as_soon_as_it_is_full():
@@ -228,58 +225,16 @@ def test_a_block_is_handed_on_as_soon_as_it_is_full():
     assert [len(ids) for ids, _ in sink.blocks] == [BLOCK]
 
 
-SEGMENTS = [
-    (Role.PROMPT, ["ü", "\n", '"']),
-    (Role.THOUGHT, "text of one thought"),
-    (Role.THOUGHT, "text of another"),
-    (Role.COMMAND, ["[peek]"]),
-    (Role.OBSERVATION, ["b"]),
-    (Role.OUTPUT, "text\n"),
-    (Role.NOTE, ["memo"]),
-]
-
-
-def test_json_round_trip():
-    trajectory = Trajectory(SEGMENTS, {"task": "täsk", "length": 3})
-    line = trajectory.to_json()
-    assert Trajectory.from_json(line) == trajectory
-    assert "\n" not in line
-
-
-def test_json_joins_symbols_that_blocks_have_split():
-    segments = [["prompt", ["a"]], ["prompt", ["b"]], ["output", ["c"]], ["output", "d"], ["output", "e"]]
-    read = Trajectory.from_json(json.dumps({"format": FORMAT_VERSION, "segments": segments}))
-    wanted = [(Role.PROMPT, ["a", "b"]), (Role.OUTPUT, ["c"]), (Role.OUTPUT, "d"), (Role.OUTPUT, "e")]
-    assert read.segments == wanted
-
-
-def test_merge_leaves_its_argument_alone():
-    segments = [(Role.THOUGHT, ["a"]), (Role.THOUGHT, ["b"])]
-    merge(segments)
-    assert segments == [(Role.THOUGHT, ["a"]), (Role.THOUGHT, ["b"])]
-
-
-@pytest.mark.parametrize("version", [None, FORMAT_VERSION + 1, str(FORMAT_VERSION)])
-def test_another_format_version_is_refused(version):
-    with pytest.raises(ValueError, match=f"format {FORMAT_VERSION}"):
-        Trajectory.from_json(json.dumps({"format": version, "segments": []}))
-
-
-def test_an_unknown_role_is_refused():
-    line = Trajectory([(Role.PROMPT, ["a"])]).to_json().replace("prompt", "system")
-    with pytest.raises(ValueError, match="unknown role 'system'; roles are prompt, thought"):
-        Trajectory.from_json(line)
-
-
-@pytest.mark.parametrize("thoughts", [0, 5, BLOCK + 5])
-@pytest.mark.parametrize("meta", [{}, {"task": "täsk", "seed": 1}])
-def test_jsonl_writer_writes_the_recorded_trajectory(thoughts, meta):
-    _, sink = say("a " * thoughts + "[peek] [ANS] b [EOS]")
-    file = io.StringIO()
-    writer = JsonlWriter(file, TOKENS, meta)
-    for ids, roles in sink.blocks:
-        writer.write(ids, roles)
-    writer.close(True)
-    assert file.getvalue().endswith("\n")
-    assert file.getvalue().count("\n") == 1
-    assert Trajectory.from_json(file.getvalue()) == sink.trajectory(TOKENS, {**meta, "ok": True})
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(None, 4 * BLOCK), (BLOCK - 1, BLOCK), (BLOCK, BLOCK), (BLOCK + 1, 2 * BLOCK)]
+)
+def test_a_recorder_ends_the_episode_at_its_limit(limit, kept):
+    recorder = Recorder(limit)
+    block = np.zeros(BLOCK, ID_DTYPE), np.zeros(BLOCK, ROLE_DTYPE)
+    try:
+        for _ in range(4):
+            recorder.write(*block)
+    except StopProgram:
+        assert limit is not None
+    assert len(recorder) == len(recorder.ids) == kept
+    assert recorder.ok is None

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tallystick.episode import BOS, EOS, MARKS, Role, Trajectory
-from tallystick.vocab import Vocabulary, loss_mask, render
+from tallystick.episode import BOS, EOS, ID_DTYPE, MARKS, Role
+from tallystick.trajectory import Trajectory
+from tallystick.vocab import MOST_TOKENS, Vocabulary, loss_mask, render
 
 AB = Vocabulary("ab")
 A, B = AB.encode("ab")
@@ -32,16 +33,20 @@ def test_decode_inverts_encode():
     assert AB.decode(AB.encode(symbols)) == symbols
 
 
-@pytest.mark.parametrize(("symbols", "named"), [("aba", "a"), (["[ANS]"], r"\[ANS\]"), (["a", ""], "not empty")])
+@pytest.mark.parametrize(
+    ("symbols", "named"),
+    [("aba", "repeated: a"), (["[ANS]"], r"repeated: \[ANS\]"), (["a", ""], "a symbol is empty")],
+)
 def test_repeated_and_empty_symbols_are_refused(symbols, named):
     with pytest.raises(ValueError, match=named):
         Vocabulary(symbols)
 
 
-def test_ids_fit_in_16_bits():
-    most = 65_536 - len(MARKS)
-    assert len(Vocabulary(map(str, range(most)))) == 65_536
-    with pytest.raises(ValueError, match="65537 tokens"):
+def test_every_id_can_be_recorded():
+    most = MOST_TOKENS - len(MARKS)
+    vocab = Vocabulary(map(str, range(most)))
+    assert ID_DTYPE.type(len(vocab) - 1) == len(vocab) - 1
+    with pytest.raises(ValueError, match=f"{MOST_TOKENS + 1:,} tokens"):
         Vocabulary(map(str, range(most + 1)))
 
 
@@ -67,7 +72,7 @@ def test_render_of_symbols():
         (Role.OUTPUT, ["b"]),
     ]
     ids, mask = render(Trajectory(segments), AB)
-    assert (ids.dtype, mask.dtype) == (np.uint16, bool)
+    assert (ids.dtype, mask.dtype) == (ID_DTYPE, bool)
     assert ids.tolist() == [BOS, A, B, B, A, B]
     assert mask.tolist() == [False, False, False, True, False, True]
 
@@ -84,7 +89,7 @@ def test_symbols_beside_text_do_not_go_through_the_tokenizer():
 
 
 def test_text_needs_a_tokenizer():
-    with pytest.raises(ValueError, match="a tokenizer is needed"):
+    with pytest.raises(ValueError, match="give a tokenizer"):
         render(Trajectory([(Role.PROMPT, "ab")]), AB)
 
 

@@ -10,6 +10,7 @@ from tallystick import Task, workspace
 from tallystick.episode import BLOCK, Recorder, Role, StopProgram
 from tallystick.tasks import guard
 from tallystick.tasks.runner import run, run_problem
+from tallystick.trajectory import Trajectory
 from tallystick.workspace import ProgramError
 
 PROMPT = list("aba>")
@@ -87,7 +88,7 @@ def no_answer(w):
 def segments(program):
     sink = Recorder()
     run(task(program), PROMPT, sink)
-    said = sink.trajectory(Copy().vocab.tokens, {}).segments
+    said = Trajectory.of(sink, Copy().vocab.tokens).segments
     return [(role.name.lower(), " ".join(symbols)) for role, symbols in said]
 
 
@@ -296,4 +297,4 @@ def test_run_problem_runs_the_problem():
     for up_to in (False, True):
         run_problem(probe, sink := Recorder(), "test", 0, 9, 4, up_to=up_to)
         prompt = probe.problem("test", 0, 9, 4, up_to=up_to)
-        assert sink.trajectory(probe.vocab.tokens, {}).segments[0] == (Role.PROMPT, prompt)
+        assert Trajectory.of(sink, probe.vocab.tokens).segments[0] == (Role.PROMPT, prompt)

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from tallystick import tasks
 from tallystick.cli.options import (
+    Annotate,
     Json,
     Lengths,
     Seed,
     TaskName,
     Variant,
     app,
+    load_task,
     print_json,
     read_lengths,
 )
@@ -25,6 +26,7 @@ def write_data(
     task: TaskName,
     out: Annotated[Path, typer.Option(help="the file: .jsonl, or .parquet with chat messages and token ids")],
     variant: Variant = None,
+    annotate: Annotate = False,
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
     split: Annotated[str, typer.Option(help="train, holdout, check (of at most a length) or test (exactly)")] = "train",
@@ -34,7 +36,7 @@ def write_data(
     """Write trajectories to a file, for others to train on; by default of the training length."""
     from tallystick.data import files
 
-    loaded = tasks.load(task, variant)
+    loaded = load_task(task, variant, annotate)
     wanted = read_lengths(lengths, loaded, (loaded.defaults.train_length,))
     made = files.write(loaded, out, wanted, samples, split, seed)
     if as_json:

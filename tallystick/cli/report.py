@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tallystick.cli.options import (
-    Json,
-    app,
-    print_json,
-)
+from tallystick.cli.options import Json, app, print_json
 
 
 @app.command()
@@ -21,12 +17,11 @@ def report(
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Show runs in one HTML file that opens from disk; its path is the last line."""
-
+    """Show runs in one HTML file that opens from disk; prints its path last."""
     from tallystick.report import build
 
-    made = build.write(folders, out or folders[0] / "report.html", problems)
+    written = build.write(folders, out or folders[0] / "report.html", problems)
     if as_json:
-        print_json(made)
+        print_json(written)
     else:
-        print(made["report"])
+        print(written["report"])

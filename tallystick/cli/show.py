@@ -2,85 +2,87 @@
 
 from __future__ import annotations
 
-import re
+import shutil
 import sys
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from tallystick.cli.console import OUT, STYLES
+from tallystick.cli.console import OUT, STYLES, coloured, visible, visible_line
 from tallystick.cli.options import (
     Annotate,
     Json,
-    Seed,
     TaskName,
     Variant,
     app,
     load_task,
 )
-from tallystick.episode import JsonlWriter, Recorder, Role, StopProgram, Trajectory
+from tallystick.episode import Recorder, Role
+from tallystick.replay import Replay
 from tallystick.tasks import Task, runner
+from tallystick.trajectory import JsonlWriter
 
-SHOWN = 200_000
-"""The longest trajectory that `show` puts on a screen, in tokens."""
+MOST_TOKENS = 200_000
+"""The longest trajectory printed on a screen."""
 
 
 @app.command()
 def show(
     task: TaskName,
-    length: Annotated[int, typer.Option(help="of the problem")],
-    seed: Seed = 0,
+    length: Annotated[int | None, typer.Option(help="draw a random problem of this length")] = None,
+    problem: Annotated[str | None, typer.Option(help='or take this one, as "123+456"')] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="random seed of the problem; 0 by default")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     as_json: Json = False,
 ) -> None:
-    """Show one trajectory, coloured by role, with the memory and the pointers."""
+    """Show one trajectory coloured by role, then the memory and the pointers at its end."""
     loaded = load_task(task, variant, annotate)
-    key = {"split": "show", "seed": seed, "length": loaded.check_length(length), "index": 0}
+    if (length is None) == (problem is None):
+        raise ValueError("give either --length or --problem")
+    if problem is None:
+        assert length is not None
+        source = {"split": "show", "seed": seed or 0, "length": loaded.check_length(length), "index": 0}
+        prompt = loaded.problem(**source)
+    elif seed is None:
+        source = {"problem": problem}
+        prompt = loaded.parse(problem)
+    else:
+        raise ValueError("--seed belongs to --length: nothing is drawn with --problem")
     if as_json:
-        meta = {"task": loaded.name, "variant": loaded.variant, **key}
-        runner.run_problem(loaded, JsonlWriter(sys.stdout, loaded.vocab.tokens, meta), **key)
-        return
-    sink = _Shown()
-    runner.run_problem(loaded, sink, **key)
-    if sink.size > SHOWN:
-        long = f"the program has said {SHOWN:,} tokens and goes on"
-        raise ValueError(f"length {length}: {long}; too long for a screen (--json has no limit), or it does not end")
-    trajectory(loaded, sink.trajectory(loaded.vocab.tokens, key))
+        print_jsonl(loaded, prompt, {"task": loaded.name, "variant": loaded.variant, **source})
+    else:
+        print_episode(loaded, record(loaded, prompt))
 
 
-POINTER = re.compile(r"\[(\S+\.)?p\d\.(read|left|right)\]")
+def print_jsonl(task: Task, prompt: list[str], meta: dict[str, Any]) -> None:
+    """Print the trajectory as one JSON document: whole, or not at all if the program fails."""
+    with TemporaryFile("w+", encoding="utf-8") as file:
+        runner.run(task, prompt, JsonlWriter(file, task.vocab.tokens, meta))
+        file.seek(0)
+        shutil.copyfileobj(file, sys.stdout)
 
 
-def trajectory(task: Task, shown: Trajectory) -> None:
-    """A trajectory coloured by role, then the memory that it left and where its pointers stand."""
+def record(task: Task, prompt: list[str]) -> Recorder:
+    """Run the program. Raises ValueError for a trajectory too long to be printed."""
+    recorder = runner.record(task, prompt, limit=MOST_TOKENS + 1)
+    if len(recorder) > MOST_TOKENS:
+        advice = "take a shorter problem, or --json, which has no limit"
+        raise ValueError(f"more than {MOST_TOKENS:,} tokens, too many for a screen, or it does not end: {advice}")
+    return recorder
+
+
+def print_episode(task: Task, recorder: Recorder) -> None:
+    """Print an episode coloured by role, then the memory that it left and where its pointers stand."""
+    replay = Replay(task, recorder.ids, recorder.roles)
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in Role)))
-    text, memory, moves = Text(), [], {}
-    for role, symbols in shown.segments:
-        for symbol in symbols:
-            text.append(symbol, STYLES[role]).append(" ")
-            name, _, verb = symbol.strip("[]").rpartition(".")
-            if role == Role.COMMAND and POINTER.fullmatch(symbol):
-                moves[name] = moves.get(name, 0) + {"left": -1, "right": 1}.get(verb, 0)
-        if role == Role.PROMPT:
-            memory += symbols[task.marks : len(symbols) - task.marks]
-        elif role in (Role.THOUGHT, Role.OUTPUT):
-            memory += [symbol for symbol in symbols if symbol != "[EOS]"]
-    OUT.print(text)
-    OUT.print(f"\nmemory, {len(memory)} cells: {' '.join(memory)}", markup=False)
-    for name, at in sorted(moves.items()):
-        under = "[BOS]" if at < 0 else memory[at] if at < len(memory) else "[EOS]"
-        OUT.print(f"{name} ends on cell {at}, {under}", markup=False)
-
-
-class _Shown(Recorder):
-    """Ends the program once there is too much to show."""
-
-    size = 0
-
-    def write(self, ids, roles) -> None:
-        super().write(ids, roles)
-        self.size += len(ids)
-        if self.size > SHOWN:
-            raise StopProgram
+    OUT.print(coloured(replay.ids[1:], replay.roles[1:], replay.tokens))
+    cells = [replay.tokens[token] for token in replay.ids[replay.memory].tolist()]
+    OUT.print(f"\nmemory, {len(cells)} cells: {visible_line(cells)}", markup=False)
+    for token, (name, verb) in replay.pointer_commands.items():
+        if verb == "read":
+            called = replay.tokens[token].removeprefix("[").removesuffix(".read]")  # in a mixture addition.p0, not p0
+            cell = int(replay.pointers[name][-1])
+            OUT.print(f"{called} ends on cell {cell}, {visible(replay.tokens[replay.read(cell)])}", markup=False)

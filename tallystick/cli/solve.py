@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
 import typer
-from rich.text import Text
 
-from tallystick.cli.console import ERR, STYLES
+from tallystick.cli.console import ERR, coloured
 from tallystick.cli.options import (
     Folder,
     Json,
@@ -17,7 +16,6 @@ from tallystick.cli.options import (
     fail,
     print_json,
 )
-from tallystick.episode import Role
 from tallystick.tasks import Task
 
 
@@ -52,16 +50,16 @@ def solve(
 
 
 class Trace:
-    """A sink that shows an episode on stderr as it runs, coloured by role."""
+    """A sink that prints an episode on stderr while it runs, coloured by role."""
 
     def __init__(self, task: Task):
         self._tokens = task.vocab.tokens
+        self._skip = 1  # [BOS]
 
-    def write(self, ids: Any, roles: Any) -> None:
-        """Show a block."""
-        for role, pairs in groupby(zip(roles.tolist(), ids.tolist(), strict=True), key=lambda pair: pair[0]):
-            words = " ".join(self._tokens[token] for _, token in pairs)
-            ERR.print(Text(words + " ", STYLES[Role(role)]), end="", soft_wrap=True)
+    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
+        """Print a block."""
+        ERR.print(coloured(ids[self._skip :], roles[self._skip :], self._tokens), end="", soft_wrap=True)
+        self._skip = 0
 
     def close(self, ok: bool) -> None:
         """End the line."""

@@ -1,89 +1,94 @@
-"""An episode as a chat with tool calls."""
+"""Episodes as chats with tool calls, in the convention of OpenAI's messages."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Any
 
-from tallystick import tools as toolbox
-from tallystick.episode import EOS, Brackets, Role, not_said
-from tallystick.tasks import Task
+from tallystick.episode import EOS
+from tallystick.replay import Command, Replay
+
+Message = dict[str, Any]
+"""A message with the keys of the convention: role and content, in part tool_calls, tool_call_id and name."""
 
 
-class Chat:
-    """An episode on one problem as messages in the chat convention, made token by token."""
+def messages(replay: Replay) -> list[Message]:
+    """Return the episode as messages: the user's problem, then the model's with its calls, and the tools' answers.
 
-    def __init__(self, task: Task, prompt: list[str]):
-        self._tokens = task.vocab.tokens
-        commands, _ = toolbox.start_all(*task.part_of(prompt))
-        self._closing = {token: c.close for token, c in commands.items() if isinstance(c, Brackets)}
-        self.tools = self._schemas([token for token, command in commands.items() if command is not not_said])
-        """The schemas of the commands."""
-        self._messages: list[dict[str, Any]] = [{"role": "user", "content": " ".join(prompt)}]
-        self._said: list[str] = []  # the content of the assistant's next message
-        self._calls: list[tuple[int, list[str], list[str]]] = []  # its commands: token, arguments, answer
-        self._close: int | None = None  # the mark that ends the arguments now said
-        self._count = 0
+    Contents are symbols with spaces between.
+    """
+    chat: list[Message] = [{"role": "user", "content": " ".join(replay.prompt)}]
+    calls = 0
+    for turn in _turns(replay):
+        chat += turn.messages(replay, calls)
+        calls += len(turn.commands)
+    return chat
 
-    def add(self, token: int, role: int) -> None:
-        """Take the episode's next token."""
-        word = self._tokens[token]
-        if role == Role.OBSERVATION:
-            self._calls[-1][2].append(word)
-        elif role == Role.COMMAND:
-            self._command(token, word)
-        elif role != Role.PROMPT and token != EOS:
-            self._flush(bool(self._calls))
-            self._said.append(word)
 
-    def finish(self) -> list[dict[str, Any]]:
-        """All messages."""
-        self._flush(bool(self._said or self._calls))
-        return self._messages
+@dataclass
+class _Turn:
+    """One message of the model: what it says, then its calls."""
 
-    def _command(self, token: int, word: str) -> None:
-        """A command, or an argument; one that comes after an answer is another message's."""
-        if self._close is None:
-            self._flush(any(answer for _, _, answer in self._calls))
-            self._calls.append((token, [], []))
-            self._close = self._closing.get(token)
-        elif token == self._close:
-            self._close = None
-        else:
-            self._calls[-1][1].append(word)
+    said: list[int] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
 
-    def _flush(self, due: bool) -> None:
-        """If it is due, the assistant's message with its calls, and a tool's message for each of them."""
-        if not due:
-            return
-        calls, answers = [], []
-        for token, symbols, answer in self._calls:
-            name, arguments = self._call(token, symbols)
-            call_id = f"call_{self._count}"
-            self._count += 1
-            calls.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
-            answers.append({"role": "tool", "tool_call_id": call_id, "name": name, "content": " ".join(answer)})
-        message = {"role": "assistant", "content": " ".join(self._said)} | ({"tool_calls": calls} if calls else {})
-        self._messages += [message, *answers]
-        self._said, self._calls = [], []
+    def messages(self, replay: Replay, calls: int) -> list[Message]:
+        """Return the message, and a tool's message for each call; calls: how many were made before."""
+        tokens = replay.tokens
+        message: Message = {"role": "assistant", "content": " ".join(tokens[token] for token in self.said)}
+        answers: list[Message] = []
+        for number, command in enumerate(self.commands, calls):
+            ids = replay.ids[command.start : command.answered].tolist()
+            said, answer = ids[: command.end - command.start], ids[command.end - command.start :]
+            name, arguments = _function(tokens[said[0]])
+            if said[0] in replay.closing_marks:
+                arguments = {"symbols": " ".join(tokens[token] for token in said[1:-1])}
+            call = {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            content = " ".join(tokens[token] for token in answer)
+            message.setdefault("tool_calls", []).append(call)
+            answers.append({"role": "tool", "tool_call_id": call["id"], "name": name, "content": content})
+        return [message, *answers]
 
-    def _call(self, token: int, symbols: list[str]) -> tuple[str, dict[str, str]]:
-        """The function's name and arguments: [tape.write 1] is tape_write with the symbol 1."""
-        word, _, symbol = self._tokens[token][1:-1].partition(" ")
-        arguments = {"symbols": " ".join(symbols)} if token in self._closing else {"symbol": symbol} if symbol else {}
-        return re.sub(r"\W", "_", word), arguments
 
-    def _schemas(self, commands: list[int]) -> list[dict[str, Any]]:
-        """A function a name; a symbol that stands in the command's own name is one of those that do."""
-        functions: dict[str, dict[str, Any]] = {}
-        for token in commands:
-            name, arguments = self._call(token, [])
-            properties = functions.setdefault(name, {})
-            if "symbols" in arguments:
-                properties["symbols"] = {"type": "string", "description": "with spaces between"}
-            elif arguments:
-                properties.setdefault("symbol", {"type": "string", "enum": []})["enum"].append(arguments["symbol"])
-        return [_schema(name, properties) for name, properties in functions.items()]
+def _turns(replay: Replay) -> list[_Turn]:
+    """Group what the model says: a turn ends where it speaks after a call, or calls after a tool's answer."""
+    turns = [_Turn()]
+    position = replay.prompt_end
+    for command in replay.commands():
+        _say(turns, replay.ids[position : command.start].tolist())
+        if any(earlier.answered > earlier.end for earlier in turns[-1].commands):
+            turns.append(_Turn())
+        turns[-1].commands.append(command)
+        position = command.answered
+    _say(turns, [token for token in replay.ids[position:].tolist() if token != EOS])
+    return turns
+
+
+def _say(turns: list[_Turn], said: list[int]) -> None:
+    """Add what the model says to its turn; calls end a turn."""
+    if said and turns[-1].commands:
+        turns.append(_Turn())
+    turns[-1].said += said
+
+
+def _function(command: str) -> tuple[str, dict[str, str]]:
+    """Return a command's function name and its argument: [tape.write 1] is tape_write with the symbol 1."""
+    word, _, symbol = command[1:-1].partition(" ")
+    return re.sub(r"\W", "_", word), {"symbol": symbol} if symbol else {}
+
+
+def schemas(replay: Replay) -> list[dict[str, Any]]:
+    """Return the JSON schemas of the functions that can be called in the episode."""
+    functions: dict[str, dict[str, Any]] = {}
+    for token in replay.command_ids:
+        name, arguments = _function(replay.tokens[token])
+        properties = functions.setdefault(name, {})
+        if token in replay.closing_marks:
+            properties["symbols"] = {"type": "string", "description": "with spaces between"}
+        elif arguments:
+            properties.setdefault("symbol", {"type": "string", "enum": []})["enum"].append(arguments["symbol"])
+    return [_schema(name, properties) for name, properties in functions.items()]
 
 
 def _schema(name: str, properties: dict[str, Any]) -> dict[str, Any]:

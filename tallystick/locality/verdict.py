@@ -86,3 +86,23 @@ def predict(run: Mapping[str, Any], check: Mapping[str, Any] | None, length: int
     if length <= run["train_length"]:
         return "none"
     return "open" if check["local"] else "fails"
+
+
+AGREES, DIFFERS, NOT_LEARNED, NO_PREDICTION = "agrees", "differs", "not learned", "no prediction"
+
+
+def is_exact(row: Mapping[str, Any]) -> bool:
+    """Return whether every problem of a measured row was exact."""
+    return row["exact"] == row["samples"]
+
+
+def compare(predicted: str, learned: bool, exact: bool) -> str:
+    """Compare a prediction with what was measured: AGREES, DIFFERS, NOT_LEARNED or NO_PREDICTION.
+
+    learned: whether the model is exact at its training length; what is predicted is predicted of models that are.
+    """
+    if predicted not in ("exact", "fails"):
+        return NO_PREDICTION
+    if not learned:
+        return NOT_LEARNED
+    return AGREES if exact == (predicted == "exact") else DIFFERS

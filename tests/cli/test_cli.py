@@ -21,13 +21,13 @@ QUICK = ["--model", "lookup"]
 
 COMMANDS = {
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
-    "data": {"task", "out", "variant", "lengths", "samples", "split", "seed", "as_json"},
+    "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
     "reproduce": {"name", "budget", "models", "seeds", "device", "jobs", "as_json"},
     "resume": {"folder", "as_json"},
-    "show": {"task", "length", "seed", "variant", "annotate", "as_json"},
+    "show": {"task", "length", "problem", "seed", "variant", "annotate", "as_json"},
     "solve": {"folder", "problem", "trace", "max_tokens", "as_json"},
     "tasks": {"as_json"},
     "theory bound": {"task", "model", "lengths", "seeds", "steps", "device", "out", "as_json"},

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from tallystick import tasks
-from tallystick.data import files
-from tallystick.episode import Recorder, Role, Trajectory
+from tallystick.data import chat, files
+from tallystick.episode import Recorder, Role
 from tallystick.locality import sequences
+from tallystick.replay import Replay
 from tallystick.tasks.runner import run_problem
+from tallystick.trajectory import Trajectory
 from tallystick.vocab import loss_mask, render
 
 NAMES = [*tasks.TASKS, "turing:bb3", "addition:1,turing:bb3:2"]
@@ -24,12 +26,9 @@ def recorded(task, split="test", length=None, index=0):
     return sink
 
 
-def chat(task, sink):
-    prompt = task.vocab.decode(sink.ids[sink.roles == Role.PROMPT][1:])
-    made = files.Chat(task, prompt)
-    for token, role in zip(sink.ids.tolist(), sink.roles.tolist(), strict=True):
-        made.add(token, role)
-    return made.finish(), made.tools
+def as_chat(task, sink):
+    replay = Replay(task, sink.ids, sink.roles)
+    return chat.messages(replay), chat.schemas(replay)
 
 
 def spelled(task):
@@ -60,14 +59,14 @@ def test_the_chat_loses_nothing(name):
     task = tasks.load(name)
     for index in range(3):
         sink = recorded(task, index=index)
-        messages, _ = chat(task, sink)
+        messages, _ = as_chat(task, sink)
         assert said(task, messages) == task.vocab.decode(sink.ids[1:-1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_call_is_answered_and_has_a_schema(name):
     task = tasks.load(name)
-    messages, tools = chat(task, recorded(task))
+    messages, tools = as_chat(task, recorded(task))
     schemas = {tool["function"]["name"]: tool["function"]["parameters"] for tool in tools}
     assert len(schemas) == len(tools)
     calls = [call for message in messages for call in message.get("tool_calls", [])]
@@ -110,7 +109,7 @@ def test_parquet_through_datasets(loaded, tmp_path, name, variant):
     assert [(row["length"], row["index"]) for row in rows] == [(n, i) for n in (3, 4) for i in range(3)]
     for row in rows:
         sink = recorded(task, length=row["length"], index=row["index"])
-        assert [row["messages"], row["tools"]] == list(chat(task, sink))
+        assert [row["messages"], row["tools"]] == list(as_chat(task, sink))
         assert row["input_ids"] == sink.ids.tolist()
         assert row["roles"] == sink.roles.tolist()
         assert row["loss_mask"] == sequences.of(task, task.problem("test", 0, row["length"], row["index"]))[1].tolist()
@@ -175,7 +174,7 @@ def test_a_wrong_program_leaves_no_file(tmp_path, ending):
 def test_a_file_that_is_there_is_not_touched(tmp_path):
     file = tmp_path / "data.jsonl"
     file.write_text("mine")
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         files.write(tasks.load("reverse"), file, [3], 1, "test", 0)
     assert file.read_text() == "mine"
 

@@ -1,5 +1,6 @@
-"""A headless Chromium on a pipe: opens a file, presses keys, reads the page. No driver, no port, no dependency."""
+"""Drive a headless Chromium through a pipe: open a file, press keys, read the page. It needs no driver and no port."""
 
+import base64
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, " ": 32, "Ente
 
 
 class Page:
-    """One tab. Chromium reads commands from its descriptor 3 and answers on 4, each ended by a zero byte."""
+    """A tab. Chromium reads commands from its file descriptor 3 and answers on 4; a zero byte ends each message."""
 
     def __init__(self, width=1280, height=900, dark=False):
         self._profile = tempfile.mkdtemp()
@@ -48,7 +49,7 @@ class Page:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def send(self, method, **parameters):
-        """A command of the DevTools protocol, and its result; events on the way are kept."""
+        """Send a command of the DevTools protocol and return its result; events on the way are kept."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         message |= {"sessionId": self._session} if self._session else {}
@@ -67,14 +68,14 @@ class Page:
         return json.loads(message)
 
     def look(self, width, height=900, dark=False):
-        """The size of the window, and what the system's theme is."""
+        """Set the size of the window and the system's theme."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, path):
-        """Open a file from disk; seconds until its scripts are done and it has been painted."""
+        """Open a file from disk; returns the seconds until its scripts are done and it has been painted."""
         began = time.monotonic()
         self.send("Page.navigate", url=path.resolve().as_uri())
         self.wait("document.documentElement?.dataset.ready === 'yes'")
@@ -83,36 +84,39 @@ class Page:
         return time.monotonic() - began
 
     def read(self, expression):
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         result = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
     def texts(self, selector):
-        """The text of each element that a selector finds."""
+        """Return the text of each element that a selector finds."""
         return self.read(f"[...document.querySelectorAll({json.dumps(selector)})].map((n) => n.textContent)")
 
     def wait(self, expression, seconds=20):
-        """Until the expression is true."""
+        """Wait until a JavaScript expression is true."""
         end = time.monotonic() + seconds
         while not self.read(expression):
             assert time.monotonic() < end, f"never true: {expression}"
             time.sleep(0.02)
 
     def press(self, key, times=1):
-        """Press a key, as a person would: it goes to whatever has the focus."""
+        """Press a key; it goes to the element that has the focus."""
         text = {" ": " ", "Enter": "\r"}.get(key)
         common = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
         for _ in range(times):
             self.send("Input.dispatchKeyEvent", type="keyDown", **common, **({"text": text} if text else {}))
             self.send("Input.dispatchKeyEvent", type="keyUp", **common)
 
-    def picture(self):
-        """What is in the window, PNG, base64."""
-        return self.send("Page.captureScreenshot", format="png")["data"]
+    def picture(self, selector):
+        """Return a PNG of an element, also of the part of it that is outside the window."""
+        box = "(({x, y, width, height}) => ({x: x + scrollX, y: y + scrollY, width, height}))"
+        clip = self.read(f"{box}(document.querySelector({json.dumps(selector)}).getBoundingClientRect())")
+        shot = {"format": "png", "clip": clip | {"scale": 1}, "captureBeyondViewport": True}
+        return base64.b64decode(self.send("Page.captureScreenshot", **shot)["data"])
 
     def trouble(self):
-        """Errors of the page's scripts, and requests for anything but the file itself."""
+        """List the errors of the page's scripts, and its requests for anything but the file itself."""
         found = [e for e in self.events if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
         sent = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
         return found + [url for url in sent if not url.startswith("file:")]

@@ -12,10 +12,10 @@ from tallystick import cli, runs, tasks
 from tallystick.config import configure
 from tallystick.episode import Recorder, Role
 from tallystick.evaluation import sweep
-from tallystick.report import build, replay
-from tallystick.tasks.runner import run_problem
+from tallystick.locality import verdict
+from tallystick.report import build, page, stretches
+from tallystick.tasks.runner import run, run_problem
 from tallystick.training import loop
-from tallystick.training import loop as training
 
 PROBLEMS = 30
 """Random problems of each row of `check`: few, for the numbers do not matter here."""
@@ -56,7 +56,7 @@ def row(length, exact=True, **other):
     """A row of eval.json."""
     result = {"length": length, "worst_cases": False, "mode": "verify", "seed": 0, "samples": 4, "exact": 4 * exact}
     result |= {"ci95": [0.5, 1.0], "model_tokens": 100, "error_bound": 1e-3, "low_margin_tokens": 0, "min_margin": 1.5}
-    return result | {"seen": 0.0, "seconds": 0.1, "state_bytes": 512, "first_errors": []} | other
+    return result | {"train_overlap": 0.0, "seconds": 0.1, "state_bytes": 512, "first_errors": []} | other
 
 
 def error(task, length, position, got="[p1.left]"):
@@ -72,9 +72,9 @@ def episode(task, length):
     return sink
 
 
-def embedded(page):
+def embedded(html):
     """The data that lies in a page, as a strict reader of JSON takes it."""
-    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
@@ -87,40 +87,61 @@ def test_nothing_from_a_run_becomes_markup(tmp_path):
     (tmp_path / "evil.py").write_text(EVIL)
     name = f"{tmp_path}/evil.py:Evil"
     path = folder(tmp_path / "a<b>", task=name, rows=[row(5), row(20)])
-    data = build.collect([path], PROBLEMS)
-    page = build.render(data)
-    assert page.count("</script>") == page.count("<script") == 1 + len(build.SCRIPTS)
-    assert "<!--" not in page
-    assert "<b>" not in page
-    kept = embedded(page)
-    assert set(SYMBOLS) <= set(kept["tasks"][f"{name} default"]["vocab"])
+    html = page.render(build.collect([path], PROBLEMS))
+    assert html.count("</script>") == html.count("<script") == 1 + len(page.SCRIPTS)
+    assert "<!--" not in html
+    assert "<b>" not in html
+    kept = embedded(html)
+    assert set(SYMBOLS) <= set(kept["programs"][0]["vocab"])
     assert kept["runs"][0]["name"] == "a<b>"
     assert kept["episodes"]
 
 
 def test_a_run_without_eval_says_how_to_make_it(tmp_path):
-    data = build.collect([folder(tmp_path / "run")], PROBLEMS)
-    (run,) = data["runs"]
-    assert run["rows"] is None
-    assert run["command"] == f"tallystick eval {tmp_path / 'run'}"
-    assert data["predictions"] == []
+    (only,) = build.collect([folder(tmp_path / "run")], PROBLEMS).runs
+    assert only.rows is None
+    assert only.command == f"tallystick eval {tmp_path / 'run'}"
 
 
 @pytest.mark.parametrize("name", ["eval.json", "environment.json", "metrics.jsonl", "vocab.json"])
 def test_what_is_damaged_is_noted(tmp_path, name):
     path = folder(tmp_path / "run", rows=[row(5)])
     (path / name).write_text("{\n")
-    (run,) = build.collect([path], PROBLEMS)["runs"]
-    assert any(name in note for note in run["notes"])
+    (only,) = build.collect([path], PROBLEMS).runs
+    assert any(name in note for note in only.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "note"),
+    [
+        ("eval.json", "[1]", "it has no rows"),
+        ("eval.json", '{"rows": 5}', "row 1 has no length"),
+        ("eval.json", '{"rows": [{"length": 5}]}', "row 1 has no worst_cases"),
+        ("metrics.jsonl", '{"step": 1}\n', "row 1 has no loss"),
+    ],
+)
+def test_rows_without_their_keys_are_noted(tmp_path, name, text, note):
+    path = folder(tmp_path / "run", "reverse")
+    (path / name).write_text(text)
+    data = build.collect([path], PROBLEMS)
+    assert data.runs[0].notes == [f"{name} cannot be read: {note}"]
+    assert page.render(data)
+
+
+@pytest.mark.parametrize("out", ["", "nowhere/page.html"])
+def test_where_nothing_can_be_written_nothing_is_run(tmp_path, out):
+    path = folder(tmp_path / "run", "reverse")
+    with pytest.raises(ValueError, match="--out"):
+        build.write([path], tmp_path / out, problems=10**9)
 
 
 def test_rows_of_older_weights_are_noted(tmp_path):
     path = folder(tmp_path / "run")
-    runs.save_model(path, training.fresh_model(runs.read_config(path), 30), 1)
+    runs.save_model(path, loop.fresh_model(runs.read_config(path), 30), 1)
     runs.write_eval(path, {"rows": [row(5)]})
-    assert build.collect([path], PROBLEMS)["runs"][0]["notes"] == []
+    assert build.collect([path], PROBLEMS).runs[0].notes == []
     (path / "model.safetensors").write_bytes(b"others")
-    (note,) = build.collect([path], PROBLEMS)["runs"][0]["notes"]
+    (note,) = build.collect([path], PROBLEMS).runs[0].notes
     assert "other weights" in note
 
 
@@ -129,21 +150,20 @@ def test_seeds_are_one_group_and_other_settings_another(tmp_path):
     paths.append(folder(tmp_path / "longer", train_length=7))
     paths.append(folder(tmp_path / "paper", variant="paper"))
     data = build.collect(paths, PROBLEMS)
-    assert [group["runs"] for group in data["groups"]] == [[0, 1, 2], [3], [4]]
-    assert len(data["tasks"]) == 2
-    solved = [(e["task"], e["length"]) for e in data["episodes"] if e["run"] is None]
-    assert solved == [("addition local", 5), ("addition local", 7), ("addition paper", 5)]
+    assert [group.runs for group in data.groups] == [[0, 1, 2], [3], [4]]
+    assert [(p.variant, p.train_length) for p in data.programs] == [("local", 5), ("local", 7), ("paper", 5)]
+    assert [(e.program, e.length) for e in data.episodes if e.run is None] == [(0, 5), (1, 7), (2, 5)]
 
 
 def test_ten_thousand_digits_stay_small(tmp_path, addition):
     failed = error(addition, 10_000, 300_000)
     rows = [row(10_000, False, mode=mode, first_errors=[failed] * 5) for mode in ("verify", "generate")]
     data = build.collect([folder(tmp_path / "run", rows=rows)], PROBLEMS)
-    assert len(build.render(data)) < 5 * MEGABYTE
-    assert [e["start"] for e in data["episodes"]] == [0, 298_000, 298_000]
-    (counted,) = data["tasks"]["addition local"]["tokens"].values()
-    assert counted["tokens"] == len(episode(addition, 10_000).ids)
-    assert counted["cache"] > 300 * MEGABYTE
+    assert len(page.render(data)) < 5 * MEGABYTE
+    assert [e.stretch.start for e in data.episodes] == [0, 298_000, 298_000]
+    (size,) = data.programs[0].sizes.values()
+    assert size.tokens == len(episode(addition, 10_000))
+    assert size.cache > 300 * MEGABYTE
 
 
 def replayed(task, sink, start):
@@ -167,74 +187,140 @@ MIXED = ("reverse:1,addition:9", None)
 def test_a_stretch_begins_with_the_memory_as_it_stood(name, variant, start):
     task = tasks.load(name, variant)
     sink = episode(task, 100)
-    part = replay.stretch(task, sink.ids, sink.roles, start, start + 200)
+    start = min(start, len(sink) - 1)
+    part = stretches.stretch(task, sink, start, start + 200)
     memory, at = replayed(task, sink, start)
-    assert (part["memory"], part["pointers"]) == (len(memory), at)
-    for first, ids, roles in part["cells"]:
+    assert (part.memory, part.pointers) == (len(memory), at)
+    for first, ids, roles in part.cells:
         assert ids == memory[first : first + len(ids)]
         assert len(roles) == len(ids)
-    known = {first + i for first, ids, _ in part["cells"] for i in range(len(ids))}
+    known = {first + i for first, ids, _ in part.cells for i in range(len(ids))}
     ends = (start, min(start + 200, len(sink.ids)))
     visited = {cell for end in range(*ends) for cell in replayed(task, sink, end)[1].values()}
     assert {cell for cell in visited if 0 <= cell < len(memory)} <= known
-    assert part["ids"] == sink.ids[start : start + 200].tolist()
+    assert part.ids == sink.ids[start : start + 200].tolist()
+    assert len(part.roles) == len(part.remembered) == len(part.ids)
+    assert len(memory) + part.remembered.count("1") == len(replayed(task, sink, start + len(part.ids))[0])
 
 
 def test_errors_can_be_stepped_through(tmp_path, addition):
     worst = {"index": 2, "position": 40, "got": None, "margin": 0.0}
     sink = Recorder()
-    build.replay.runner.run(addition, addition.worst_cases(5)[2], sink)
+    run(addition, addition.worst_cases(5)[2], sink)
     words = addition.vocab.decode(sink.ids[24:41].tolist())
     worst |= {"context": words[:-1], "want": words[-1]}
     rows = [row(5, False, worst_cases=True, first_errors=[worst]), row(9, False, first_errors=[error(addition, 9, 60)])]
     data = build.collect([folder(tmp_path / "run", rows=rows)], PROBLEMS)
-    _, first, second = data["episodes"]
-    assert (first["row"], first["error"]["position"], first["roles"][1:8]) == (0, 40, "0000000")
-    assert second["ids"] == episode(addition, 9).ids[: 60 + replay.AFTER].tolist()
+    _, first, second = data.episodes
+    assert (first.row, first.error["position"], first.stretch.roles[1:8]) == (0, 40, "0000000")
+    assert second.stretch.ids == episode(addition, 9).ids[: 60 + stretches.AFTER].tolist()
 
 
 def test_an_error_that_cannot_be_had_again_is_noted(tmp_path, addition):
     stale = error(addition, 9, 60) | {"want": "[p2.read]"}
     rows = [row(9, False, first_errors=[stale]), row(8, False, first_errors=[stale | {"position": 10**9}])]
+    rows.append(row(5, False, worst_cases=True, first_errors=[stale | {"index": 10**6}]))
     data = build.collect([folder(tmp_path / "run", rows=rows)], PROBLEMS)
-    assert [e["run"] for e in data["episodes"]] == [None]
-    changed, far = data["runs"][0]["notes"]
-    assert "no longer those of eval.json" in changed
+    assert [e.run for e in data.episodes] == [None]
+    changed, far, gone = data.runs[0].notes
+    assert "have changed since eval.json" in changed
+    assert "have changed since eval.json" in gone
     assert "lies beyond" in far
 
 
 @pytest.mark.parametrize(
-    ("local", "covered", "model", "length", "expected"),
+    ("predicted", "learned", "exact", "word"),
     [
-        (True, True, "mamba2:tiny", 1000, "exact"),
-        (True, True, "mamba2:tiny", 3, "exact"),
-        (True, True, "pythia:tiny", 1000, "none"),
-        (True, False, "mamba2:tiny", 1000, "open"),
-        (True, False, "lookup", 1000, "open"),
-        (False, False, "mamba2:tiny", 1000, "fails"),
-        (False, False, "mamba2:tiny", 5, "none"),
-        (None, True, "mamba2:tiny", 1000, "undecided"),
+        ("exact", True, True, "agrees"),
+        ("exact", True, False, "differs"),
+        ("fails", True, True, "differs"),
+        ("fails", True, False, "agrees"),
+        ("exact", False, False, "not learned"),
+        ("fails", False, False, "not learned"),
+        *((predicted, True, exact, "no prediction") for predicted in ("open", "undecided", "none") for exact in (0, 1)),
     ],
 )
-def test_what_is_predicted(tmp_path, local, covered, model, length, expected):
-    (run,) = build.collect([folder(tmp_path / "run", model=model)], PROBLEMS)["runs"]
-    check = {"local": local, "covered": covered}
-    assert build.predict(run, check, length) == expected
-    judged = build.predictions(run | {"rows": [row(length), row(length, False)]}, check)
-    agrees = {"exact": [True, False], "fails": [False, True]}.get(expected, [None, None])
-    assert [p["agrees"] for p in judged] == agrees
+def test_a_prediction_is_compared_with_what_was_measured(predicted, learned, exact, word):
+    assert verdict.compare(predicted, learned, exact) == word
+
+
+UNDECIDED = """
+from tallystick.tasks.base import Defaults
+from tallystick.tasks.reverse import Reverse
+
+class Two(Reverse):
+    defaults = Defaults(check=(3, 5))  # too few lengths for a verdict
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "variant", "model", "predicted", "words"),
+    [
+        ("reverse", None, "mamba2:tiny", "exact", ["agrees", "agrees", "differs"]),
+        ("addition", "paper", "mamba2:tiny", "fails", ["no prediction", "differs", "agrees"]),
+        ("reverse", None, "pythia:tiny", "exact", ["no prediction"] * 3),
+        ("two.py:Two", None, "lookup", "undecided", ["no prediction"] * 3),
+    ],
+)
+def test_verdicts_of_the_rows(tmp_path, monkeypatch, task, variant, model, predicted, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.py").write_text(UNDECIDED)
+    rows = [row(5), row(100), row(200, False)]
+    data = build.collect([folder(tmp_path / "run", task, variant, model, rows)], PROBLEMS)
+    assert data.programs[0].predicted == predicted
+    assert [r["comparison"] for r in data.runs[0].rows] == words
+    assert [r["all_exact"] for r in data.runs[0].rows] == [True, True, False]
+
+
+def test_what_was_not_learned_is_no_exception(tmp_path):
+    rows = [row(5, False), row(100, False)]
+    (only,) = build.collect([folder(tmp_path / "run", "reverse", model="mamba2:tiny", rows=rows)], PROBLEMS).runs
+    assert [r["comparison"] for r in only.rows] == ["not learned"] * 2
+
+
+def test_check_is_made_at_each_training_length(tmp_path):
+    paths = [folder(tmp_path / str(n), "reverse", train_length=n) for n in (3, 9)]
+    assert [p.check["train_length"] for p in build.collect(paths, PROBLEMS).programs] == [3, 9]
+
+
+def test_labels_say_what_sets_runs_apart(tmp_path):
+    one = build.collect([folder(tmp_path / f"s{seed}", seed=seed) for seed in (0, 1)], PROBLEMS)
+    assert [group.label for group in one.groups] == ["lookup"]
+    paths = [tmp_path / f"s{seed}" for seed in (0, 1)]
+    paths += [folder(tmp_path / "paper", variant="paper"), folder(tmp_path / "longer", train_length=7)]
+    paths += [folder(tmp_path / "reverse", "reverse"), folder(tmp_path / "steps", "reverse", steps=7)]
+    assert [group.label for group in build.collect(paths, PROBLEMS).groups] == [
+        "addition, local program, trained to length 5, lookup",
+        "addition, paper program, trained to length 5, lookup",
+        "addition, local program, trained to length 7, lookup",
+        "reverse, lookup, steps=2000",
+        "reverse, lookup, steps=7",
+    ]
+
+
+def test_the_reach_of_a_group_is_that_of_all_its_runs(tmp_path):
+    good, bad = [row(5), row(20), row(100)], [row(5), row(20), row(20, False, worst_cases=True), row(100)]
+    paths = [folder(tmp_path / f"s{i}", "reverse", rows=rows, seed=i) for i, rows in enumerate((good, bad))]
+    for chosen, reach, all_exact in ((paths[:1], 100, True), (paths, 5, False)):
+        (group,) = build.collect(chosen, PROBLEMS).groups
+        assert (group.reach, group.all_exact) == (reach, all_exact)
+
+
+def test_folders_of_the_same_name_are_told_apart(tmp_path):
+    paths = [folder(tmp_path / name / "run", "reverse") for name in ("a", "b")]
+    assert [run.name for run in build.collect(paths, PROBLEMS).runs] == [str(path) for path in paths]
 
 
 def test_infinities_do_not_break_the_page(tmp_path):
     path = folder(tmp_path / "run", rows=[row(5, min_margin=math.inf, error_bound=math.nan)])
-    (kept,) = embedded(build.render(build.collect([path], PROBLEMS)))["runs"]
+    (kept,) = embedded(page.render(build.collect([path], PROBLEMS)))["runs"]
     assert kept["rows"][0]["min_margin"] is kept["rows"][0]["error_bound"] is None
 
 
 def test_the_page_names_no_other_file(tmp_path):
-    page = build.render(build.collect([folder(tmp_path / "run")], PROBLEMS))
-    assert not re.findall(r"""(?:src|href)=["'](?!#)|@import|url\(|\bfetch\(|XMLHttpRequest""", page)
-    assert "default-src 'none'" in page
+    html = page.render(build.collect([folder(tmp_path / "run")], PROBLEMS))
+    assert not re.findall(r"""(?:src|href)=["'](?!#)|@import|url\(|\bfetch\(|XMLHttpRequest""", html)
+    assert "default-src 'none'" in html
 
 
 def test_the_command(tmp_path):
@@ -257,5 +343,5 @@ def test_rows_keep_the_seed_of_their_problems(tmp_path):
     loop.train(path, configure(task, "lookup", {"examples": "20"}))
     (only,) = [r for r in sweep.evaluate(runs.load(path), [12], samples=2, seed=3) if not r["worst_cases"]]
     assert only["seed"] == 3
-    prompt = replay.problem(task, only, 1)
+    prompt = stretches.problem(task, only, 1)
     assert np.array_equal(task.vocab.encode(prompt), task.vocab.encode(task.problem("test", 3, 12, 1)))

@@ -12,7 +12,7 @@ from tallystick.tasks.runner import run_problem
 
 sys.path.insert(0, str(Path(__file__).parent))
 import browser
-from test_report import EVIL, PROBLEMS, SYMBOLS, episode, error, folder, replayed, row
+from test_report import EVIL, PROBLEMS, SYMBOLS, UNDECIDED, episode, error, folder, replayed, row
 
 pytestmark = [
     pytest.mark.browser,
@@ -50,7 +50,7 @@ def page(tab, made):
     """The report, freshly opened at a desk, on the episode that the program solves."""
     tab.look(1280)
     tab.open(made)
-    tab.read("viewer.open(data.episodes.findIndex((e) => !e.error && e.task === 'addition local'))")
+    tab.read("viewer.open(data.episodes.findIndex((e) => !e.error && data.programs[e.program].task === 'addition'))")
     tab.read("viewer.node.focus()")
     return tab
 
@@ -204,13 +204,13 @@ def test_what_was_not_measured_is_missing_not_zero(page, made):
     (note,) = page.texts(".missing")
     assert note == f"unmeasured has not been measured. Measure it with tallystick eval {made.parent / 'unmeasured'}"
     cells = page.texts("#glance tbody tr > *")
-    unmeasured = cells.index("pythia:tinyaddition, local")
+    unmeasured = cells.index("addition, pythia:tinyseed 0")
     assert cells[unmeasured + 2 : unmeasured + 5] == ["not measured", "—", "—"]
     assert "pythia" not in page.texts("#accuracy .legend")[0]
 
 
 def test_hostile_symbols_are_text(page):
-    page.read("viewer.open(data.episodes.findIndex((e) => e.task.includes('evil')))")
+    page.read("viewer.open(data.episodes.findIndex((e) => data.programs[e.program].task.includes('evil')))")
     shown = page.texts("#stream .tok.r0")[1:]
     assert shown
     assert set(shown) <= set(SYMBOLS)
@@ -224,3 +224,56 @@ def test_seeds_are_drawn_with_their_median(page):
     cells = page.texts("#accuracy tbody tr:first-child > *")
     assert "50 %2 seeds × 4, 0 % to 100 %" in cells
     assert page.read("document.querySelectorAll('#accuracy .shade').length") >= 1
+
+
+def test_panels_legends_and_headline_name_their_task(page, made):
+    addition, evil = "addition, trained on lengths up to 5", f"{made.parent}/evil.py:Evil, trained on lengths up to 10"
+    assert page.texts("#accuracy h3") == [addition, evil]
+    assert page.texts("#state h3") == [addition, evil]
+    assert page.texts("#accuracy .shade + text") == ["trained: length ≤ 5", "trained: length ≤ 10"]
+    assert page.texts("#state .shade + text") == ["trained: length ≤ 5", "trained: length ≤ 10"]
+    first, second = page.texts("#accuracy .legend")
+    assert first == "addition, mamba2:tiny, seeds 0, 1: median, range"
+    assert second == f"{made.parent}/evil.py:Evil, lookup, seed 0"
+    assert page.texts("#accuracy tbody th")[0] == "addition, mamba2:tinyseeds 0, 1"
+    (lead,) = page.texts("#lead")
+    assert lead == (
+        "4 runs of 3 configurations (all seeds together): 1 of 2 measured are exact in every episode, at all lengths; "
+        "1 has not been measured."
+    )
+
+
+def test_the_headline_of_one_configuration_is_that_of_all_its_seeds(page, made):
+    out = made.with_name("seeds.html")
+    build.write([made.parent / "good", made.parent / "bad"], out, PROBLEMS)
+    page.open(out)
+    (lead,) = page.texts("#lead")
+    assert lead.startswith(
+        "Trained on lengths up to 5, mamba2:tiny is exact in every episode measured up to length 5, "
+    )
+    assert lead.endswith(" tokens an episode (8 random there).")
+
+
+def test_an_undecided_verdict_is_called_undecided(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two.py").write_text(UNDECIDED)
+    build.write([folder(tmp_path / "run", "two.py:Two", rows=[row(100)])], tmp_path / "page.html", PROBLEMS)
+    page.open(tmp_path / "page.html")
+    said = page.read("document.querySelector('#predicted .pair p').textContent")
+    assert said.startswith("local: undecided; covered at length 10: ")
+    assert "Undecided, so nothing is predicted: a verdict takes 3 lengths." in said
+    assert "undecided" in page.texts("#predicted details td")
+    assert page.texts("#predicted .good, #predicted .bad") == []
+
+
+def test_the_tape_is_as_high_as_its_rows(page):
+    """It once grew with every redraw."""
+    page.read("viewer.open(data.episodes.findIndex((e) => e.error && e.length === 10000))")
+    page.press("ArrowLeft", times=30)
+    height = page.read("document.getElementById('tape').offsetHeight")
+    needed = page.read("document.querySelector('#tape .cells').offsetHeight")
+    assert needed <= height < needed + 6 * 40
+
+
+def test_blanks_can_be_seen(page):
+    assert page.read("visible('a b\\n\\t')") == "a␣b⏎⇥"

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tallystick.episode import Recorder, Role, Trajectory
+from tallystick.episode import Recorder, Role
 from tallystick.tasks import TASKS, Task, load
 from tallystick.tasks.runner import run
+from tallystick.trajectory import Trajectory
 from tallystick.vocab import loss_mask, render
 from tallystick.workspace import start_episode
 
@@ -101,7 +102,7 @@ def test_roles_stand_where_they_should(task):
 def test_render_gives_the_recorded_ids_and_mask(task):
     for prompt in some_problems(task):
         sink = record(task, prompt)
-        line = sink.trajectory(task.vocab.tokens, {}).to_json()
+        line = Trajectory.of(sink, task.vocab.tokens).to_json()
         ids, mask = render(Trajectory.from_json(line), task.vocab)
         assert ids.tolist() == sink.ids.tolist()
         assert mask.tolist() == [role not in (Role.PROMPT, Role.OBSERVATION) for role in sink.roles]
@@ -129,7 +130,7 @@ def test_trajectories_replay_on_live_tools(task):
 def golden(task):
     """One short episode, a segment a line."""
     sink = record(task, task.problem("test", 0, task.min_length + 1, 0))
-    segments = sink.trajectory(task.vocab.tokens, {}).segments
+    segments = Trajectory.of(sink, task.vocab.tokens).segments
     return "".join(f"{role.name.lower()}\t{' '.join(symbols)}\n" for role, symbols in segments)
 
 

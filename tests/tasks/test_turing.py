@@ -13,6 +13,7 @@ from tallystick.tasks import load
 from tallystick.tasks.machines import MACHINES, parse
 from tallystick.tasks.runner import run
 from tallystick.tasks.turing import simulate
+from tallystick.trajectory import Trajectory
 
 CHAMPIONS = {"bb2": (6, 4), "bb3": (21, 5), "bb4": (107, 13)}
 TRAINED = ("bb2", "bb3", "bb4", "bb5", "increment", "multiplication", "palindrome")
@@ -25,7 +26,7 @@ def text(task, written):
 def solved(task, prompt):
     """The program's output."""
     run(task, prompt, sink := Recorder())
-    said = sink.trajectory(task.vocab.tokens, {}).segments
+    said = Trajectory.of(sink, task.vocab.tokens).segments
     return "".join(symbol for role, symbols in said if role.name == "OUTPUT" for symbol in symbols)
 
 

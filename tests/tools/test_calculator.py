@@ -9,6 +9,7 @@ from tallystick.episode import Recorder, ToolError
 from tallystick.tasks.reverse import Reverse
 from tallystick.tasks.runner import run
 from tallystick.tools.calculator import calculate
+from tallystick.trajectory import Trajectory
 from tallystick.workspace import ProgramError
 
 
@@ -69,7 +70,7 @@ class Product(Task):
 def test_programs_call_it():
     task = Product()
     run(task, [*"12*7"], sink := Recorder())
-    segments = sink.trajectory(task.vocab.tokens, {}).segments
+    segments = Trajectory.of(sink, task.vocab.tokens).segments
     assert [(role.name.lower(), " ".join(symbols)) for role, symbols in segments[1:]] == [
         ("command", "[call] mul 1 2 , 7 [/call]"),
         ("observation", "[obs] 8 4 [/obs]"),

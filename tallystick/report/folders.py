@@ -1,0 +1,118 @@
+"""Read run folders for the report. What is missing or damaged becomes a note, not an error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from tallystick import models, runs
+from tallystick.report.data import RunData
+from tallystick.tasks import Task
+
+MOST_METRICS = 400
+"""Rows of metrics drawn for a run."""
+MOST_DIFF = 20_000
+"""Characters kept of the uncommitted changes that the run was trained with."""
+ROW_KEYS = ("length", "worst_cases", "mode", "seed", "samples", "exact", "ci95", "model_tokens", "error_bound",
+            "min_margin", "low_margin_tokens", "train_overlap", "seconds", "state_bytes", "first_errors")  # fmt: skip
+"""What the page uses of a row of eval.json."""
+METRICS_KEYS = ("step", "loss", "tokens", "seconds", "tokens_per_second", "held_out", "passed")
+"""What the page uses of a line of metrics.jsonl."""
+T = TypeVar("T")
+
+
+def attempt(read: Callable[[], T], what: str, notes: list[str]) -> T | None:
+    """Return what `read` returns; if it fails, note that `what` cannot be read, and return None."""
+    try:
+        return read()
+    except (OSError, ValueError) as error:
+        notes.append(f"{what} cannot be read: {error}")
+        return None
+
+
+def read_folder(path: Path, number: int) -> RunData:
+    """Read a run folder. Raises RunError only if it has no config.json that can be read."""
+    config, notes = runs.read_config(path), []
+    command = f"tallystick eval {shlex.quote(str(path))}"
+    measured = attempt(lambda: _read_eval(path), "eval.json", notes)
+    weights = _weights_hash(path)
+    if measured and measured.get("weights", weights) != weights:
+        notes.append(f"eval.json was measured on other weights than the folder has now; measure again: {command}")
+    metrics = attempt(lambda: _with_keys(runs.read_metrics(path), METRICS_KEYS), "metrics.jsonl", notes) or []
+    environment = attempt(lambda: json.loads((path / "environment.json").read_text()), "environment.json", notes)
+    parameters, fixed_state = _describe_model(config, path)
+    return RunData(
+        id=number,
+        program=-1,
+        path=str(path),
+        name=path.resolve().name,
+        task=config["task"],
+        variant=config["variant"],
+        model=config["model"],
+        seed=config["settings"]["seed"],
+        train_length=config["settings"]["train_length"],
+        parameters=parameters,
+        fixed_state=fixed_state,
+        settings=config["settings"] | {f"model: {name}": value for name, value in config["model_settings"].items()},
+        environment=_shorten(environment or {}),
+        metrics=metrics[:: math.ceil(len(metrics) / MOST_METRICS) or 1] + metrics[-1:],
+        rows=measured["rows"] if measured else None,
+        command=command,
+        notes=notes,
+    )
+
+
+def load_task(run: RunData) -> Task | None:
+    """Load the run's task; None, with a note, if it is no longer to be had."""
+    names = {"task": run.task, "variant": run.variant}
+    return attempt(lambda: runs.load_task(Path(run.path), names), "the task", run.notes)
+
+
+def _read_eval(path: Path) -> dict[str, Any] | None:
+    """Read eval.json; None if nothing was measured. Raises ValueError if it is not what `eval` writes."""
+    report = runs.read_eval(path)
+    if report is None:
+        return None
+    if not isinstance(report, dict) or "rows" not in report:
+        raise ValueError("it has no rows")
+    return report | {"rows": _with_keys(report["rows"], ROW_KEYS)}
+
+
+def _with_keys(rows: Any, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the rows. Raises ValueError naming a key that one of them lacks."""
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
+        missing = [key for key in keys if not isinstance(row, dict) or key not in row]
+        if missing:
+            raise ValueError(f"row {number} has no {missing[0]}")
+    return rows
+
+
+def _weights_hash(path: Path) -> str | None:
+    """Return the SHA-256 of the weights, as eval.json has it; None where there are none."""
+    weights = path / "model.safetensors"
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
+
+
+def _shorten(environment: dict[str, Any]) -> dict[str, Any]:
+    dirty = environment.get("dirty") or ""
+    more = f"\n[{len(dirty) - MOST_DIFF:,} more characters in environment.json]" if len(dirty) > MOST_DIFF else ""
+    return environment | {"dirty": dirty[:MOST_DIFF] + more}
+
+
+def _describe_model(config: dict[str, Any], path: Path) -> tuple[int | None, bool | None]:
+    """Count the parameters, and tell whether the state stops growing; the weights are not read."""
+    try:
+        tokens = json.loads((path / "vocab.json").read_text())
+        with torch.device("meta"):
+            model = models.build(config["model"], vocab_size=len(tokens), **config["model_settings"])
+        count = sum(parameter.numel() for parameter in model.parameters())
+        return count, model.state_bytes(10**8) == model.state_bytes(2 * 10**8)
+    except (OSError, ValueError, RuntimeError):
+        return None, None
