@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from tallystick import locality, tasks
-from tallystick.cli.console import OUT
+from tallystick.cli.console import OUT, visible, visible_line
 from tallystick.cli.options import (
     Annotate,
     Json,
@@ -65,8 +65,9 @@ def _print(task: tasks.Task, report: CheckReport) -> None:
     last, length = report["rows"][-1], report["train_length"]
     local = {True: f"yes, k = {last['k']}", False: "no", None: "undecided"}[report["local"]]
     _say(f"local: {local}{f': {reason}' if (reason := report['reason']) else ''}")
-    covered = f"no, {last['unseen']:,} of {last['contexts']:,} contexts are not among its {report['train_problems']:,} problems"
-    _say(f"covered at length {length}: {'yes' if report['covered'] else covered}")
+    lacking = f"no, {last['unseen']:,} of {last['contexts']:,} contexts"
+    covered = "yes" if report["covered"] else f"{lacking} are not among its {report['train_problems']:,} problems"
+    _say(f"covered at length {length}: {covered}")
     _say(_prediction(report))
     for context in _grouped(report["ambiguous"])[:FEW]:
         _print_ambiguous(context)
@@ -142,21 +143,16 @@ def _either(words: set[str]) -> str:
 
 def _print_ambiguous(context: Ambiguous) -> None:
     distance = context["distance"]
-    _say(f"  after  {_text(context)}  comes  {'  or  '.join(map(_visible, context['next']))}")
+    _say(f"  after  {_text(context)}  comes  {'  or  '.join(map(visible, context['next']))}")
     _say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing said before decides it")
 
 
 def _print_missing(missing: Missing) -> None:
-    problem = _visible(missing["problem"])
+    problem = visible(missing["problem"])
     shown = problem if len(problem) <= 60 else f"{problem[:57]}..."
-    _say(f"  missing  {_text(missing)}  then  {_visible(missing['next'][0])}  in  {shown}")
+    _say(f"  missing  {_text(missing)}  then  {visible(missing['next'][0])}  in  {shown}")
 
 
 def _text(context: Context) -> str:
     words = context["context"]
-    return " ".join([*(["..."] if len(words) > SHOWN else []), *map(_visible, words[-SHOWN:])])
-
-
-def _visible(text: str) -> str:
-    """Blanks and line breaks as signs that can be seen."""
-    return text.replace("\n", "⏎").replace(" ", "␣")
+    return f"{'... ' if len(words) > SHOWN else ''}{visible_line(words[-SHOWN:])}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tallystick.episode import BLOCK
+from tallystick.episode import BLOCK, ID_DTYPE
 from tallystick.vocab import loss_mask
 
 Position = list[list[list[int]]]
@@ -24,7 +24,7 @@ class Batch:
     """The next tokens of every sequence."""
 
     ids: np.ndarray
-    """uint16 [batch_size, length + 1]: inputs and, one further on, targets."""
+    """ID_DTYPE [batch_size, length + 1]: inputs and, one further on, targets."""
     trained: np.ndarray
     """bool [batch_size, length]: whether the target is the model's to say."""
     reset: np.ndarray
@@ -93,7 +93,7 @@ class PackedSequence:
         The last target stays, as the next input.
         """
         used = min(length, len(self))
-        ids, trained, reset = np.zeros(length + 1, np.uint16), np.zeros(length, bool), np.zeros(length, bool)
+        ids, trained, reset = np.zeros(length + 1, ID_DTYPE), np.zeros(length, bool), np.zeros(length, bool)
         ids[: min(used + 1, len(self._ids))] = self._ids[: used + 1]
         trained[:used], reset[:used] = self._trained[1 : used + 1], self._reset[:used]
         self._ids, self._trained, self._reset = self._ids[used:], self._trained[used:], self._reset[used:]
@@ -105,7 +105,7 @@ class PackedSequence:
 
     def drop(self) -> None:
         """Forget everything that waits."""
-        self._ids, self._trained, self._reset = np.zeros(0, np.uint16), np.zeros(0, bool), np.zeros(0, bool)
+        self._ids, self._trained, self._reset = np.zeros(0, ID_DTYPE), np.zeros(0, bool), np.zeros(0, bool)
         self.open.clear()
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tallystick.engine.margins import abstains, best_other
 from tallystick.engine.result import CONTEXT, Result
-from tallystick.episode import StopReason
+from tallystick.episode import ID_DTYPE, StopReason
 from tallystick.vocab import Vocabulary
 
 
@@ -36,7 +36,7 @@ class Later:
 class Chunk(NamedTuple):
     """One sequence's tokens of a forward pass."""
 
-    ids: np.ndarray  # uint16 [L + 1], inputs and, one further on, targets
+    ids: np.ndarray  # [L + 1], inputs and, one further on, targets
     reset: np.ndarray  # bool [L], whether an episode begins at this input
     predicted_at: np.ndarray  # int64 [T], the inputs that predict a model token
     logits: torch.Tensor  # [T, V]
@@ -55,7 +55,7 @@ class Score:
     def __init__(self, vocab: Vocabulary, episodes: Sequence[Scored]):
         self._vocab, self._episodes = vocab, episodes
         self._begun = 0  # episodes that have begun before this chunk
-        self._tail = np.zeros(0, np.uint16)  # the last CONTEXT tokens before this chunk
+        self._tail = np.zeros(0, ID_DTYPE)  # the last CONTEXT tokens before this chunk
         self._offset = 0  # position, in its episode, of this chunk's first token
 
     def take(self, chunk: Chunk, low: float) -> None:

@@ -1,6 +1,6 @@
 """The token sequences that locality is measured on: (ids, mask) of a program's trajectories.
 
-`ids` are uint16 [length]; the mask, bool [length], is True where the model has to say the token.
+`ids` are token ids [length]; the mask, bool [length], is True where the model has to say the token.
 """
 
 from __future__ import annotations
