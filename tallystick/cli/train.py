@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,20 +13,21 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from tallystick import tasks
-from tallystick.cli.console import ERR
+from tallystick.cli.console import ERR, note
 from tallystick.cli.options import (
     Annotate,
     Device,
     Folder,
     Json,
-    Seed,
     TaskName,
     Variant,
     app,
     load_task,
     print_json,
 )
-from tallystick.launch.seeds import parse_seeds, train_side_by_side
+from tallystick.launch.jobs import Job
+from tallystick.launch.local import LocalLauncher, gpus
+from tallystick.launch.seeds import parse_seeds
 
 
 @app.command()
@@ -35,7 +39,7 @@ def train(
     annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="problems are at most this long")] = None,
     steps: Annotated[int | None, typer.Option(help="the budget")] = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="random seed (weights and problems); 0 by default")] = None,
     seeds: Annotated[str | None, typer.Option(help="several, side by side: 0-4 or 0,3")] = None,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="the run folder; with --seeds, its beginning")] = None,
@@ -45,13 +49,15 @@ def train(
     from tallystick.config import configure
     from tallystick.training import loop
 
-    loaded = load_task(task, variant, annotate)
-    model = model or loaded.defaults.model
+    loaded, pairs = load_task(task, variant, annotate), _pairs(overrides or [])
+    if seeds is not None and (seed is not None or "seed" in pairs):
+        raise ValueError(f"--seeds {seeds}: another seed is given, too; name all of them in --seeds")
+    model, seed = model or loaded.defaults.model, seed or 0
     given = {"train_length": train_length, "steps": steps, "device": device}
-    config = configure(loaded, model, _pairs(overrides or []), seed=seed, **given)
+    config = configure(loaded, model, pairs, seed=seed, **given)
     if seeds is not None:
         paths = {s: _folder(out, loaded, model, s) for s in parse_seeds(seeds)}
-        train_side_by_side({s: _arguments(config, path, overrides or []) for s, path in paths.items()})
+        train_side_by_side(config, paths)
     else:
         paths = {seed: _folder(out, loaded, model, None if out else seed)}
         with Progress(config) as progress:
@@ -70,13 +76,27 @@ def resume(folder: Folder, as_json: Json = False) -> None:
     _trained([folder], as_json)
 
 
-def _arguments(config: dict[str, Any], path: Path, overrides: list[str]) -> list[str]:
-    """The command line that trains one seed of seeds_launch."""
+def train_side_by_side(config: dict[str, Any], paths: dict[int, Path]) -> None:
+    """Train each seed in a process of its own, as many at a time as there are processors.
+
+    Every line that a seed reports comes with its seed before it. Raises ValueError, after the others have ended, if one
+    failed.
+    """
     settings = config["settings"]
-    named = {name: config[name] for name in ("model", "variant")} | {"seed": path.name.rpartition("-s")[2]}
-    named |= {name: settings[name] for name in ("train_length", "steps", "device")} | {"out": path}
-    options = [text for name, value in named.items() for text in (f"--{name.replace('_', '-')}", str(value))]
-    return ["train", config["task"], *overrides, *options]
+    seeds = {seed: config | {"settings": settings | {"seed": seed}} for seed in paths}
+    jobs = [Job(f"seed {seed}", train_one, (path, seeds[seed])) for seed, path in paths.items()]
+    launcher = LocalLauncher(os.cpu_count() or 1, gpus(settings["device"]))
+    with closing(launcher.run(jobs, lambda job, line: note(f"{job.name} | {line}"))) as outcomes:
+        failures = [f"{outcome.job.name} failed: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failures:
+        raise ValueError("; ".join(failures))
+
+
+def train_one(path: Path, config: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Train one of several seeds: a launcher's job."""
+    from tallystick.training import loop
+
+    loop.train(path, config, Lines(config, say).row)
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
@@ -128,50 +148,65 @@ def trained(rows: list[dict[str, Any]]) -> None:
         print(row["run"])
 
 
+class Lines:
+    """Progress of a training run in lines: what is trained, and then one for each look at held-out problems."""
+
+    def __init__(self, config: dict[str, Any], say: Callable[[str], None]):
+        self._config, self._say = config, say
+        self._headed = False
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Say a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
+        if not self._headed:
+            self._head()
+        held_out = row["held_out"]
+        loss = "" if row["loss"] is None else f"loss {row['loss']:.5f}  "
+        exact = [f"<= {held_out['length']}: {held_out['exact']}/{held_out['samples']}"]
+        if row["held_out_carried"]:
+            exact += [f"carried: {row['held_out_carried']['exact']}/{row['held_out_carried']['samples']}"]
+        exact += [f"{beyond['length']}: {beyond['exact']}/{beyond['samples']}" for beyond in row["beyond"]]
+        margin = min(summary["min_margin"] for summary in (held_out, row["held_out_carried"]) if summary)
+        self._say(
+            f"step {row['step']:5d}  {loss}{row['tokens_per_second']:,} tokens/s  {row['seconds']:.0f} s, "
+            f"{self.left(row)}  exact at {', '.join(exact)}  margin {margin:.2f}"
+        )
+
+    def end(self, row: dict[str, Any]) -> int:
+        """The step at which training ends at the latest."""
+        return row["decay_until"] or self._config["settings"]["steps"]
+
+    def left(self, row: dict[str, Any]) -> str:
+        """The time that it still takes."""
+        left = (self.end(row) - row["step"]) * row["seconds"] / max(row["step"], 1)
+        return f"{left:.0f} s {'left' if row['decay_until'] else 'left at most'}"
+
+    def _head(self) -> None:
+        self._headed, settings = True, self._config["settings"]
+        self._say(
+            f"{self._config['task']}, {self._config['variant']} program: {self._config['model']} on lengths up to "
+            f"{settings['train_length']}, seed {settings['seed']}, {settings['device']}; at most "
+            f"{settings['steps']} steps of {settings['batch_size'] * settings['seq_len']} tokens"
+        )
+
+
 class Progress:
-    """Live progress of a training run on stderr: a bar on a terminal, and a line for each look at held-out problems."""
+    """Live progress of a training run on stderr: its lines, and below them a bar on a terminal."""
 
     def __init__(self, config: dict[str, Any]):
-        self._config = config
+        self._lines, self._steps = Lines(config, note), config["settings"]["steps"]
         columns = (BarColumn(30), TextColumn("{task.description}"))
         self._bar = Bar(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
 
     def __enter__(self) -> Progress:
         self._bar.start()
-        self._job = self._bar.add_task("preparing", total=self._config["settings"]["steps"])
-        self._headed = False
+        self._job = self._bar.add_task("preparing", total=self._steps)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
     def row(self, row: dict[str, Any]) -> None:
-        """Show a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
-        if not self._headed:
-            self._head()
-        held_out = row["held_out"]
-        end = row["decay_until"] or self._config["settings"]["steps"]
-        left = (end - row["step"]) * row["seconds"] / max(row["step"], 1)
-        until = "left" if row["decay_until"] else "left at most"
-        margin = min(summary["min_margin"] for summary in (held_out, row["held_out_carried"]) if summary)
-        loss = "" if row["loss"] is None else f"loss {row['loss']:.5f}  "
-        exact = [f"<= {held_out['length']}: {held_out['exact']}/{held_out['samples']}"]
-        if row["held_out_carried"]:
-            exact += [f"carried: {row['held_out_carried']['exact']}/{row['held_out_carried']['samples']}"]
-        exact += [f"{beyond['length']}: {beyond['exact']}/{beyond['samples']}" for beyond in row["beyond"]]
-        line = (
-            f"step {row['step']:5d}  {loss}{row['tokens_per_second']:,} tokens/s  {row['seconds']:.0f} s, "
-            f"{left:.0f} s {until}  exact at {', '.join(exact)}  margin {margin:.2f}"
-        )
-        ERR.print(line, markup=False, soft_wrap=True)
-        self._bar.update(self._job, total=end, completed=row["step"], description=f"{left:.0f} s {until}")
-
-    def _head(self) -> None:
-        self._headed, settings = True, self._config["settings"]
-        ERR.print(
-            f"{self._config['task']}, {self._config['variant']} program: {self._config['model']} on lengths up to "
-            f"{settings['train_length']}, seed {settings['seed']}, {settings['device']}; at most "
-            f"{settings['steps']} steps of {settings['batch_size'] * settings['seq_len']} tokens",
-            markup=False,
-            soft_wrap=True,
-        )
+        """Show a row of metrics."""
+        self._lines.row(row)
+        left = self._lines.left(row)
+        self._bar.update(self._job, total=self._lines.end(row), completed=row["step"], description=left)

@@ -1,1 +1,1 @@
-"""Many runs side by side, in processes of their own."""
+"""Many jobs side by side: the launcher that `train --seeds` and `reproduce --jobs` share."""
