@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,16 +11,12 @@ import typer
 from tallystick import tasks
 from tallystick.cli.console import note
 from tallystick.cli.options import Device, Json, Lengths, app, print_json, read_lengths
+from tallystick.launch.seeds import parse_seeds
 
 theory = typer.Typer(rich_markup_mode=None, help="The paper's theorems, executable.")
-
-
 app.add_typer(theory, name="theory")
 
-
-Names = Annotated[str | None, typer.Option(help="as bits:16,mamba2:tiny")]
-
-
+Names = Annotated[str | None, typer.Option(help="models, such as bits:16,mamba2:tiny")]
 Out = Annotated[Path | None, typer.Option(help="keep the result as OUT.json and OUT.md")]
 
 
@@ -35,15 +32,12 @@ def bound(
     as_json: Json = False,
 ) -> None:
     """Theorem 2.1: from which length a fixed state cannot do without interaction, and what models without it reach."""
-    from tallystick.launch.seeds import parse_seeds
-    from tallystick.studies.theory import bound as theorem
-    from tallystick.studies.theory.answers import share
+    from tallystick.studies.theory.bound import MODELS
+    from tallystick.studies.theory.reports import report_bound
 
-    share(task, 1, 1)  # refuses a task without counted answers
     wanted, numbers = read_lengths(lengths, tasks.load(task), ()), parse_seeds(seeds) if seeds else []
-    names = _names(model, theorem.MODELS)
-    report = theorem.bound(task, names, wanted, numbers, steps=steps, device=device, report=note)
-    _theorem(report, theorem.text(report), out, as_json)
+    document, text = report_bound(task, _names(model, MODELS), wanted, numbers, steps=steps, device=device, say=note)
+    _show(document, text, out, as_json)
 
 
 @theory.command()
@@ -51,33 +45,40 @@ def universal(
     machine: Annotated[str, typer.Argument(metavar="MACHINE", help="bb5, or your own file, as for turing")],
     model: Names = None,
     lengths: Lengths = "40,1000,10000",
-    seeds: Annotated[str, typer.Option(help="as 0-2")] = "0-2",
+    seeds: Annotated[str, typer.Option(help="0-2 or 0,3")] = "0-2",
     epsilon: Annotated[float, typer.Option(help="share of problems that may be wrong")] = 0.05,
     delta: Annotated[float, typer.Option(help="chance that more are")] = 0.05,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
     """Theorem 2.2: any Turing machine, learned from short runs, run at any length; samples needed beside the bound."""
-    from tallystick.launch.seeds import parse_seeds
-    from tallystick.studies.theory import universal as theorem
+    from tallystick.studies.theory.reports import report_universal
+    from tallystick.studies.theory.universal import MODELS
 
-    wanted = read_lengths(lengths, tasks.load(f"turing:{machine}"), ())
-    report = theorem.universal(
-        machine, _names(model, theorem.MODELS), wanted, parse_seeds(seeds), epsilon, delta, report=note
-    )
-    _theorem(report, theorem.text(report), out, as_json)
+    wanted, numbers = read_lengths(lengths, tasks.load(f"turing:{machine}"), ()), parse_seeds(seeds)
+    document, text = report_universal(machine, _names(model, MODELS), wanted, numbers, epsilon, delta, say=note)
+    _show(document, text, out, as_json)
 
 
 def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
     return text.split(",") if text else list(default)
 
 
-def _theorem(report: dict[str, Any], text: str, out: Path | None, as_json: bool) -> None:
-    from tallystick.studies.theory.measure import keep
-
+def _show(document: dict[str, Any], text: str, out: Path | None, as_json: bool) -> None:
+    """Print the document or its text; with --out, keep both, with the machine and the commit."""
     if out:
-        keep(report, text, out)
+        from tallystick import runs
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        kept = document | {"environment": _place(runs.environment())}
+        out.with_suffix(".json").write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
+        out.with_suffix(".md").write_text(text)
     if as_json:
-        print_json(report)
+        print_json(document)
     else:
         print(text, end="")
+
+
+def _place(environment: dict[str, Any]) -> dict[str, Any]:
+    """Keep of uncommitted changes only that there are some."""
+    return environment | {"dirty": bool(environment["dirty"])}

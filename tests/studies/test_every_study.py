@@ -1,78 +1,110 @@
-"""Every recipe: its jobs can be done, and one of them is, in two steps."""
+"""Every study: what it declares can be done, and one experiment of it is, in two steps."""
 
 from collections import Counter
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tallystick import studies, tasks
 from tallystick.config import Settings
 from tallystick.models import load_class, split_preset
-from tallystick.studies.base import BUDGETS, At, Check, Run
-from tallystick.studies.measure import COLUMNS, measure
+from tallystick.studies.framework.experiment import At, Experiment, LocalityCheck
+from tallystick.studies.framework.measure import measure
+from tallystick.studies.framework.schema import rows_of, training_of
 
-CASES = [(name, budget) for name in studies.RECIPES for budget in BUDGETS]
+NAIVE = Path(__file__).parents[2] / "examples" / "naive.py"
+CASES = [(name, budget) for name in studies.MODULES for budget in studies.load(name).budgets]
 
 
 @cache
-def jobs(name, budget="small"):
-    return list(studies.load(name).jobs(budget))
+def declared(name, budget="small"):
+    return studies.load(name).declared(budget)
+
+
+def test_names():
+    assert all(studies.load(name).name == name for name in studies.MODULES)
+    with pytest.raises(ValueError, match=r"^unknown study 'figure99'; there are: headline, targets, [^\n]*$"):
+        studies.load("figure99")
+
+
+def test_a_budget_that_a_study_does_not_have():
+    with pytest.raises(ValueError, match="--budget paper: headline has small"):
+        studies.load("headline").declared("paper")
+    with pytest.raises(ValueError, match="--budget large: figure2 has small and paper"):
+        studies.load("figure2").declared("large")
 
 
 @pytest.mark.parametrize(("name", "budget"), CASES)
-def test_jobs_can_be_done(name, budget):
-    every = jobs(name, budget)
+def test_experiments_can_be_done(name, budget):
+    every = declared(name, budget)
     assert every
-    assert [n for n, count in Counter(job.name for job in every).items() if count > 1] == []
-    for job in every:
-        if isinstance(job, Run):
-            task, (model, preset) = tasks.load(job.task, job.variant or None), split_preset(job.model)
+    assert [n for n, count in Counter(each.name for each in every).items() if count > 1] == []
+    for each in every:
+        if isinstance(each, Experiment):
+            task = tasks.load(each.task, each.variant.removesuffix(tasks.NOTES) or None)
+            model, preset = split_preset(each.model)
             assert preset in load_class(model).PRESETS
-            assert job.settings.keys() <= {
-                field.name for field in (*fields(Settings), *fields(load_class(model).Config))
-            }
-            assert [task.check_length(at.length) for at in job.lengths] == sorted(at.length for at in job.lengths)
-            assert all(at.problems or at.worst_cases for at in job.lengths)
-            assert task.check_length(job.train_length)
-            assert job.part is None or job.part in task.parts
+            known = {field.name for field in (*fields(Settings), *fields(load_class(model).Config))}
+            assert each.settings.keys() <= known
+            assert all(task.check_length(length) for at in each.at for length in at.lengths)
+            assert all(at.problems or at.worst_cases for at in each.at)
+            assert task.check_length(each.train_length)
+            assert each.part is None or each.part in task.parts
 
 
 @pytest.mark.parametrize(("name", "budget"), CASES)
 def test_nothing_is_trained_twice(name, budget):
     lines = {}
-    for job in jobs(name, budget):
-        lines.setdefault(repr({**job.plan, "lengths": ""}), set()).add((job.panel, job.line))
+    for each in declared(name, budget):
+        measured = {"lengths": "", "worst_cases": ""} if isinstance(each, Experiment) else {}
+        lines.setdefault(repr({**each.plan, **measured}), set()).add((each.panel, each.line))
     assert all(len(same) == 1 for same in lines.values())  # pieces of a line share its training
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where all smoke runs lie: what is trained alike is trained once."""
-    return tmp_path_factory.mktemp("recipes")
+@pytest.mark.parametrize(("name", "budget"), [case for case in CASES if studies.load(case[0]).results])
+def test_a_view_shows_experiments_of_what_it_views(name, budget):
+    viewed = {each.name: each.plan for each in declared(studies.load(name).results, budget)}
+    assert all(viewed[each.name] == each.plan for each in declared(name, budget))
 
 
-def smallest(job):
-    """The job, cut to two steps on the shortest problems."""
-    task = tasks.load(job.task, job.variant or None)
-    length = task.defaults.check[0]
-    if isinstance(job, Check):
-        return replace(job, problems=2)
+def test_both_ways_to_write_the_first_variant_are_one_plan():
+    named = next(each for each in declared("figure6") if each.task == "addition")
+    assert named.variant == ""
+    assert replace(named, variant="local").plan == named.plan
+
+
+def smallest(experiment):
+    """The experiment, cut to two steps on the shortest problems."""
+    length = tasks.load(experiment.task, experiment.variant).defaults.check[0]
     settings = {"steps": 2, "batch_size": 2, "seq_len": 32, "train_length": length}
-    return replace(job, settings=settings, lengths=(At(length, 1), At(length + 1, 1)))
+    at = At(length, 1, mode=experiment.at[0].mode), At(length + 1, 1, mode=experiment.at[0].mode)
+    return replace(experiment, settings=settings, at=at)
 
 
-@pytest.mark.parametrize("name", studies.RECIPES)
-def test_smoke(name, folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    runs = [job for job in jobs(name) if isinstance(job, Run) and job.model != "lookup"]
-    for job in runs[:1]:
-        outcome = measure(smallest(job), 0, "cpu")
-        assert [dict(zip(COLUMNS, row, strict=True))["samples"] for row in outcome["rows"]] == [1, 1]
-        assert outcome["train"][0] == 2
+SMOKE = {"figure8": "a part of a mixture", "chomsky": "free running", "theory-bound": "no tool"}
 
 
-def test_smoke_of_a_check(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    job = next(job for job in jobs("locality") if isinstance(job, Check) and job.task == "reverse")
-    assert measure(smallest(job), 0, "cpu")["check"]["local"] is True
+@pytest.mark.parametrize("name", SMOKE)
+def test_smoke(name, tmp_path):
+    """One experiment of each kind: the last one that a study declares."""
+    experiment = smallest(declared(name)[-1])
+    outcome = measure(experiment, 0, "cpu", lambda line: None, tmp_path)
+    assert [(row.samples, row.mode) for row in rows_of(outcome)] == [(1, experiment.at[0].mode)] * 2
+    assert training_of(outcome).step == 2
+    assert training_of(outcome).cpu_seconds > 0
+
+
+def test_smoke_of_a_check():
+    check = LocalityCheck(task="reverse", problems=10, tokens_at=5)
+    found = measure(check, 0, "cpu", lambda line: None)["check"]
+    assert (found["local"], found["covered"], found["notes"]) == (True, True, 0)
+    assert found["tokens"] > 20
+
+
+def test_a_program_that_no_notes_make_local_is_a_result():
+    naive = LocalityCheck(task=f"{NAIVE}:Majority", variant="default+notes", problems=2)
+    assert "no notes for the default program" in measure(naive, 0, "cpu", lambda line: None)["refused"]
+    with pytest.raises(ValueError, match="unknown variant"):
+        measure(replace(naive, variant="defualt"), 0, "cpu", lambda line: None)

@@ -6,9 +6,10 @@ from itertools import combinations_with_replacement, product
 
 import pytest
 
-from tallystick import tasks
-from tallystick.studies.theory import bound, measure, universal
+from tallystick.studies.framework.cells import Cell, Place
+from tallystick.studies.theory import bound, universal
 from tallystick.studies.theory.answers import EXACT, SHARES, bites, share
+from tallystick.studies.theory.reports import report_bound, report_universal, samples_needed
 
 
 def numbers(n):
@@ -94,64 +95,75 @@ def test_bits_of_a_state():
 
 
 def test_bound_without_training():
-    report = bound.bound("addition", ["bits:16", "mamba2:tiny"], [3, 5], [])
+    report, text = report_bound("addition", ["bits:16", "mamba2:tiny"], [3, 5], [])
     small, real = report["models"]
     assert [at["from"] for at in small["below"]] == [5, 6, 7]
     assert [row["bound"] for row in small["rows"]] == [1.0, pytest.approx(0.595617, abs=1e-6)]
     assert real["below"][0]["from"] > 40_000
-    text = bound.text(report)
     assert "| bits:16 | 16 | 5 | 6 | 7 |" in text
     assert "| bits:16 | 100 % | 59.6 % |" in text
-    assert "at most" in bound.text(bound.bound("sort", ["bits:16"], [3], []))
+    assert "at most" in report_bound("sort", ["bits:16"], [3], [])[1]
 
 
 def test_bound_measured():
     lines = []
-    report = bound.bound("reverse", ["bits:16"], [1, 20], [0], steps=5, samples=40, report=lines.append)
+    report, text = report_bound("reverse", ["bits:16"], [1, 20], [0], steps=5, samples=40, say=lines.append)
     short, long = report["models"][0]["rows"]
     assert (short["bound"], long["bound"]) == (1.0, 1 / 16)
     assert [row["measured"][0]["samples"] for row in (short, long)] == [40, 40]
     assert long["within"]
-    assert (long["measured"][0]["exact"], report["models"][0]["runs"][0]["trained"]["step"]) == (0, 5)
+    (run,) = report["models"][0]["runs"]
+    assert (long["measured"][0]["exact"], run["training"]["step"], run["seed"]) == (0, 5, 0)
+    assert [row["length"] for row in run["rows"] if not row["worst_cases"]] == [1, 20]
     assert len(lines) == 1
-    assert "(0)" in bound.text(report)
+    assert "(0)" in text
 
 
 def test_more_than_the_bound_is_told():
-    run = {"seed": 7, "rows": [{"length": 9, "worst_cases": False, "exact": 90, "samples": 100, "ci95": [0.8, 0.95]}]}
-    assert bound._row([run], 9, 0.7)["within"] is False
-    assert bound._row([run], 9, 0.85)["within"] is True
+    found = {Place(9): Cell((90,), 100, 1000, (90.0,), (90.0,), 1.0)}
+    assert bound._row(9, 0.7, found)["within"] is False
+    assert bound._row(9, 0.85, found)["within"] is True
+    assert bound._row(5, 0.1, found)["measured"] == []
 
 
 def test_a_task_without_the_variant_is_not_trained():
     with pytest.raises(ValueError, match="unknown variant 'direct'"):
-        bound.bound("sort", ["bits:16"], [3], [0])
+        report_bound("sort", ["bits:16"], [3], [0])
+
+
+def test_the_experiments_of_a_theorem_are_those_that_were_stored():
+    """Their settings are not the defaults, so a change of these would otherwise go unseen here."""
+    plan = bound.experiment("addition", "bits:16", [3], 3000).plan
+    assert {key: plan[key] for key in ("variant", "steps", "curriculum", "batch_size", "seq_len", "problem_seed")} == {
+        "variant": "direct", "steps": "3000", "curriculum": "300000", "batch_size": "64", "seq_len": "32",
+        "problem_seed": "0",
+    }  # fmt: skip
 
 
 def test_sample_bound():
-    assert universal.sample_bound(40, 10, 0.05, 0.05) == math.ceil(40 * 10 * math.log(200) / 0.05) == 42_387
+    theorem = universal.Bound("turing:x", 5, 2, 40, 0.05, 0.05)
+    assert theorem.samples == math.ceil(40 * 10 * math.log(200) / 0.05) == 42_387
     for epsilon, delta, name in ((0, 0.1, "epsilon"), (0.1, 1.5, "delta")):
         with pytest.raises(ValueError, match=f"{name} .* must be between 0 and 1"):
-            universal.sample_bound(40, 10, epsilon, delta)
+            universal.Bound.of("bb2", epsilon, delta)
+
+
+def test_the_fewest_samples_that_are_enough():
+    assert universal.samples_needed(lambda count: 19 if count >= 8 else 18, 0.05) == 8
+    assert universal.samples_needed(lambda count: 18, 0.05) is None
+    assert universal.samples_needed({4: None, 16: 20}.get, 0.05) == 16
 
 
 def test_few_samples_are_needed():
-    task = tasks.load("turing:bb3")
-    needed = universal.samples_needed(task, 0, 200, 0.05)
+    needed = samples_needed("turing:bb3", 0, 200, 0.05)
     assert needed is not None
     assert 2 < needed <= 64
 
 
 def test_universal_with_lookup():
-    report = universal.universal("bb3", ["lookup"], [40, 300], [1])
+    report, text = report_universal("bb3", ["lookup"], [40, 300], [1])
     assert (report["states"], report["symbols"], report["bound"]) == (3, 2, math.ceil(4800 * math.log(120)))
     assert [row["exact"] for run in report["runs"] for row in run["rows"]] == [20, 1] * 2
     assert all(row["examples"] <= 64 for row in report["needed"])
-    assert "| lookup | 1 | 4,000 |" in universal.text(report)
-    assert "20/20 + 1/1" in universal.text(report)
-
-
-def test_results_are_kept_with_their_place(tmp_path):
-    measure.keep({"theorem": "2.1"}, "text\n", tmp_path / "results" / "theory-bound")
-    assert (tmp_path / "results" / "theory-bound.md").read_text() == "text\n"
-    assert '"commit"' in (tmp_path / "results" / "theory-bound.json").read_text()
+    assert "| lookup | 1 | 4,000 |" in text
+    assert "20/20 + 1/1" in text

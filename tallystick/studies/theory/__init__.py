@@ -1,1 +1,1 @@
-"""The paper's two theorems, executable: what no fixed state can do alone, and what one can through a tape."""
+"""The paper's two theorems in numbers: what no fixed state can do alone, and what one can through a tape."""

@@ -1,4 +1,4 @@
-"""How likely the likeliest answers of a task are: what Theorem 2.1 compares with the number of states.
+"""The share of a task's problems that its likeliest answers cover: Theorem 2.1 compares it with the number of states.
 
 Each function takes a length n and a number of bits b and gives the share of problems of length n (as `Task.sample`
 draws them) whose answer is among the 2^b likeliest: the exact share, or, where it says so, at most that.
@@ -12,32 +12,34 @@ from functools import partial
 
 LOG10 = math.log2(10)
 LONGEST = 10**12
-"""Beyond this no length is looked for."""
+"""The largest length that is considered."""
 
 
 def addition(n: int, bits: int) -> float:
-    """Exact: of N^2 pairs, N - d have a sum that lies d beside the middle; with r = 2^b / N that makes r - r^2 / 4."""
+    """Exact share: of N^2 pairs, N - d have a sum that lies d from the middle; with r = 2^b / N that is r - r^2 / 4."""
     share = _power(bits - _numbers(n))
     return 1.0 if share >= 2 else share - share**2 / 4
 
 
 def multiplication(n: int, bits: int, second: int | None = None) -> float:
-    """At most: a product other than 0 comes from at most as many pairs as the shorter number has values; second: digits
-    of the second number (None: n)."""
+    """Upper bound: a product other than 0 comes from at most as many pairs as the shorter number has values.
+
+    second: digits of the second number; None: n.
+    """
     zero = 1 - (1 - _zero(n)) * (1 - _zero(second or n))
     longest = max(_numbers(n), _numbers(second or n))
     return min(1.0, zero + _power(bits - longest))
 
 
 def sort(n: int, bits: int) -> float:
-    """At most: n numbers below 1,000 in order; the likeliest lists have them as different as can be."""
+    """Upper bound: n numbers below 1,000 in order; the likeliest lists have them as different as can be."""
     each, more = divmod(n, 1000)
     arrangements = math.lgamma(n + 1) - 1000 * math.lgamma(each + 1) - more * math.log(each + 1)
     return _power(bits + arrangements / math.log(2) - n * math.log2(1000))
 
 
 def reverse(n: int, bits: int) -> float:
-    """Exact: all strings of n bits are alike likely."""
+    """Exact share: all strings of n bits are equally likely."""
     return _power(bits - n)
 
 
@@ -51,18 +53,18 @@ SHARES: dict[str, Callable[[int, int], float]] = {
 }
 """Tasks whose answers are counted. Those of one token (turing, logic-graph) are not long-form: no bound ever bites."""
 EXACT = ("addition", "reverse")
-"""Those whose share is exact; the others' true bound is lower still."""
+"""Tasks whose share is exact; the others' true bound is lower still."""
 
 
 def share(task: str, n: int, bits: int) -> float:
-    """The share of problems that 2^bits answers can be right on, at most 1. Raises ValueError for other tasks."""
+    """Return the share of problems that 2^bits answers can be right on. Raises ValueError for other tasks."""
     if task not in SHARES:
         raise ValueError(f"the answers of {task!r} are not counted; those of {', '.join(SHARES)} are")
     return min(1.0, SHARES[task](n, bits))
 
 
 def bites(task: str, bits: int, below: float = 1.0) -> int | None:
-    """The shortest length at which the share is under `below` (under 1: some problem must fail); it falls with n.
+    """Find the shortest length at which the share is under `below` (under 1: some problem must fail); it falls with n.
 
     None if that is beyond LONGEST, or never: one product in ten by a single digit is 0, at every length.
     """
@@ -79,7 +81,7 @@ def bites(task: str, bits: int, below: float = 1.0) -> int | None:
 
 
 def _numbers(n: int) -> float:
-    """log2 of how many numbers of n digits there are; 0 is one of one digit."""
+    """log2 of the count of numbers with n digits; 0 has one digit."""
     return LOG10 if n == 1 else math.log2(9) + (n - 1) * LOG10
 
 
@@ -88,5 +90,5 @@ def _zero(n: int) -> float:
 
 
 def _power(exponent: float) -> float:
-    """2 to it, or something large."""
+    """2 to the exponent, capped so that it does not overflow."""
     return 2.0 ** min(exponent, 64)

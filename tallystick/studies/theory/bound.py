@@ -1,64 +1,54 @@
 """Theorem 2.1 (paper, section 1): alone, or after one command, a state of b bits leads to at most 2^b answers.
 
-What a model answers without a tool, or after the last observation, is decided by the state that it begins the answer
-in. So at most the share of the 2^b likeliest answers can be right, and that share falls with the length.
+What a model answers without a tool, or after the last observation, is decided by the state in which it begins the
+answer. So at most the share of the 2^b likeliest answers can be right, and that share falls with the length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from tallystick import models, tasks
+from tallystick.evaluation.statistics import wilson
+from tallystick.studies.framework.cells import Cell, Place
+from tallystick.studies.framework.experiment import At, Experiment, Setting
+from tallystick.studies.framework.markdown import document, table
 from tallystick.studies.theory.answers import EXACT, LONGEST, bites, share
-from tallystick.studies.theory.measure import measure, table
 
 MODELS = ("bits:16", "bits:32", "bits:64", "mamba2:tiny")
 BELOW = (1.0, 0.5, 0.01)
 """Shares of right answers for which the length is given from which they are out of reach."""
-SETTINGS = {"batch_size": "64", "seq_len": "32", "lr": "0.002", "state_passing": "0"}
-"""How models without tools are trained: their examples are a dozen tokens."""
+SAMPLES = 1000
+"""Problems of each length."""
+SETTINGS: dict[str, Setting] = {"batch_size": 64, "seq_len": 32, "lr": 0.002, "state_passing": 0}
+"""Settings of models without tools, whose examples are a dozen tokens."""
 CURRICULUM = 100
 """The shortest come first: lengths grow over so many examples a step of the budget, a little more than half of it."""
 
+Found = Mapping[str, Mapping[Place, Cell]]
+"""Each model's cells by place; models that were not measured are left out."""
 
-def bound(
-    task: str,
-    names: list[str],
-    lengths: list[int],
-    seeds: list[int],
-    *,
-    steps: int | None = None,
-    device: str = "cpu",
-    samples: int = 1000,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """For each model the lengths from which its state is too small, and what it can reach at the lengths given.
 
-    seeds: train it with each of these on the task's variant `direct`, and measure it beside the bound; steps: the
-    budget; device: where; samples: problems of each length. report: takes a line a run. Raises ValueError for a task
-    without counted answers or, with seeds, without that variant, and for a model whose state grows.
+def experiment(
+    task: str, model: str, lengths: Sequence[int], steps: int | None = None, samples: int = SAMPLES
+) -> Experiment:
+    """Declare the training of a model on the task without a tool, with this budget of steps.
+
+    Raises ValueError for a task without the variant `direct`.
     """
-    rows = []
-    for name in names:
-        bits = state_bits(name, len(tasks.load(task).vocab))
-        runs = [_measured(task, name, seed, lengths, samples, report, steps=steps, device=device) for seed in seeds]
-        rows.append(
-            {
-                "model": name,
-                "bits": bits,
-                "below": [{"share": below, "from": bites(task, bits, below)} for below in BELOW],
-                "rows": [_row(runs, n, share(task, n, bits)) for n in lengths],
-                "runs": runs,
-            }
-        )
-    return {"theorem": "2.1", "task": task, "exact": task in EXACT, "lengths": lengths, "models": rows}
+    budget = steps or tasks.load(task, "direct").defaults.steps
+    return Experiment(
+        task=task, variant="direct", model=model, problem_seed=0,
+        at=tuple(At(length, samples, worst_cases=True) for length in lengths),
+        settings={**SETTINGS, "steps": budget, "curriculum": CURRICULUM * budget},
+    )  # fmt: skip
 
 
 def state_bits(name: str, vocab_size: int) -> int:
-    """Bits of a model's state, without its weights. Raises ValueError if it grows with what is read."""
+    """Count the bits of a model's state, without its weights. Raises ValueError if it grows with what is read."""
     with torch.device("meta"):
         model = models.build(name, vocab_size=vocab_size)
     if not model.fixed_state:
@@ -66,24 +56,28 @@ def state_bits(name: str, vocab_size: int) -> int:
     return 8 * model.state_bytes(1)
 
 
-def _measured(task, name, seed, lengths, samples, report, **given) -> dict[str, Any]:
-    direct = tasks.load(task, "direct")
-    steps = given["steps"] or direct.defaults.steps
-    overrides = SETTINGS | {"curriculum": str(CURRICULUM * steps)}
-    run = measure(direct, name, seed, lengths, samples, overrides, **given)
-    exact = ", ".join(f"{row['exact']} at {row['length']}" for row in run["rows"] if not row["worst_cases"])
-    report(f"{name}, seed {seed}: {run['trained']['seconds']:.0f} s; exact of {samples}: {exact}")
-    return run
+def bounds(task: str, names: Sequence[str], lengths: Sequence[int], found: Found) -> list[dict[str, Any]]:
+    """Compute for each model from which length its state is too small, and what it can reach at the lengths given.
 
-
-def _row(runs: list[dict[str, Any]], length: int, limit: float) -> dict[str, Any]:
-    """The bound at one length with each seed's exact problems; within: whether none is surely above it."""
-    rows = [(run["seed"], row) for run in runs for row in run["rows"] if row["length"] == length]
-    measured = [
-        {"seed": seed, "exact": row["exact"], "samples": row["samples"], "ci95": row["ci95"]}
-        for seed, row in rows
-        if not row["worst_cases"]
+    Raises ValueError for a task without counted answers, and for a model whose state grows.
+    """
+    bits = {name: state_bits(name, len(tasks.load(task).vocab)) for name in names}
+    return [
+        {
+            "model": name,
+            "bits": bits[name],
+            "below": [{"share": below, "from": bites(task, bits[name], below)} for below in BELOW],
+            "rows": [_row(length, share(task, length, bits[name]), found.get(name, {})) for length in lengths],
+        }
+        for name in names
     ]
+
+
+def _row(length: int, limit: float, found: Mapping[Place, Cell]) -> dict[str, Any]:
+    """Make the bound at one length with what each seed reached; within: whether none is surely above it."""
+    cell = found.get(Place(length))
+    samples = cell.problems // len(cell.counts) if cell else 0
+    measured = [{"exact": n, "samples": samples, "ci95": wilson(n, samples)} for n in cell.counts] if cell else []
     return {
         "length": length,
         "bound": limit,
@@ -92,25 +86,22 @@ def _row(runs: list[dict[str, Any]], length: int, limit: float) -> dict[str, Any
     }
 
 
-def text(report: dict[str, Any]) -> str:
-    """The report in Markdown."""
-    sign = "" if report["exact"] else "at most "
-    states = [
-        [row["model"], f"{row['bits']:,}", *(_length(below["from"]) for below in row["below"])]
-        for row in report["models"]
-    ]
+def text(task: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the bounds of `rows`, as `bounds` makes them, in Markdown."""
+    sign = "" if task in EXACT else "at most "
+    lengths = [at["length"] for at in rows[0]["rows"]]
+    states = [[row["model"], f"{row['bits']:,}", *(_length(below["from"]) for below in row["below"])] for row in rows]
     shares = [
         [row["model"], *(f"{sign}{_percent(at['bound'])}{_seeds(at['measured'])}" for at in row["rows"])]
-        for row in report["models"]
+        for row in rows
     ]
-    measured = any(row["runs"] for row in report["models"])
-    return (
-        f"{report['task']} without a tool, or after one command: the length from which, by theorem 2.1, no weights can "
-        "be right on all problems, on half of them, on one in a hundred\n\n"
-        + table(["state", "bits", "not on all, from", "not on half, from", "not on 1 in 100, from"], states)
-        + f"\nThe share that can be right at each length{_reached(report) * measured}:\n\n"
-        + table(["state", *(f"{n:,}" for n in report["lengths"])], shares)
-        + "\nA model that fails at a shorter length has not learned the task: that is no consequence of the theorem.\n"
+    return document(
+        f"{task} without a tool, or after one command: the length from which, by theorem 2.1, no weights can be right "
+        "on all problems, on half of them, on one in a hundred.",
+        table(["state", "bits", "not on all, from", "not on half, from", "not on 1 in 100, from"], states),
+        f"The share that can be right at each length{_reached(rows)}:",
+        table(["state", *(f"{n:,}" for n in lengths)], shares),
+        "A model that fails at a shorter length has not learned the task: that is no consequence of the theorem.",
     )
 
 
@@ -118,16 +109,15 @@ def _length(length: int | None) -> str:
     return f"not below {LONGEST:.0e}" if length is None else f"{length:,}"
 
 
-def _reached(report: dict[str, Any]) -> str:
-    runs = [run for row in report["models"] for run in row["runs"]]
-    samples = max(row["samples"] for run in runs for row in run["rows"]) if runs else 0
-    return f", and in brackets what each seed reached (% of {samples:,} problems)"
+def _reached(rows: Sequence[Mapping[str, Any]]) -> str:
+    samples = {each["samples"] for row in rows for at in row["rows"] for each in at["measured"]}
+    return f", and in brackets what each seed reached (% of {max(samples):,} problems)" if samples else ""
 
 
 def _percent(value: float) -> str:
     return f"{100 * value:.3g} %" if value > 1e-6 else "< 0.0001 %"
 
 
-def _seeds(measured: list[dict[str, Any]]) -> str:
+def _seeds(measured: Sequence[Mapping[str, Any]]) -> str:
     shares = ", ".join(f"{100 * at['exact'] / at['samples']:.3g}" for at in measured)
     return f" ({shares})" if measured else ""

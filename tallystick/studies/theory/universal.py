@@ -7,13 +7,14 @@ on a share of at most epsilon at any length, with probability 1 - delta.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tallystick import models, tasks
-from tallystick.evaluation.verify import verify
-from tallystick.locality import sequences
-from tallystick.studies.theory.measure import measure, table
+from tallystick import tasks
+from tallystick.studies.framework.experiment import At, Experiment
+from tallystick.studies.framework.markdown import document, table
+from tallystick.studies.framework.schema import Outcome, rows_of, training_of
 from tallystick.tasks.turing import Turing
 
 MODELS = ("lookup", "mamba2:tiny")
@@ -23,94 +24,111 @@ MOST = 4096
 """Samples that the string matcher is given at most, when it is asked how many it needs."""
 
 
-def universal(
-    machine: str,
-    names: list[str],
-    lengths: list[int],
-    seeds: list[int],
-    epsilon: float = 0.05,
-    delta: float = 0.05,
-    *,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Exactness of each model and seed at each length, and how many samples lookup needs beside the bound.
+@dataclass(frozen=True)
+class Bound:
+    """The theorem's bound for one machine."""
 
-    machine: a name or file, as for turing. report: takes a line a run. Raises ValueError for what is no machine.
-    """
-    task = tasks.load(f"turing:{machine}")
-    assert isinstance(task, Turing)
-    states, symbols = len(task.machine.states), len(task.machine.symbols)
-    n0 = task.defaults.train_length
-    enough = sample_bound(n0, states * symbols, epsilon, delta)
-    needed = [{"seed": seed, "examples": samples_needed(task, seed, max(lengths), epsilon)} for seed in seeds]
-    report(f"{task.name}: lookup needs {', '.join(str(row['examples']) for row in needed)} samples")
-    runs = []
-    for name in names:
-        for seed in seeds:
-            runs.append(measure(task, name, seed, lengths, SAMPLES, {}))
-            seconds, exact = runs[-1]["trained"]["seconds"], _exact(runs[-1], lengths[-1])
-            report(f"{name}, seed {seed}: {seconds:.0f} s; exact at {lengths[-1]}: {exact}")
-    return {
-        "theorem": "2.2",
-        "task": task.name,
-        "states": states,
-        "symbols": symbols,
-        "train_length": n0,
-        "epsilon": epsilon,
-        "delta": delta,
-        "bound": enough,
-        "needed": needed,
-        "lengths": lengths,
-        "runs": runs,
-    }
+    task: str
+    states: int
+    symbols: int
+    train_length: int
+    """Steps of the longest samples, the theorem's n0."""
+    epsilon: float
+    """Share of problems that may be wrong."""
+    delta: float
+    """Chance that more are."""
+
+    @classmethod
+    def of(cls, machine: str, epsilon: float = 0.05, delta: float = 0.05) -> Bound:
+        """Take a machine by name or file, as for turing. Raises ValueError for what is no machine or no share."""
+        task = tasks.load(f"turing:{machine}")
+        assert isinstance(task, Turing)
+        for name, value in (("epsilon", epsilon), ("delta", delta)):
+            if not 0 < value < 1:
+                raise ValueError(f"{name} {value} must be between 0 and 1")
+        states, symbols = len(task.machine.states), len(task.machine.symbols)
+        return cls(task.name, states, symbols, task.defaults.train_length, epsilon, delta)
+
+    @property
+    def pairs(self) -> int:
+        """The theorem's M."""
+        return self.states * self.symbols
+
+    @property
+    def samples(self) -> int:
+        """The theorem's m: so many samples are enough."""
+        return math.ceil(self.train_length * self.pairs * math.log(self.pairs / self.delta) / self.epsilon)
 
 
-def sample_bound(n0: int, pairs: int, epsilon: float, delta: float) -> int:
-    """The theorem's m. Raises ValueError if epsilon or delta is no probability."""
-    for name, value in (("epsilon", epsilon), ("delta", delta)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} {value} must be between 0 and 1")
-    return math.ceil(n0 * pairs * math.log(pairs / delta) / epsilon)
+def experiment(task: str, model: str, lengths: Sequence[int]) -> Experiment:
+    """Declare the training of a model on short runs of the machine."""
+    at = tuple(At(length, SAMPLES, worst_cases=True) for length in lengths)
+    return Experiment(task=task, model=model, at=at, problem_seed=0)
 
 
-def samples_needed(task: tasks.Task, seed: int, length: int, epsilon: float) -> int | None:
-    """The fewest samples, a power of 2, from which lookup is wrong on at most a share of epsilon at this length."""
-    prompts = [task.problem("test", seed, length, i) for i in range(SAMPLES)]
-    count = 1
-    while count <= MOST:
-        examples = sequences.sample(task, "train", seed, task.defaults.train_length, count)
-        model = models.build("lookup", vocab_size=len(task.vocab)).fit(examples)
-        if sum(result.exact for result in verify(model, task, prompts)) >= (1 - epsilon) * SAMPLES:
-            return count
-        count *= 2
-    return None
-
-
-def text(report: dict[str, Any]) -> str:
-    """The report in Markdown."""
-    pairs = report["states"] * report["symbols"]
-    counts = [str(row["examples"] or f"more than {MOST}") for row in report["needed"]]
-    rows = [
-        [
-            *(run["model"], run["seed"], f"{run['trained']['examples']:,}", f"{run['trained']['seconds']:.0f}"),
-            *(_exact(run, length) for length in report["lengths"]),
-            f"{min(row['min_margin'] for row in run['rows']):.1f}",
-        ]
-        for run in report["runs"]
-    ]
-    head = ["model", "seed", "samples", "seconds", *(f"{n:,}" for n in report["lengths"]), "smallest margin"]
-    return (
-        f"{report['task']}: {report['states']} states, {report['symbols']} symbols, M = {pairs}; trained on at most "
-        f"n0 = {report['train_length']} steps. The theorem's bound on the samples, for a share of at most epsilon = "
-        f"{report['epsilon']} wrong with probability 1 - delta = {1 - report['delta']:.4g}: {report['bound']:,}. "
-        f"lookup needed {', '.join(counts)} (powers of 2 tried; seeds "
-        f"{', '.join(str(row['seed']) for row in report['needed'])}; wrong on at most epsilon of {SAMPLES} problems of "
-        f"{max(report['lengths']):,} steps).\n\nExact problems at each number of steps, random tapes and states + the "
-        "blank tape:\n\n" + table(head, rows)
+def of_samples(task: str, count: int, length: int) -> Experiment:
+    """Declare lookup, given so many samples."""
+    return Experiment(
+        task=task,
+        model="lookup",
+        settings={"examples": count},
+        at=(At(length, SAMPLES),),
+        line=f"lookup, {count} samples",
     )
 
 
-def _exact(run: dict[str, Any], length: int) -> str:
-    """Random problems and worst cases of one length, as 20/20 + 1/1."""
-    rows = [row for row in run["rows"] if row["length"] == length]
-    return " + ".join(f"{row['exact']}/{row['samples']}" for row in rows)
+def counts() -> Iterator[int]:
+    """Yield the numbers of samples that are tried: powers of 2."""
+    count = 1
+    while count <= MOST:
+        yield count
+        count *= 2
+
+
+def samples_needed(exact: Callable[[int], int | None], epsilon: float) -> int | None:
+    """Find the fewest samples with which lookup is wrong on a share of at most epsilon; None if none tried are enough.
+
+    exact: the exact problems, of SAMPLES, that lookup solves with so many samples; None where it is not known.
+    """
+    for count in counts():
+        found = exact(count)
+        if found is not None and found >= (1 - epsilon) * SAMPLES:
+            return count
+    return None
+
+
+Done = tuple[str, int, Outcome]
+"""A model, its seed, and the outcome."""
+
+
+def text(theorem: Bound, needed: Mapping[int, int | None], lengths: Sequence[int], done: Sequence[Done]) -> str:
+    """Write the bound, the samples that lookup needed by seed, and every model's exact problems in Markdown."""
+    found = ", ".join(str(count or f"more than {MOST}") for count in needed.values())
+    head = ["model", "seed", "samples", "seconds", *(f"{n:,}" for n in lengths), "smallest margin"]
+    tried = (
+        f" lookup needed {found} (powers of 2 tried; seeds {', '.join(map(str, needed))}; wrong on at most epsilon of "
+        f"{SAMPLES} problems of {max(lengths):,} steps)."
+    )
+    return document(
+        f"{theorem.task}: {theorem.states} states, {theorem.symbols} symbols, M = {theorem.pairs}; trained on at "
+        f"most n0 = {theorem.train_length} steps. The theorem's bound on the samples, for a share of at most epsilon = "
+        f"{theorem.epsilon} wrong with probability 1 - delta = {1 - theorem.delta:.4g}: {theorem.samples:,}."
+        f"{tried if needed else ''}",
+        "Exact problems at each number of steps, random tapes and states + the blank tape:",
+        table(head, [_row(*each, lengths) for each in done]),
+    )
+
+
+def _row(model: str, seed: int, outcome: Outcome, lengths: Sequence[int]) -> list[Any]:
+    training = training_of(outcome)
+    margins = [row.min_margin for row in rows_of(outcome) if row.min_margin is not None]
+    return [
+        *(model, seed, f"{training.examples:,}", f"{training.seconds:.0f}"),
+        *(exact_at(outcome, length) for length in lengths),
+        f"{min(margins):.1f}",
+    ]
+
+
+def exact_at(outcome: Outcome, length: int) -> str:
+    """Write the exact random problems and worst cases of one length, such as 20/20 + 1/1."""
+    return " + ".join(f"{row.exact}/{row.samples}" for row in rows_of(outcome) if row.length == length)

@@ -1,0 +1,1 @@
+"""The studies themselves: `tallystick.studies.MODULES` says where each is, and `common` has what they share."""

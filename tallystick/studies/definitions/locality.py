@@ -1,0 +1,240 @@
+"""The locality study: what `check` predicts of every task and program, against what trained models do.
+
+Worst cases are measured since runs had been stored: those runs stay, and their rows say that they rest on random
+problems alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tallystick import tasks
+from tallystick.locality.verdict import predict
+from tallystick.studies.definitions.common import preset, settings
+from tallystick.studies.framework import figure
+from tallystick.studies.framework.cells import Cell, Place, cells
+from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
+from tallystick.studies.framework.markdown import document, table
+from tallystick.studies.framework.results import Results
+from tallystick.studies.framework.schema import Check, StoredRun, check_rows_of, rows_of
+from tallystick.studies.framework.study import Study
+from tallystick.tasks.chomsky import CHOMSKY
+
+MODELS = ("lookup", "mamba2", "lstm", "gru", "mistral", "nope", "pythia")
+ONE_SEED = ("nope", "pythia")
+"""Models whose state grows, so that nothing is predicted of them: they are there for comparison."""
+LEFT_OUT = ("direct",)
+"""Variants of the Chomsky hierarchy's tasks: the study `chomsky` measures them."""
+OPTIONS = ("turing:bb5",)
+"""Tasks with options, beside the names of the registry."""
+FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
+"""Lengths beyond training to measure at; of other tasks the third of their eval lengths beyond it."""
+NO_NOTES = ("logic-graph",)
+"""Tasks whose paper program no notes make local: what it asks for grows with the graph, and none can stand in the
+answer."""
+LATER = ("worst_cases",)
+"""Fields of a plan that this study declared after runs had been stored."""
+
+DIFFERS, RANDOM_ONLY, NOT_LEARNED, AGREES = "differs", "random only", "not learned", "agrees"
+NOT_TESTED, UNDECIDED, NOTHING = "worst cases not tested", "undecided", "nothing predicted"
+TITLES = {
+    DIFFERS: "Prediction and measurement differ",
+    RANDOM_ONLY: "They agree on random problems alone: worst cases are not as predicted",
+    NOT_LEARNED: "Not exact at the training length: nothing to compare",
+    AGREES: "Prediction and measurement agree, worst cases included",
+    NOT_TESTED: "They agree on random problems alone: worst cases were not measured",
+    UNDECIDED: "check is undecided",
+    NOTHING: "Nothing predicted",
+}
+WORDS = {
+    "exact": "exact",
+    "fails": "fails",
+    "open": "open: copies contents",
+    "undecided": "undecided",
+    "none": "nothing: its state grows",
+}
+"""The words of `predict` as the table says them."""
+
+
+class Measured(NamedTuple):
+    """A model's results at one length."""
+
+    random: Cell
+    worst: Cell | None
+    """None where worst cases were not measured, or there are none."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all problems are, worst cases included."""
+        return self.random.is_exact and (self.worst is None or self.worst.is_exact)
+
+
+class Row(NamedTuple):
+    """One model on one task's program."""
+
+    experiment: Experiment
+    check: Check | None = None
+    predicted: str = ""
+    near: Measured | None = None
+    """At the training length."""
+    far: Measured | None = None
+    """Beyond it."""
+    random_alone: bool = False
+    """Whether worst cases were left out of some of its runs."""
+    verdict: str = ""
+    """Empty where it is not measured."""
+
+
+def experiments(budget: str) -> list[Declared]:
+    """Declare a check and an experiment of every model for each program of each task."""
+    named = [*tasks.TASKS, *OPTIONS]
+    return [each for name in named for variant in _variants(name) for each in _of(name, variant)]
+
+
+def _variants(name: str) -> list[str]:
+    """List the task's own programs, and the paper's with notes of where the program is."""
+    variants = [variant for variant in tasks.load(name).variants if name not in CHOMSKY or variant not in LEFT_OUT]
+    noted = "paper" in variants and name not in NO_NOTES
+    return [*variants, *(["paper+notes"] if noted else [])]
+
+
+def _of(name: str, variant: str) -> list[Declared]:
+    task, panel = tasks.load(name), f"{name} {variant}"
+    trained = task.defaults.train_length
+    beyond = [n for n in sorted(task.defaults.eval) if n > trained]
+    far = FAR.get(name, [*beyond, 4 * trained][min(2, len(beyond) - 1)])
+    at = At(trained, 20, worst_cases=True), At(far, 20, worst_cases=True)
+    check = LocalityCheck(task=name, variant=variant, panel=panel)
+    return [
+        check,
+        *(
+            Experiment(
+                task=name, variant=variant, model=preset(model, "small"), at=at, panel=panel, added=LATER,
+                settings=settings(name, model, "small"), seeds=(0,) if model in ONE_SEED else (),
+            )
+            for model in MODELS
+        ),
+    ]  # fmt: skip
+
+
+def rows_by_verdict(declared: Sequence[Declared], results: Results) -> dict[str, list[Row]]:
+    """Judge every row; those that are not measured stand under ""."""
+    checks = {each.panel: _check(results.of(each)) for each in declared if isinstance(each, LocalityCheck)}
+    rows = [_row(each, checks.get(each.panel), results) for each in declared if isinstance(each, Experiment)]
+    return {verdict: [row for row in rows if row.verdict == verdict] for verdict in (*TITLES, "")}
+
+
+def _check(runs: Sequence[StoredRun]) -> Check | None:
+    return runs[0].get("check") if runs else None
+
+
+def _row(experiment: Experiment, check: Check | None, results: Results) -> Row:
+    runs = results.of(experiment)
+    if check is None or not runs:
+        return Row(experiment)
+    found = cells(runs)
+    near, far = (_measured(found, at) for at in experiment.at)
+    random_alone = any(not set(LATER) <= results.plans[run["plan"]]["plan"].keys() for run in runs)
+    predicted = predict(_described(experiment, runs[0]), check, experiment.at[-1].length)
+    verdict = judge(predicted, near, far, random_alone)
+    return Row(experiment, check, predicted, near, far, random_alone, verdict)
+
+
+def _measured(found: Mapping[Place, Cell], at: At) -> Measured:
+    return Measured(found[Place(at.length)], found.get(Place(at.length, worst_cases=True)))
+
+
+def _described(experiment: Experiment, run: StoredRun) -> dict[str, object]:
+    """Describe a run for `predict`. A state is fixed if it is as large beyond training as within."""
+    sizes = {row.state_bytes for row in rows_of(run)}
+    return {"model": experiment.model, "train_length": experiment.train_length, "fixed_state": len(sizes) == 1}
+
+
+def judge(predicted: str, near: Measured, far: Measured, random_alone: bool) -> str:
+    """Compare a prediction with what was measured; it is about models that are exact at the training length."""
+    if predicted == "undecided":
+        return UNDECIDED
+    if predicted not in ("exact", "fails"):
+        return NOTHING
+    if not near.is_exact:
+        return NOT_LEARNED
+    if far.is_exact == (predicted == "exact"):
+        return NOT_TESTED if random_alone else AGREES
+    return RANDOM_ONLY if far.random.is_exact and predicted == "exact" else DIFFERS
+
+
+HEAD = ("task, program", "model", "k", "coverage, %", "predicted", "at the training length", "beyond", "worst cases")
+
+
+def tables(declared: Sequence[Declared], results: Results) -> str:
+    """Show a section a verdict, those first where prediction and measurement differ."""
+    rows = rows_by_verdict(declared, results)
+    titles = {**TITLES, "": "Not measured"}
+    parts = [table(["verdict", "rows"], [[title, len(rows[verdict])] for verdict, title in titles.items()]), READ]
+    for verdict, title in TITLES.items():
+        parts += [f"## {title}", table(HEAD, map(_cells, rows[verdict])) if rows[verdict] else "None."]
+    return document(*parts)
+
+
+READ = (
+    "k: at the lengths of `check`; coverage at the last of them. Measured: % exact of 20 random problems a seed, "
+    "median over seeds (range) [95 % interval]; seeds 0 to 2, of nope and pythia 0 alone. *Worst cases*: exact ones of "
+    "all seeds, at the training length and beyond; *random problems alone*: worst cases were not measured, since the "
+    "study measured none when these runs were made."
+)
+
+
+def _cells(row: Row) -> list[str]:
+    assert row.check
+    assert row.near
+    assert row.far
+    checked, (near, far) = check_rows_of(row.check), row.experiment.at
+    return [
+        *(row.experiment.panel, row.experiment.line, ", ".join(str(each.k) for each in checked)),
+        *(f"{100 * (checked[-1].coverage or 0):.4g}", WORDS[row.predicted]),
+        *(f"{near.length:,}: {row.near.random}", f"{far.length:,}: {row.far.random}", _worst(row)),
+    ]
+
+
+def _worst(row: Row) -> str:
+    if row.random_alone:
+        return "random problems alone"
+    found = [measured.worst for measured in (row.near, row.far) if measured and measured.worst]
+    return ", ".join(cell.as_counts for cell in found) or "there are none"
+
+
+def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
+    """Draw a grid of the percent exact beyond the training length, framed where the prediction differs."""
+    rows = rows_by_verdict(declared, results)
+    every = [row for mine in rows.values() for row in mine]
+    order = {each.name: i for i, each in enumerate(declared)}
+    every.sort(key=lambda row: order[row.experiment.name])
+    percents = {(row.experiment.panel, row.experiment.line): _percent(row.far) for row in every}
+    framed = {(row.experiment.panel, row.experiment.line) for row in rows[DIFFERS] + rows[RANDOM_ONLY]}
+    figure.grid("% exact beyond training, all seeds together (framed: not as predicted)", percents, framed, path)
+
+
+def _percent(measured: Measured | None) -> float:
+    """Pool all seeds: a median would hide the one seed that fails."""
+    if measured is None:
+        return math.nan
+    found = [cell for cell in measured if cell]
+    return 100 * sum(cell.exact for cell in found) / sum(cell.problems for cell in found)
+
+
+STUDIES = (
+    Study(
+        name="locality",
+        title="Locality: predicted and measured",
+        about="`tallystick check` looks at the trajectories alone. A task is local if the same number k of last tokens "
+        "decides every token at all lengths looked at, and covered if all deciding contexts occur at the training "
+        "length.",
+        experiments=experiments,
+        budgets=("small",),
+        table=tables,
+        figure=draw,
+    ),
+)

@@ -1,0 +1,189 @@
+"""Declarations: the trainings that a study measures, and its checks of locality.
+
+Each has a plan, everything that decides its outcome but the seed and the code; results are kept by the plan's hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import torch
+
+from tallystick import tasks
+from tallystick.config import configure
+
+Setting = str | int | float | bool
+Plan = dict[str, str | None]
+"""All values are text, so that a plan survives JSON unchanged."""
+
+
+@dataclass(frozen=True)
+class At:
+    """A length at which a trained model is measured."""
+
+    length: int
+    problems: int = 50
+    """Random problems; 0 for none."""
+    worst_cases: bool = False
+    """Whether the task's worst cases are measured there, too."""
+    mode: str = "verify"
+    """verify or generate."""
+    seed: int | None = None
+    """The only seed measured there; None: every seed."""
+    below: tuple[int, ...] = ()
+    """Shorter lengths measured likewise; the results keep one row for all of them."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """All its lengths, the shortest first."""
+        return *self.below, self.length
+
+    @property
+    def place(self) -> str:
+        """Lengths, mode and seed as text."""
+        mode = "" if self.mode == "verify" else f" {self.mode}"
+        return f"{'/'.join(map(str, self.lengths))}{mode}{'' if self.seed is None else f' (seed {self.seed})'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A training, and where its model is measured; done once for each seed."""
+
+    task: str
+    model: str
+    at: tuple[At, ...]
+    variant: str = ""
+    """The task's program; its first if empty."""
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings of training and model that are not the defaults."""
+    part: str | None = None
+    """In a mixture, the only task whose problems are measured; None: all."""
+    problem_seed: int | None = None
+    """Seed of the problems measured; None: the experiment's own, so that each seed meets other problems."""
+    seeds: tuple[int, ...] = ()
+    """The only seeds it takes; () for the study's."""
+    added: tuple[str, ...] = ()
+    """Fields of the plan that the study declared after runs had been stored: a stored run without them stays valid."""
+    panel: str = ""
+    """The table's section and the figure's panel it belongs to; the task if empty."""
+    line: str = ""
+    """Its row there, and its line in the figure; the model if empty."""
+    piece: str = ""
+    """Name of its part of a line's measurements, where these take so long that each is an experiment of its own."""
+    paper: tuple[int, float] | str | None = None
+    """The paper's result: the largest length with at least 5 %, and the percent exact there; or a few words."""
+    original: str = ""
+    """In a view, the name it has in the study whose results are shown."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("panel", self.panel or self.task), ("line", self.line or self.model)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "addition: mamba2:tiny"; unique in its results file."""
+        return self.original or f"{self.panel}: {self.line}{f', {self.piece}' if self.piece else ''}"
+
+    def shown_as(self, panel: str, line: str) -> Experiment:
+        """Return the same experiment in another place of a view's table."""
+        return replace(self, panel=panel, line=line, original=self.name)
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that decides its outcome, every default resolved."""
+        variant, resolved = _resolved(self.task, self.variant, self.model, tuple(self.settings.items()))
+        return {
+            "task": self.task,
+            "variant": variant,
+            "model": self.model,
+            "part": self.part,
+            **resolved,
+            "lengths": ", ".join(f"{at.place} x {at.problems}" for at in self.at if at.problems),
+            "worst_cases": ", ".join(at.place for at in self.at if at.worst_cases),
+            "problem_seed": None if self.problem_seed is None else str(self.problem_seed),
+        }
+
+    @property
+    def train_length(self) -> int:
+        """The longest problems of training."""
+        return int(self.settings.get("train_length", tasks.load(self.task).defaults.train_length))
+
+
+@cache
+def _resolved(
+    task: str, variant: str, model: str, settings: tuple[tuple[str, Setting], ...]
+) -> tuple[str, dict[str, str]]:
+    """Resolve the variant's name and every setting of a training.
+
+    Notes change no setting, and take seconds to make.
+    """
+    base = variant.removesuffix(tasks.NOTES)
+    loaded = tasks.load(task, base or None)
+    with torch.device("meta"):  # no weights are needed
+        config = configure(loaded, model, {name: str(value) for name, value in settings})
+    every = config["model_settings"] | config["settings"]
+    texts = {name: str(value) for name, value in every.items() if name not in ("seed", "device")}
+    return loaded.variant + variant[len(base) :], texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalityCheck:
+    """A `check` of a program, which predicts how models do on it."""
+
+    task: str
+    variant: str = ""
+    """The task's program; its first if empty."""
+    problems: int = 1000
+    """Random problems of each row."""
+    tokens_at: int | None = None
+    """The length at which a problem's tokens are counted; None: nowhere."""
+    panel: str = ""
+    line: str = "check"
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "panel", self.panel or " ".join(filter(None, (self.task, self.variant))))
+
+    @property
+    def name(self) -> str:
+        """Its name, such as "addition paper: check"; unique in its results file."""
+        return f"{self.panel}: {self.line}"
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that decides its outcome."""
+        base = self.variant.removesuffix(tasks.NOTES)
+        return {
+            "task": self.task,
+            "variant": tasks.load(self.task, base or None).variant + self.variant[len(base) :],
+            "problems": str(self.problems),
+            "tokens_at": None if self.tokens_at is None else str(self.tokens_at),
+        }
+
+
+Declared = Experiment | LocalityCheck
+"""An entry of a study."""
+
+
+def digest(value: object) -> str:
+    """Shorten what JSON can say to the beginning of the SHA-256 of its sorted JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def valid_plans(declared: Declared) -> tuple[Plan, ...]:
+    """Return its plan, then, if fields were added to it later, the plan that runs were stored under before."""
+    plan = declared.plan
+    if isinstance(declared, LocalityCheck) or not declared.added:
+        return (plan,)
+    return plan, {key: value for key, value in plan.items() if key not in declared.added}
+
+
+def describe_changes(before: Plan, now: Plan) -> str:
+    """Say in what two plans differ."""
+    keys = {**before, **now}
+    pairs = [(key, before.get(key, "not set"), now.get(key, "not set")) for key in keys]
+    return "; ".join(f"{key} was {old}, is {new}" for key, old, new in pairs if old != new)
