@@ -295,6 +295,7 @@ def test_the_samples_that_lookup_needs_follow_from_its_runs(results, made):
             results.add(each, 5, made.where, made.trained(made.row(10_000, SAMPLES if count >= 16 else 0, SAMPLES)))
     text = theorems.universal_table(declared, results)
     assert "lookup needed 16 (powers of 2 tried; seeds 5; wrong on at most epsilon of 20 problems of 10,000" in text
+    assert made.in_table(text.split("by its samples")[1])["5"] == [*["0"] * 4, *["20"] * 3, *["-"] * 6]
     assert "lookup needed" not in theorems.universal_table(declared[:2], results)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tallystick.studies.framework.cells import panels
+from tallystick.studies.framework.cells import MISSING, panels
 from tallystick.studies.framework.experiment import Declared, Experiment
+from tallystick.studies.framework.markdown import document, table
 from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.schema import rows_of
 from tallystick.studies.framework.study import Study
@@ -43,14 +44,28 @@ def universal_table(declared: Sequence[Declared], results: Results) -> str:
     models = [each for each in every if "examples" not in each.settings]
     done = [(each.model, run["seed"], run) for each in models for run in results.of(each)]
     exact = {
-        (run["seed"], each.settings["examples"]): rows_of(run)[0].exact
+        (run["seed"], int(each.settings["examples"])): rows_of(run)[0].exact
         for each in every
         if each not in models
         for run in results.of(each)
     }
     seeds = sorted({seed for seed, _ in exact})
     needed = {seed: universal.samples_needed(lambda n, s=seed: exact.get((s, n)), theorem.epsilon) for seed in seeds}
-    return universal.text(theorem, needed, STEPS, done)
+    return document(universal.text(theorem, needed, STEPS, done), _by_samples(exact, seeds))
+
+
+def _by_samples(exact: Mapping[tuple[int, int], int], seeds: Sequence[int]) -> str:
+    """Write the exact problems of lookup by the number of its samples."""
+    if not exact:
+        return ""
+    counts = list(universal.counts())
+    rows = [[seed, *(exact.get((seed, count), MISSING) for count in counts)] for seed in seeds]
+    head = ["seed", *(f"{count:,}" for count in counts)]
+    return document(
+        f"## lookup by its samples\n\nExact problems, of {universal.SAMPLES} of {STEPS[-1]:,} steps, by the number of "
+        "samples:",
+        table(head, rows),
+    )
 
 
 STUDIES = (

@@ -37,7 +37,7 @@ def _row(cells: Sequence[object]) -> str:
 
 def document(*parts: str) -> str:
     """Join paragraphs, headings and tables, with a blank line between each two."""
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def sections(declared: Sequence[Declared], results: Results) -> str:

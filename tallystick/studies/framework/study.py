@@ -58,7 +58,7 @@ class Study:
     def page(self, budget: str, results: Results) -> str:
         """Make its page."""
         declared, command = self.declared(budget), f"tallystick reproduce {self.name} --budget {budget}"
-        parts = [f"# {self.title}", self.about, self.table(declared, results).rstrip("\n")]
+        parts = [f"# {self.title}", self.about, self.table(declared, results)]
         parts += [markdown.footing(command, declared, results), self._left_out(declared, results)]
         return markdown.document(*parts)
 
