@@ -9,7 +9,7 @@ import pytest
 from tallystick.studies.framework.cells import Cell, Place
 from tallystick.studies.theory import bound, universal
 from tallystick.studies.theory.answers import EXACT, SHARES, bites, share
-from tallystick.studies.theory.reports import report_bound, report_universal, samples_needed
+from tallystick.studies.theory.reports import report_bound, report_universal
 
 
 def numbers(n):
@@ -154,16 +154,13 @@ def test_the_fewest_samples_that_are_enough():
     assert universal.samples_needed({4: None, 16: 20}.get, 0.05) == 16
 
 
-def test_few_samples_are_needed():
-    needed = samples_needed("turing:bb3", 0, 200, 0.05)
-    assert needed is not None
-    assert 2 < needed <= 64
-
-
 def test_universal_with_lookup():
     report, text = report_universal("bb3", ["lookup"], [40, 300], [1])
     assert (report["states"], report["symbols"], report["bound"]) == (3, 2, math.ceil(4800 * math.log(120)))
     assert [row["exact"] for run in report["runs"] for row in run["rows"]] == [20, 1] * 2
-    assert all(row["examples"] <= 64 for row in report["needed"])
+    (needed,) = report["needed"]
+    assert needed["seed"] == 1
+    assert 2 < needed["examples"] <= 64
+    assert f"lookup needed {needed['examples']} (powers of 2 tried; seeds 1;" in text
     assert "| lookup | 1 | 4,000 |" in text
     assert "20/20 + 1/1" in text
