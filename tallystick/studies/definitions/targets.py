@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tallystick.studies.definitions import picture
 from tallystick.studies.framework.cells import MISSING, Line, Place, panels
 from tallystick.studies.framework.experiment import At, Declared, Experiment, Setting
 from tallystick.studies.framework.markdown import COUNTS, document, seeds, table
@@ -163,10 +164,12 @@ STUDIES = (
         name="headline",
         title="Addition, trained on at most 5 digits",
         about="Exact problems at each number of digits. lookup is a table of strings fitted to 4,000 problems; pythia "
-        "is a Transformer with the cache that such a one needs. Seeds from 2000 on were used for nothing else.",
+        "is a Transformer with the cache that such a one needs. Seeds from 2000 on were used for nothing else. The "
+        "picture adds mamba2:small beyond 10,000 digits, of the study `far`; dashed: computed, not measured.",
         experiments=headline,
         budgets=("small",),
         table=headline_table,
+        figure=picture.draw,
     ),
     Study(
         name="targets",

@@ -52,12 +52,13 @@ def draw(title: str, declared: Sequence[Declared], results: Results, path: Path)
                 axes[row, 0].set_ylabel(fill(panel, WRAPPED), rotation=0, ha="right", va="center")
         figure.suptitle(title, fontsize=10)
         _legend(figure, axes[0, 0], [line for group in groups.values() for line in group])
-        _save(figure, path)
+        save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, dpi: int = 80) -> None:
+    """Write a PNG; the same results make the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80, metadata={"Software": None})  # the same results make the same file
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
 def _legend(figure: Figure, axis: Axes, lines: Sequence[Line]) -> None:
@@ -156,4 +157,4 @@ def grid(title: str, percents: Mapping[tuple[str, str], float], framed: set[tupl
         axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
         axis.set_yticks(range(len(rows)), rows)
         axis.set_title(title)
-        _save(figure, path)
+        save(figure, path)
