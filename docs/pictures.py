@@ -3,8 +3,8 @@
     python docs/pictures.py
 
 docs/trajectory.png is `tallystick show addition --length 1 --seed 3`. For docs/viewer.png a small Mamba-2 is trained on
-the paper's addition program with at most 5 digits. That program is not local, so the model fails at 20 digits; the picture
-shows the first wrong token of one such episode.
+the paper's addition program with at most 5 digits. That program is not local, so the model fails at 20 digits; the
+picture shows the first wrong token of one such episode.
 """
 
 from __future__ import annotations
