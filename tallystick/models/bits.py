@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tallystick.models.base import Model, State
+from tallystick.models.config import WIDTHS, ranged
+from tallystick.models.config import Config as BaseConfig
 
 
 class Bits(Model):
@@ -23,24 +25,26 @@ class Bits(Model):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(BaseConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        bits: int = 32
+        bits: int = ranged(32, 8, 2**16)
         """Size of the state, a multiple of 8."""
-        width: int = 512
+        width: int = ranged(512, *WIDTHS)
         """Hidden units of the update and of the output."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.bits % 8:
+                raise ValueError(f"bits={self.bits} must be a multiple of 8")
+
+    config: Config
     PRESETS = {"tiny": {"bits": 32}, "16": {"bits": 16}, "32": {"bits": 32}, "64": {"bits": 64}}
     verify_chunk = 1024
     capturable = True
 
     def __init__(self, config: Config):
         super().__init__(config)
-        if config.bits < 8 or config.bits % 8:
-            raise ValueError(f"bits={config.bits} must be a multiple of 8")
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.hidden = nn.Linear(config.bits, config.width)
         self.update = nn.Linear(config.width, 2 * config.bits)

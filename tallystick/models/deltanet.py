@@ -16,6 +16,7 @@ from tallystick.kernels.delta import gated_delta_chunked
 from tallystick.kernels.fused import conv_silu, rms_norm
 from tallystick.kernels.linear import linear
 from tallystick.models.base import Model, State
+from tallystick.models.config import COUNTS, FACTORS, ConvolutionConfig, HeadsConfig, ranged
 from tallystick.models.mamba2 import Spans, initial_dt_bias
 from tallystick.models.transformer import GatedMLP, initialise
 
@@ -27,26 +28,13 @@ class GatedDeltaNet(Model):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(ConvolutionConfig, HeadsConfig):
+        """Sizes: a head's state has (d_model / n_head)^2 entries."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        n_head: int = 4
-        """Heads, each with a state of (d_model / n_head)^2; divides d_model."""
-        mlp_ratio: int = 2
-        """Width of the gated MLP over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16 (see `Mamba2`)."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
+        n_head: int = ranged(4, *COUNTS)
+        mlp_ratio: int = ranged(2, *FACTORS)
 
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "n_head": 4},
         "small": {"n_layer": 2, "d_model": 128, "n_head": 4},
@@ -58,10 +46,6 @@ class GatedDeltaNet(Model):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)

@@ -14,6 +14,7 @@ from tallystick.kernels.linear import linear
 from tallystick.models import mamba2, transformer
 from tallystick.models.attention import Cache, empty
 from tallystick.models.base import Model
+from tallystick.models.config import COUNTS, HeadsConfig, ranged
 
 
 class Hybrid(Model):
@@ -23,32 +24,30 @@ class Hybrid(Model):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(mamba2.Mamba2.Config):
-        """Sizes: Mamba-2's, and of the attention."""
+    class Config(mamba2.Mamba2.Config, HeadsConfig):
+        """Sizes: those of Mamba-2, and of the attention."""
 
-        n_layer: int = 3
-        """Number of blocks of both kinds."""
-        attention_every: int = 3
-        """One block of so many, the middle one, attends."""
-        n_head: int = 2
-        """Attention heads; divides d_model."""
-        mlp_ratio: int = 4
-        """Width of the attention blocks' MLP over d_model."""
+        n_layer: int = ranged(3, *COUNTS)
+        attention_every: int = ranged(3, *COUNTS)
+        """Of so many blocks, the middle one attends; at most n_layer."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.attention_every > self.n_layer:
+                raise ValueError(f"attention_every={self.attention_every} must not exceed n_layer={self.n_layer}")
+
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 3, "d_model": 64, "d_state": 16, "n_head": 2},
         "small": {"n_layer": 3, "d_model": 128, "d_state": 16, "n_head": 4},
         "paper": {**mamba2.Mamba2.PRESETS["paper"], "attention_every": 8, "n_head": 8, "mlp_ratio": 2},
     }
     TRAINING = {"lr": 3e-3}
+    fixed_state = False
     verify_chunk = 512
 
     def __init__(self, config: Config):
         super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
-        if not 0 < config.attention_every <= config.n_layer:
-            raise ValueError(f"attention_every={config.attention_every} must be in 1..n_layer={config.n_layer}")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(
             transformer.ParallelBlock(config) if self._attends(i) else mamba2.Block(config)

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from tallystick import suffix
 from tallystick.models.base import Model, State
+from tallystick.models.config import Config as BaseConfig
+from tallystick.models.config import ranged
 
 SURE = 10.0
 """The logit of the token that it says; all others are 0."""
@@ -26,16 +28,15 @@ class Lookup(Model):
     """Says the token that always followed the shortest unambiguous suffix; abstains (all logits equal) without one."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(BaseConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        reach: int = 64
+        reach: int = ranged(64, 1, 2**16)
         """The longest suffix that it looks at, in tokens."""
-        examples: int = 4000
+        examples: int = ranged(4000, 1, 10**9)
         """Training examples that `train` fits it to."""
 
+    config: Config
     PRESETS = {"tiny": {}}
     verify_chunk = verify_chunk_gpu = 65_536
     keys_E: Tensor

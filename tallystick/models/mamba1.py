@@ -7,7 +7,6 @@ R rank of the step size's projection, K convolution width - 1, J = K + L tokens 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from tallystick.kernels.fused import conv_silu, rms_norm
 from tallystick.kernels.linear import linear
 from tallystick.kernels.selective import selective_scan_chunked
 from tallystick.models.base import Model, State
+from tallystick.models.config import MambaConfig
 from tallystick.models.mamba2 import Spans, initial_dt_bias
 
 
@@ -26,43 +26,19 @@ class Mamba1(Model):
     State, for each layer: `conv.i`, the last tokens before the convolution, and `ssm.i`, the scan's state.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
-
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        d_state: int = 16
-        """State entries of each channel."""
-        expand: int = 2
-        """Inner width over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A = 1..d_state; Mamba's own are 0.001 to
-        0.1 (see `Mamba2`)."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
-        tied: bool = True
-        """The output weights are the embedding's."""
-
+    Config = MambaConfig
+    config: MambaConfig
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 16, "dt_min": 0.001, "dt_max": 0.1},
     }
     TRAINING = {"batch_size": 32, "seq_len": 64}
-    rows, chunk = 8, 128
+    verify_batch_size, verify_chunk = 8, 128
     capturable = True
 
-    def __init__(self, config: Config):
+    def __init__(self, config: MambaConfig):
         super().__init__(config)
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
@@ -94,7 +70,7 @@ class Mamba1(Model):
 class Block(nn.Module):
     """x + out_proj(scan(conv(in_proj(norm(x)))) * silu(z))."""
 
-    def __init__(self, config: Mamba1.Config):
+    def __init__(self, config: MambaConfig):
         super().__init__()
         inner, rank = config.expand * config.d_model, math.ceil(config.d_model / 16)
         self.sizes = (rank, config.d_state, config.d_state)  # of dt, B, C

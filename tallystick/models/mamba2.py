@@ -20,6 +20,7 @@ from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.models.base import Model, State
+from tallystick.models.config import WIDTHS, MambaConfig, check_divides, ranged
 
 NUMBA = find_spec("numba") is not None
 LARGEST_STATE = 2**15  # entries of a row; larger ones leave a core's cache, and chunks are as fast as machine code
@@ -33,31 +34,17 @@ class Mamba2(Model):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(MambaConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        d_state: int = 16
-        """State entries of each channel."""
-        head_dim: int = 32
+        head_dim: int = ranged(32, *WIDTHS)
         """Channels that share one decay; divides expand * d_model."""
-        expand: int = 2
-        """Inner width over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16. With Mamba-2's own 0.001 to 0.1
-        some last a thousand tokens, and a problem longer than training fills them with what was never met."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
-        tied: bool = True
-        """The output weights are the embedding's."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_divides(self, "head_dim", "d_inner")
+
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
@@ -68,7 +55,7 @@ class Mamba2(Model):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.gpu_chunk = 2**23 // config.d_model  # tiny: 131,072 tokens, and about a gigabyte for any width
+        self.verify_chunk_gpu = 2**23 // config.d_model  # tiny: 131,072 tokens, and about a gigabyte for any width
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
@@ -151,10 +138,6 @@ class Block(nn.Module):
     def __init__(self, config: Mamba2.Config):
         super().__init__()
         inner = config.expand * config.d_model
-        if inner % config.head_dim:
-            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
         self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # z, xBC, dt
         self.heads, self.d_state = inner // config.head_dim, config.d_state
         self.norm = nn.RMSNorm(config.d_model, eps=1e-5)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from tallystick.models.attention import Cache, empty
 from tallystick.models.base import Model, State
+from tallystick.models.config import RotaryConfig, ranged
 from tallystick.models.transformer import ParallelBlock, initialise
 
 
@@ -29,41 +30,26 @@ class RMT(Model):
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(RotaryConfig):
+        """Sizes; positions count within the segment."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        n_head: int = 2
-        """Attention heads; divides d_model."""
-        mlp_ratio: int = 4
-        """Width of the MLP over d_model."""
-        rotary_fraction: float = 0.25
-        """Part of each head that is rotated by the position in the segment."""
-        segment: int = 32
-        """Tokens of a segment; at least 1."""
-        memory: int = 4
-        """Vectors handed from segment to segment; at least 1."""
+        segment: int = ranged(32, 1, 2**20)
+        """Tokens of a segment."""
+        memory: int = ranged(4, 1, 2**16)
+        """Vectors handed from segment to segment."""
 
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "n_head": 2, "segment": 32, "memory": 4},
         "small": {"n_layer": 4, "d_model": 128, "n_head": 4, "segment": 64, "memory": 4},
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 8, "mlp_ratio": 2, "segment": 512, "memory": 16},
     }
     TRAINING = {"lr": 3e-3}
-    rows, chunk = 16, 256
+    verify_batch_size, verify_chunk = 16, 256
 
     def __init__(self, config: Config):
         super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
-        if config.segment < 1 or config.memory < 1:
-            raise ValueError(f"segment={config.segment} and memory={config.memory} must be at least 1")
-        self.rotated = int(config.d_model // config.n_head * config.rotary_fraction) // 2 * 2
+        self.rotated = config.rotated
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.memory = nn.Embedding(config.memory, config.d_model)
         self.layers = nn.ModuleList(ParallelBlock(config) for _ in range(config.n_layer))

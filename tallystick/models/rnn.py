@@ -16,6 +16,19 @@ from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 from tallystick.kernels.rnn import gru, lstm
 from tallystick.models.base import Model, State
+from tallystick.models.config import COUNTS, WIDTHS, StackConfig, ranged
+
+BIASES = (-100.0, 100.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(StackConfig):
+    """Sizes of a stack of layers, each as wide as the embedding."""
+
+    d_model: int = ranged(128, *WIDTHS)
+    """Units of a layer."""
+    n_layer: int = ranged(1, *COUNTS)
+    """Number of layers."""
 
 
 class Recurrent(Model):
@@ -28,10 +41,11 @@ class Recurrent(Model):
     }
     # many short rows make the loop over time cheap; of 64 tokens, they are too short for 1,000 digits (dev/LOG.md)
     TRAINING = {"batch_size": 16, "seq_len": 128}
-    rows, chunk = 32, 256
+    verify_batch_size, verify_chunk = 32, 256
     capturable = True
-    parts = "h"
-    """Of a layer's state."""
+    config: RecurrentConfig
+    parts: str = "h"
+    """The tensors of a layer's state, one letter each."""
     forms: tuple[Callable, Callable]
     """The recurrence, and its plain loop."""
 
@@ -99,22 +113,17 @@ class LSTM(Recurrent):
     """LSTM whose one gate both forgets and lets in, unless `coupled=false`; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(RecurrentConfig):
+        """Sizes, and the start."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 128
-        """Units of a layer."""
-        n_layer: int = 1
-        """Number of layers."""
         coupled: bool = True
         """The input gate is 1 - the forget gate: the cell is a mean of what came in, whatever the length (Greff et al.
         2017, arXiv 1503.04069, section 3)."""
-        forget_bias: float = -1.0
+        forget_bias: float = ranged(-1.0, *BIASES)
         """Of the forget gate at first: a cell starts with sigmoid of it left after a token. With the usual 1, a
         thousand equal digits lead to states that the few of training never come near."""
 
+    config: Config
     parts = "hc"
     forms = lstm, lstm_recurrent
 
@@ -126,18 +135,13 @@ class GRU(Recurrent):
     """Two gates and no cell; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(RecurrentConfig):
+        """Sizes, and the start."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 128
-        """Units of a layer."""
-        n_layer: int = 1
-        """Number of layers."""
-        update_bias: float = -1.0
+        update_bias: float = ranged(-1.0, *BIASES)
         """Of the gate z at first: sigmoid of it is left of a state after a token, as of an LSTM's."""
 
+    config: Config
     forms = gru, gru_recurrent
 
     def __init__(self, config: Config):

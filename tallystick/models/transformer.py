@@ -14,19 +14,19 @@ from torch.nn import functional as F
 
 from tallystick.models.attention import Cache, WindowCache, empty
 from tallystick.models.base import Model
+from tallystick.models.config import FACTORS, HeadsConfig, RotaryConfig, ranged
 
 
 class Transformer(Model):
     """What the family shares: embedding, blocks, norm, untied output.  State: as its cache has it."""
 
+    config: HeadsConfig
     cache: type[Cache] | type[WindowCache] = Cache
-    window = 0  # of a WindowCache
-    rotated = 0  # entries of each head that positions rotate
+    window: int = 0  # of a WindowCache
+    rotated: int = 0  # entries of each head that positions rotate
 
     def __init__(self, config, block, norm: nn.Module):
         super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(block(config) for _ in range(config.n_layer))
         self.norm = norm
@@ -124,67 +124,42 @@ class GatedBlock(nn.Module):
 class NoPE(Transformer):
     """Pythia without positions: only the causal mask tells them."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
-
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        n_head: int = 2
-        """Attention heads; divides d_model."""
-        mlp_ratio: int = 4
-        """Width of the MLP over d_model."""
-
+    Config = HeadsConfig
+    config: HeadsConfig
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "n_head": 2},
         "small": {"n_layer": 4, "d_model": 128, "n_head": 4},
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 8, "mlp_ratio": 2},
     }
     TRAINING = {"lr": 3e-3}  # at 6e-3 Pythia did not learn addition of 5 digits
+    fixed_state = False
     verify_chunk = 512
 
-    def __init__(self, config: Config):
+    def __init__(self, config: HeadsConfig):
         super().__init__(config, ParallelBlock, nn.LayerNorm(config.d_model))
 
 
 class Pythia(NoPE):
     """Rotary positions, attention and MLP in parallel."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(NoPE.Config):
-        """Sizes."""
+    Config = RotaryConfig
+    config: RotaryConfig
 
-        rotary_fraction: float = 0.25
-        """Part of each head that is rotated by position."""
-
-    def __init__(self, config: Config):
+    def __init__(self, config: RotaryConfig):
         super().__init__(config)
-        self.rotated = int(config.d_model // config.n_head * config.rotary_fraction) // 2 * 2
+        self.rotated = config.rotated
 
 
 class Mistral(Transformer):
     """Sliding window: a layer sees the last `window` tokens, so the state is constant; rotary positions."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(HeadsConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        n_head: int = 2
-        """Attention heads; divides d_model."""
-        mlp_ratio: int = 2
-        """Width of the gated MLP over d_model."""
-        window: int = 16
-        """Tokens that a layer sees, the present one included; at least 2."""
+        mlp_ratio: int = ranged(2, *FACTORS)
+        window: int = ranged(16, 2, 2**20)
+        """Tokens that a layer sees, the present one included."""
 
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "n_head": 2, "window": 16},
@@ -197,7 +172,5 @@ class Mistral(Transformer):
     cache = WindowCache
 
     def __init__(self, config: Config):
-        if config.window < 2:
-            raise ValueError(f"window={config.window} must be at least 2")
         super().__init__(config, GatedBlock, nn.RMSNorm(config.d_model, eps=1e-5))
-        self.window, self.rotated = config.window, config.d_model // config.n_head // 2 * 2
+        self.window, self.rotated = config.window, config.head_width // 2 * 2
