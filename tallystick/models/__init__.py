@@ -49,7 +49,8 @@ def load_class(name: str) -> type[Model]:
         model_class = getattr(module, class_name)
     except Exception as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"cannot load model {name!r}: {type(error).__name__}: {message}") from error
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"cannot load model {name!r}: {kind}{message}") from error
     _check_class(name, model_class)
     return model_class
 

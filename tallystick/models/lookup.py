@@ -3,8 +3,8 @@
 For each context of its training examples it remembers the shortest suffix that decides the next token, and replays that
 token.  What it solves needs no generalisation over contents: it is what trained models are compared with.
 
-Glossary: B batch, L length, V vocabulary, T reach (tokens of state), M = T + L tokens that a call can see, E edges of the
-tree of suffixes.
+Glossary: B batch, L length, V vocabulary, T reach (tokens of state), M = T + L tokens that a call can see, E edges of
+the tree of suffixes.
 """
 
 from __future__ import annotations
