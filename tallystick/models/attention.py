@@ -172,10 +172,10 @@ def _starts(own_L: Tensor, reset_BL: Tensor | None, count_B: Tensor) -> Tensor:
 
 
 def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
-    """Return cos and sin, [B, L, 1, R], of position * 10000^(-2 r / R) for r < R / 2, twice (Su et al. 2021, arXiv
-    2104.09864).
+    """Return cos and sin of each position's angles, [B, L, 1, R].
 
-    The angles are computed in double precision: in single, those of far positions would depend on where the call began.
+    They are position * 10000^(-2 r / R) for r < R / 2, twice (Su et al. 2021, arXiv 2104.09864), computed in double
+    precision: in single precision, those of far positions would depend on where the call began.
     """
     exponent_R = torch.arange(0, rotated, 2, device=position_BL.device).repeat(2).double() / max(rotated, 1)
     angle_BL1R = position_BL[..., None, None] * 10000.0**-exponent_R

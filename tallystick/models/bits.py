@@ -1,4 +1,4 @@
-"""A recurrent network whose whole state is a given number of bits: the finite set S of Theorem 2.1, literally.
+"""A recurrent network whose whole state is a given number of bits: the finite set S of Theorem 2.1 in arXiv 2510.14826.
 
 Glossary: B batch, L length, V vocabulary, W width, N bits of the state, Y bytes of the state.
 """
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tallystick.models.base import Model, State
-from tallystick.models.config import WIDTHS, ranged
+from tallystick.models.config import WIDTHS
 from tallystick.models.config import Config as BaseConfig
+from tallystick.ranges import ranged
 
 
 class Bits(Model):

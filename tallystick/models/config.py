@@ -6,37 +6,19 @@ a mistake is refused in one line before anything is allocated.
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
+
+from tallystick.ranges import check_ranges, ranged
 
 WIDTHS = (1, 2**16)
 """Range of a number of channels."""
-COUNTS = (1, 2**10)
+COUNTS = (1, 2**8)
 """Range of a number of blocks or heads."""
 FACTORS = (1, 2**6)
 """Range of a ratio of two widths."""
 STEP_SIZES = (1e-6, 1e2)
 """Range of the step size of a state space model."""
-UNSTATED = {int: (1, 2**31 - 1), float: (-sys.float_info.max, sys.float_info.max)}
-"""Range of a field that states none (of a user's own model): whole numbers from 1 on, finite ones."""
-
-
-def ranged(default: float, least: float, most: float) -> Any:
-    """A dataclass field: its default and its range, both ends included."""
-    return field(default=default, metadata={"min": least, "max": most})
-
-
-def check_ranges(config: Any) -> None:
-    """Raise ValueError for the first number of a dataclass that is outside its field's range; NaN always is."""
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if isinstance(value, bool | str):
-            continue
-        least, most = UNSTATED[type(value)]
-        least, most = each.metadata.get("min", least), each.metadata.get("max", most)
-        if not least <= value <= most:
-            raise ValueError(f"{each.name}={value} must be between {least} and {most}")
 
 
 def check_divides(config: Any, part: str, whole: str) -> None:
@@ -48,7 +30,7 @@ def check_divides(config: Any, part: str, whole: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What `models.build` takes as `key=value`; fields are bool, int, float or str.
+    """Settings that `models.build` takes as `key=value`; fields are bool, int, float or str.
 
     A subclass states each number's range with `ranged`, and checks what fields have to do with one another in
     `__post_init__`, after `super().__post_init__()`.
@@ -128,7 +110,7 @@ class HeadsConfig(StackConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RotaryConfig(HeadsConfig):
-    """Heads whose first channels are rotated by the token's position."""
+    """Blocks with heads whose first channels are rotated by the token's position."""
 
     rotary_fraction: float = ranged(0.25, 0.0, 1.0)
     """Share of each head that is rotated."""

@@ -16,9 +16,10 @@ from torch.nn import functional as F
 from tallystick.kernels.gated_delta import gated_delta_chunked
 from tallystick.kernels.linear import linear
 from tallystick.kernels.rms_norm import EPS, rms_norm
-from tallystick.models.config import COUNTS, FACTORS, ConvolutionConfig, HeadsConfig, ranged
+from tallystick.models.config import COUNTS, FACTORS, ConvolutionConfig, HeadsConfig
 from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
 from tallystick.models.transformer import GatedMLP, initialise
+from tallystick.ranges import ranged
 
 
 class GatedDeltaNet(StateSpaceModel):

@@ -14,8 +14,9 @@ from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.models import mamba2, transformer
 from tallystick.models.attention import Cache, empty
 from tallystick.models.base import Model, State
-from tallystick.models.config import COUNTS, HeadsConfig, ranged
+from tallystick.models.config import COUNTS, HeadsConfig
 from tallystick.models.state_space import PackedRows
+from tallystick.ranges import ranged
 
 
 class Hybrid(Model):

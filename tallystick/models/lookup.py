@@ -1,4 +1,4 @@
-"""The string-matching learner of Theorem 2.2, with contexts of variable length.
+"""The string-matching learner of Theorem 2.2 in arXiv 2510.14826, with contexts of variable length.
 
 For each context of its training examples it remembers the shortest suffix that decides the next token, and replays that
 token.  What it solves needs no generalisation over contents: it is what trained models are compared with.
@@ -20,7 +20,7 @@ from torch import Tensor
 from tallystick import suffix
 from tallystick.models.base import Model, State
 from tallystick.models.config import Config as BaseConfig
-from tallystick.models.config import ranged
+from tallystick.ranges import ranged
 
 SURE = 10.0
 """Logit of the token that it says; all others are 0."""

@@ -22,8 +22,9 @@ from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.kernels.ssd import ssd_chunked
-from tallystick.models.config import WIDTHS, MambaConfig, check_divides, ranged
+from tallystick.models.config import WIDTHS, MambaConfig, check_divides
 from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
+from tallystick.ranges import ranged
 
 MAX_COMPILED_STATE = 2**15
 """State entries of a row up to which compiled loops are used; a larger state leaves a core's cache, and matrix products

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from tallystick.models.attention import Cache, empty
 from tallystick.models.base import Model, State
-from tallystick.models.config import RotaryConfig, ranged
+from tallystick.models.config import RotaryConfig
 from tallystick.models.transformer import ParallelBlock, initialise
+from tallystick.ranges import ranged
 
 
 class RMT(Model):
@@ -169,6 +170,6 @@ def _columns(x_BLD: Tensor, start_B: Tensor, width: int) -> Tensor:
 
 
 def _forget(state: State, chosen_B: Tensor) -> State:
-    """Return the state with the chosen rows zeroed."""
+    """Return the state with the chosen rows zeroed; [B], bool or 0 and 1."""
     chosen_B = chosen_B.bool()
     return {name: tensor.masked_fill(chosen_B.view(-1, *[1] * (tensor.dim() - 1)), 0) for name, tensor in state.items()}

@@ -16,7 +16,8 @@ from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 from tallystick.kernels.rnn import gru, lstm
 from tallystick.models.base import Model, State
-from tallystick.models.config import COUNTS, WIDTHS, StackConfig, ranged
+from tallystick.models.config import COUNTS, WIDTHS, StackConfig
+from tallystick.ranges import ranged
 
 BIASES = (-100.0, 100.0)
 """Range of a gate's first bias."""

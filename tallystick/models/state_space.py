@@ -1,4 +1,4 @@
-"""What Mamba, Mamba-2 and Gated DeltaNet share: the stack of blocks, and convolutions over packed and ragged rows.
+"""The stack of blocks of Mamba, Mamba-2 and Gated DeltaNet, and their convolutions over packed and ragged rows.
 
 Glossary: B batch, L length, V vocabulary, D model width, H heads, X convolved channels, K convolution width - 1,
 J = K + L tokens that a call's convolution sees, F tokens behind a reset.

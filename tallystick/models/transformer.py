@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from tallystick.models.attention import Cache, WindowCache, empty
 from tallystick.models.base import Model, State
-from tallystick.models.config import FACTORS, HeadsConfig, RotaryConfig, ranged
+from tallystick.models.config import FACTORS, HeadsConfig, RotaryConfig
+from tallystick.ranges import ranged
 
 
 class Transformer(Model):

@@ -10,7 +10,8 @@ import torch
 
 from tallystick import models
 from tallystick.models.base import Model
-from tallystick.models.config import Config, check_ranges
+from tallystick.models.config import Config
+from tallystick.ranges import check_ranges
 
 VOCAB = 11
 
