@@ -1,8 +1,8 @@
-"""Figures of the core, one thread: trajectories, check, verify's memory, lookup, generate against verify, solve.
+"""Measure the core on one thread: trajectories, check, lookup, verify's memory, generate against verify, solve.
 
     python bench/core.py RUN        # RUN: a folder made by `tallystick train addition`; about 6 minutes
 
-Each figure is printed with what was counted; the checks that they stand on must hold, or nothing is printed for them.
+Each figure is printed with what was counted.  What it rests on is asserted: if that fails, the figure is not printed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tallystick import engine, locality, models, runs, tasks
@@ -27,17 +28,17 @@ class Count:
 
     tokens = 0
 
-    def write(self, ids, roles) -> None:
+    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Count a block."""
         self.tokens += len(ids)
 
     def close(self, ok: bool) -> None:
-        """A wrong program counts for nothing."""
+        """Refuse a program whose answer is wrong."""
         assert ok
 
 
 def trajectories(digits: int, problems: int) -> str:
-    """Tokens a second through the Workspace with all its checks."""
+    """Measure tokens a second through the Workspace, with all its checks."""
     task, sink = tasks.load("addition"), Count()
     prompts = [task.problem("bench", 0, digits, i) for i in range(problems)]
     began = time.perf_counter()
@@ -48,7 +49,7 @@ def trajectories(digits: int, problems: int) -> str:
 
 
 def check() -> str:
-    """3,000 problems at 50 digits."""
+    """Time `check` on 3,000 problems of at most 50 digits."""
     began = time.perf_counter()
     (row,) = locality.check(tasks.load("addition"), [50], problems=3000)["rows"]
     assert (row["k"], row["coverage"]) == (7, 1.0)
@@ -56,7 +57,7 @@ def check() -> str:
 
 
 def lookup(variant: str, digits: int, problems: int) -> str:
-    """lookup fitted to 1,000 problems of at most 5 digits."""
+    """Verify lookup, fitted to 1,000 problems of at most 5 digits."""
     task = tasks.load("addition", variant)
     model = models.build("lookup", vocab_size=len(task.vocab)).fit(sequences.sample(task, "train", 0, 5, 1000))
     results = verify(model, task, [task.problem("test", 0, digits, i) for i in range(problems)])
@@ -66,7 +67,7 @@ def lookup(variant: str, digits: int, problems: int) -> str:
 
 
 def same(run: runs.Run, digits: int, problems: int) -> str:
-    """generate and verify on the same problems."""
+    """Count the problems on which generate and verify agree."""
     prompts = [run.task.problem("test", 0, digits, i) for i in range(problems)]
     began = time.perf_counter()
     generated = engine.generate(run.model, run.task, prompts)
@@ -79,7 +80,7 @@ def same(run: runs.Run, digits: int, problems: int) -> str:
 
 
 def memory(folder: Path, digits: int) -> tuple[str, float]:
-    """Peak memory of a process of its own that verifies one problem."""
+    """Verify one problem in a process of its own; return what it measured, and its peak memory in MB."""
     code = f"import sys; sys.path.insert(0, 'bench'); import core; core.verify_one({str(folder)!r}, {digits})"
     words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     peak, exact, tokens, seconds = float(words[0]), words[1], int(words[2]), float(words[3])
@@ -100,7 +101,7 @@ def verify_one(folder: str, digits: int) -> None:
 
 
 def solve(folder: Path, digits: int) -> str:
-    """The command itself, on two long numbers."""
+    """Time the command `solve` on two long numbers."""
     rng = random.Random(0)
     a, b = (str(rng.randint(1, 9)) + "".join(rng.choices("0123456789", k=digits - 1)) for _ in range(2))
     sys.set_int_max_str_digits(0)

@@ -1,11 +1,11 @@
-"""A giant addition: produced, verified and trained on, without ever being in memory at once.
+"""Measure a giant addition: produced, verified and trained on without ever being in memory as a whole.
 
     python bench/giant.py RUN                                # RUN: a folder made by `tallystick train addition`
     python bench/giant.py RUN --digits 100000 --uses verify
 
-Each use runs in a process of its own, first on 1,000 digits and then on all: its tokens, seconds and peak memory, of
-which the tool's own memory, the numbers and everything said about them, is a part (2 bytes a token). Training is one
-pass over the one example in batches of 1 x 8,192 tokens, on a copy of RUN's model, which is verified afterwards.
+Each use runs in a process of its own, first on 1,000 digits and then on all, and prints its tokens, seconds and peak
+memory.  Part of that memory is the tool's own: the numbers and everything said about them, 2 bytes a token.  Training
+is one pass over the one example in batches of 1 x 8,192 tokens, on a copy of RUN's model, which is verified afterwards.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from core import Count
 
 from tallystick import runs
-from tallystick.data.packing import Packer
+from tallystick.data.packing import Batch, Packer
 from tallystick.evaluation.verify import verify, verify_recorded
 from tallystick.tasks import runner
 from tallystick.training.loop import Trainer
@@ -31,42 +32,28 @@ from tallystick.training.loop import Trainer
 ROW_TOKENS = 8192
 
 
-class Count:
-    """A sink that counts tokens."""
-
-    tokens = 0
-
-    def write(self, ids, roles) -> None:
-        """Count a block."""
-        self.tokens += len(ids)
-
-    def close(self, ok: bool) -> None:
-        """A wrong program counts for nothing."""
-        assert ok
-
-
 def produce(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
-    """Through the Workspace with all its checks."""
+    """Run the program through the Workspace, with all its checks."""
     sink = Count()
     runner.run(run.task, prompt, sink)
     return {"tokens": sink.tokens}
 
 
 def check(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
-    """Teacher-forced, to the end."""
+    """Verify the problem, teacher-forced to its end."""
     (result,) = verify(run.model, run.task, [prompt])
     return {"tokens": result.tokens, "exact": result.exact, "min_margin": round(result.min_margin, 2)}
 
 
 def train(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
-    """One pass over the one example; then whether the held-out problems of the training length are still exact."""
+    """Train one pass over the problem; then count the held-out problems that are still exact."""
     device = next(run.model.parameters()).device.type
     settings = run.config["settings"] | {"device": device, "lr": 1e-4, "warmup": 1}
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Path(folder), run.config | {"settings": settings}, lambda row: None)
     trainer.model.load_state_dict(run.model.state_dict())
 
-    def emit(batch, position) -> None:
+    def emit(batch: Batch, position: Any) -> None:
         trainer.update(batch)
 
     packer = Packer(1, ROW_TOKENS, emit)
@@ -87,7 +74,7 @@ USES = {"produce": produce, "verify": check, "train": train}
 
 
 def one(folder: str, use: str, digits: int, device: str) -> None:
-    """Print the figures of one use as JSON: what a process of its own does."""
+    """Print what one use measured, as JSON; runs in a process of its own."""
     torch.set_num_threads(1)
     run = runs.load(folder, device)
     prompt, began = run.task.problem("test", 0, digits, 0), time.perf_counter()
@@ -99,7 +86,7 @@ def one(folder: str, use: str, digits: int, device: str) -> None:
 
 
 def main() -> None:
-    """Print a line a use and size."""
+    """Print a line for each use and size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run folder of addition")
     parser.add_argument("--digits", type=int, default=1_000_000)

@@ -1,9 +1,9 @@
-"""Training speed of our Mamba-2 against Hugging Face's (transformers), on one CPU thread.
+"""Measure the training speed of our Mamba-2 against that of Hugging Face's (transformers), on one CPU thread.
 
-The same shape, weights, packed batch, loss and AdamW; forward, backward and step are timed together. Each contestant
-has a process of its own, they take turns, and their medians and ratios are printed. Ours honours the resets of the
-packed rows; Hugging Face's has none. Its speed depends on its `chunk_size`: the default is 256, and at this shape 32 is
-its fastest. Nothing is reported unless all give the same logits.
+Both have the same shape, weights, packed batch, loss and AdamW; forward, backward and step are timed together.  Each
+contestant has a process of its own, they take turns, and their medians and ratios are printed.  Ours honours the resets
+of the packed rows; Hugging Face's has none.  Its speed depends on its `chunk_size`: the default is 256, and 32 is the
+fastest for this shape.  Nothing is reported unless all give the same logits.
 
     python bench/train_speed.py                                 # mamba2:tiny, 8 x 1024, about a minute
     python bench/train_speed.py --rows 2 --length 256 --rounds 3
@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import statistics
 import time
+from multiprocessing.connection import Connection
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of each missing CUDA kernel
 
@@ -23,9 +24,10 @@ import torch  # noqa: E402
 import transformers  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from tallystick import models
+from tallystick import models  # noqa: E402
 from tallystick.models.base import Model  # noqa: E402
-from tallystick.training import allocator
+from tallystick.models.mamba2 import Mamba2  # noqa: E402
+from tallystick.training import allocator  # noqa: E402
 
 VOCAB = 30
 PARITY = 1e-4  # of the largest logit
@@ -45,16 +47,17 @@ THEIR_NAMES = {
 
 
 def their_name(name: str) -> str:
-    """Our parameter's name in transformers."""
+    """Return the name that transformers has for a parameter of ours."""
     if name == "norm.weight":
         return "backbone.norm_f.weight"
     return ".".join(THEIR_NAMES.get(part, part) for part in name.split("."))
 
 
-def peer(model, chunk_size):
-    """transformers' Mamba2ForCausalLM with the same shape and weights."""
+def peer(model: Model, chunk_size: int) -> transformers.Mamba2ForCausalLM:
+    """Build transformers' Mamba2ForCausalLM with the same shape and weights."""
     config = model.config
-    heads = config.expand * config.d_model // config.head_dim
+    assert isinstance(config, Mamba2.Config)
+    heads = config.d_inner // config.head_dim
     theirs = transformers.Mamba2ForCausalLM(
         transformers.Mamba2Config(
             vocab_size=config.vocab_size,
@@ -74,10 +77,10 @@ def peer(model, chunk_size):
     return theirs.train()
 
 
-def contestant(pipe, options, chunk_size):
-    """A process of its own, as each would have: answers "logits" once, then a step's seconds each time it is asked.
+def contestant(pipe: Connection, options: argparse.Namespace, chunk_size: int | None) -> None:
+    """Send the logits, and then the seconds of a training step for each true value received; a process's main function.
 
-    chunk_size: of transformers; None: tallystick, with the allocator set as `tallystick train` sets it.
+    chunk_size: of transformers; None means tallystick, with the allocator set as `tallystick train` sets it.
     """
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -95,15 +98,17 @@ def contestant(pipe, options, chunk_size):
         pipe.send(step(model, optimizer, ids_BL, reset_BL))
 
 
-def logits(model, ids_BL, reset_BL):
-    """Ours takes resets, and returns a state beside them."""
+def logits(model: torch.nn.Module, ids_BL: torch.Tensor, reset_BL: torch.Tensor | None) -> torch.Tensor:
+    """Return the logits [B, L, V]; only our model takes resets."""
     if isinstance(model, Model):
         return model(ids_BL, reset_BL=reset_BL)[0]
     return model(ids_BL, use_cache=False).logits
 
 
-def step(model, optimizer, ids_BL, reset_BL):
-    """One training step; returns its seconds."""
+def step(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, ids_BL: torch.Tensor, reset_BL: torch.Tensor
+) -> float:
+    """Train one step; return its seconds."""
     start = time.perf_counter()
     logits_BLV = logits(model, ids_BL[:, :-1], reset_BL)
     F.cross_entropy(logits_BLV.flatten(0, 1), ids_BL[:, 1:].flatten()).backward()
@@ -112,24 +117,25 @@ def step(model, optimizer, ids_BL, reset_BL):
     return time.perf_counter() - start
 
 
-def start(options, chunk_size):
-    """The pipe to a new contestant's process, and the logits that it began with."""
+def start(options: argparse.Namespace, chunk_size: int | None) -> tuple[Connection, torch.Tensor]:
+    """Start a contestant's process; return the pipe to it and its logits."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     context.Process(target=contestant, args=(there, options, chunk_size), daemon=True).start()
     return here, torch.from_numpy(here.recv())
 
 
-def check_parity(want_BLV, got_BLV):
+def check_parity(want_BLV: torch.Tensor, got_BLV: torch.Tensor) -> None:
+    """Exit unless the logits are the same, up to rounding."""
     difference = ((got_BLV - want_BLV).abs().max() / want_BLV.abs().max()).item()
     if not difference <= PARITY:
         raise SystemExit(f"parity check failed: logits differ by {difference:.1e} of the largest; nothing reported")
     print(f"parity: logits differ by {difference:.1e} of the largest, allowed {PARITY:.0e}")
 
 
-def measure(pipes, rounds):
-    """Median seconds a step of each; one step each in turn, the first for warming up."""
-    seconds = {name: [] for name in pipes}
+def measure(pipes: dict[str, Connection], rounds: int) -> dict[str, float]:
+    """Return each contestant's median seconds a step.  They take turns, a step each; the first is for warming up."""
+    seconds: dict[str, list[float]] = {name: [] for name in pipes}
     for _ in range(rounds + 1):
         for name, pipe in pipes.items():
             pipe.send(True)
@@ -139,7 +145,8 @@ def measure(pipes, rounds):
     return {name: statistics.median(times[1:]) for name, times in seconds.items()}
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mamba2:tiny", help="name:preset")
     parser.add_argument("--rows", type=int, default=8)
@@ -149,7 +156,8 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
+    """Print the speeds and their ratios."""
     options = arguments()
     chunk_sizes = {"tallystick": None} | {f"transformers, chunk_size {n}": n for n in options.chunk_sizes}
     pipes, first = {}, {}

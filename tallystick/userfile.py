@@ -1,15 +1,19 @@
-"""Loads a user's own Python file: a task or a model."""
+"""Load a user's own Python file: a task or a model."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
 
 def load(path: str | Path) -> ModuleType:
-    """The module in `path`, executed afresh. Raises ValueError, in one line, if it is missing or does not run."""
+    """Execute a Python file and return its module, anew on each call; the file can import its neighbours.
+
+    Raises ValueError, one line, if the file is missing or does not run; the line names the error and where it arose.
+    """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no file {path}")
@@ -26,7 +30,14 @@ def load(path: str | Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"{path} does not run: {type(error).__name__}: {message}") from error
+        place = _line_of(path, error)
+        raise ValueError(f"{path} does not run: {type(error).__name__}: {message}{place}") from error
     finally:
         sys.dont_write_bytecode = bytecode
     return module
+
+
+def _line_of(path: Path, error: BaseException) -> str:
+    """Return ", line N" for the last line of the file that was executed; "" if the file was not executed at all."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""

@@ -39,10 +39,11 @@ def test_dataclasses_find_their_module(write):
     ("text", "message"),
     [
         ("def (", r"own.py does not run: SyntaxError: .*line 1"),
-        ("import nothing_of_this_name", "own.py does not run: ModuleNotFoundError: No module named"),
-        ("raise ValueError('one\\n  two')", "own.py does not run: ValueError: one two"),
-        ("import sys\nsys.exit(3)", "own.py does not run: SystemExit: 3"),
-        ("x = '\\0'[5]", "own.py does not run: IndexError"),
+        ("import nothing_of_this_name", "own.py does not run: ModuleNotFoundError: No module named .*, line 1$"),
+        ("\nraise ValueError('one\\n  two')", "own.py does not run: ValueError: one two, line 2$"),
+        ("import sys\nsys.exit(3)", "own.py does not run: SystemExit: 3, line 2$"),
+        ("x = '\\0'[5]", "own.py does not run: IndexError: .*, line 1$"),
+        ("import json\n\njson.loads('[')", "own.py does not run: JSONDecodeError: .*, line 3$"),
     ],
 )
 def test_a_file_that_does_not_run(write, text, message):

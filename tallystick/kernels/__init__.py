@@ -1,1 +1,1 @@
-"""Recurrences: `reference` is the specification, the others are fast and tested against it."""
+"""Recurrences over time: `reference` specifies each as a plain loop, the other modules compute the same faster."""

@@ -1,20 +1,24 @@
-"""`x @ W.T` by the faster of torch's two matrix libraries.
+"""`x @ W.T` by oneDNN, the faster of torch's two matrix libraries on many CPUs.
 
-On CPU torch multiplies fp32 matrices by MKL, which is slow on AMD.  oneDNN, which torch carries too, gives the
-same numbers 2.5 times as fast there (8192 x 64 by 64 x 292, one EPYC core: 190 ns a row against 540).
+On a CPU torch multiplies fp32 matrices by MKL, which is slow on AMD.  oneDNN, which torch also carries, gives the same
+numbers 2.5 times as fast there (8192 x 64 by 64 x 292, one EPYC core: 190 ns a row against 540).
 
-Glossary: D inputs, E outputs.
+Glossary: D inputs, E outputs; `x` and its gradient are [..., D], `dy` is [..., E].
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FEWEST_ROWS = 128  # oneDNN takes 10 microseconds to start
-# Not a public function of torch, though there since 2.0: its absence costs speed, no more.
+MIN_ROWS = 128
+"""Rows from which oneDNN is used: a call of it costs 10 microseconds more."""
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+"""Whether torch has oneDNN's product: no public function, though there since 2.0, so `F.linear` is ready to replace
+it."""
 
 
 def _product(x: Tensor, weight_ED: Tensor) -> Tensor:
@@ -23,21 +27,21 @@ def _product(x: Tensor, weight_ED: Tensor) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight_ED):
+    def forward(ctx: Any, x: Tensor, weight_ED: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight_ED)
         return _product(x, weight_ED)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy):
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
         x, weight_ED = ctx.saved_tensors
-        # Tokens times tokens MKL is the faster: oneDNN copies both to turn them.
+        # The weights' gradient by MKL: oneDNN would copy both matrices to transpose them.
         return _product(dy, weight_ED.t()), dy.flatten(0, -2).t() @ x.flatten(0, -2)
 
 
 def linear(x: Tensor, weight_ED: Tensor) -> Tensor:
-    """`F.linear` without bias: `x` [..., D] -> [..., E]."""
-    long = x.numel() >= FEWEST_ROWS * x.shape[-1]
+    """Return `x @ weight.T`, as `F.linear` without bias does: [..., D] -> [..., E]."""
+    long = x.numel() >= MIN_ROWS * x.shape[-1]
     if long and ONEDNN and x.device.type == "cpu" and x.dtype == weight_ED.dtype == torch.float32:
         return _Linear.apply(x, weight_ED)
     return F.linear(x, weight_ED)

@@ -1,36 +1,42 @@
-"""Mamba-2's scan by matrix products over chunks, in plain PyTorch, with its gradient written out.
+"""Mamba-2's scan by matrix products over chunks of tokens, in plain PyTorch, with its gradient written out.
 
-Source: Dao and Gu 2024, arXiv 2405.21060, section 6 (state space duality).  Within a chunk the scan is a
-masked attention matrix; between chunks only the states at the boundaries are carried.
+Within a chunk the scan is a masked attention matrix; between chunks only the states at the boundaries are carried.
 
-Glossary: B batch, L length, H heads, P head dim, N state size, c chunks, Q chunk length (L = c Q);
+Source: Dao and Gu 2024, arXiv 2405.21060, section 6 (state space duality).
+
+Glossary: B batch, L length, H heads, P channels of a head, N state size, c chunks, Q tokens of a chunk (L = c Q);
 G stands for (B, H, c), S for (B, 1, c): shared by all heads.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 LOG2_E = math.log2(math.e)
-LONGEST_LOOP = 16  # chunks; on a GPU each step of the loop is a kernel of its own
+MAX_LOOP = 16
+"""Chunks up to which a GPU carries the state in a loop, of which each step is a kernel of its own."""
 
 
-class _Weights(NamedTuple):
-    """How much of what comes in is left where it is read; zero where a reset lies in between."""
+class _Decays(NamedTuple):
+    """How much of an input is left where it is read."""
 
-    decay_GQQ: Tensor  # of token j at token i; to be multiplied with `sees`
-    sees_SQQ: Tensor  # 1 where token i sees token j: j <= i, no reset in between
-    entry_GQ: Tensor  # of the state that enters the chunk, at token i
-    exit_GQ: Tensor  # of token j, in the state that leaves the chunk
+    decay_GQQ: Tensor
+    """Of token j at token i, to be multiplied with `sees_SQQ`."""
+    sees_SQQ: Tensor
+    """1 where token i sees token j, j <= i without a reset in between; else 0."""
+    entry_GQ: Tensor
+    """Of the state that enters the chunk, at token i; 0 from its first reset on."""
+    exit_GQ: Tensor
+    """Of token j in the state that leaves the chunk; 0 before its last reset."""
 
 
-def _weights(dt_GQ, A_H, reset_BL) -> _Weights:
-    """Resets are masks, never large negative logarithms: those would cost the sums their precision."""
+def _decays(dt_GQ: Tensor, A_H: Tensor, reset_BL: Tensor | None) -> _Decays:
+    """Compute the decays.  Resets are masks: as large negative logarithms they would cost the sums their precision."""
     chunk = dt_GQ.shape[-1]
     log_GQ = (dt_GQ * (A_H * LOG2_E)[:, None, None]).cumsum(-1)
     decay_GQQ, exit_GQ = _exp2_(log_GQ[..., None] - log_GQ[..., None, :]), _exp2_(log_GQ[..., -1:] - log_GQ)
@@ -41,38 +47,42 @@ def _weights(dt_GQ, A_H, reset_BL) -> _Weights:
         sees_SQQ = sees_SQQ * (segment_SQ[..., None] == segment_SQ[..., None, :])
         entry_GQ *= segment_SQ == 0
         exit_GQ *= segment_SQ == segment_SQ[..., -1:]
-    return _Weights(decay_GQQ, sees_SQQ, entry_GQ, exit_GQ)
+    return _Decays(decay_GQQ, sees_SQQ, entry_GQ, exit_GQ)
 
 
-def _exp2_(log):
-    """In place; base 2 is four times faster.
+def _exp2_(log: Tensor) -> Tensor:
+    """Return `2 ** log` in place, the argument clamped; base 2 is four times faster than base e.
 
-    Above the diagonal the argument is positive: it must not overflow before the mask.  Below -100 the result
-    would soon be a denormal number, and those are twenty times slower.
+    Above the diagonal the argument is positive, and must not overflow before it is masked.  Below -100 the result would
+    soon be a denormal number, and those are twenty times slower.
     """
     return log.clamp_(min=-100.0, max=0.0).exp2_()
 
 
-def _bmm(a, b):
-    """Batched product of tensors with equal leading dimensions."""
+def _bmm(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply matrices in batches; all dimensions before the last two must be equal."""
     return torch.bmm(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, a.shape[:-2])
 
 
-def _add_bmm_(into, a, b):
+def _add_bmm_(into: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Add `_bmm(a, b)` to `into`, in place, and return it."""
     into.view(-1, *into.shape[-2:]).baddbmm_(a.flatten(0, -3), b.flatten(0, -3))
     return into
 
 
-def _carry(first_BHNP, add_GNP, keep_G, reverse=False):
-    """The states at the c + 1 chunk boundaries: `s[c + 1] = keep[c] s[c] + add[c]`, or so from right to left."""
-    many = add_GNP.is_cuda and add_GNP.shape[2] > LONGEST_LOOP
+def _carry(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
+    """Return the states at the c + 1 chunk boundaries, [B, H, c + 1, N, P]: `s[c + 1] = keep[c] s[c] + add[c]`.
+
+    reverse: from right to left instead, `s[c] = keep[c] s[c + 1] + add[c]`, with `first` as the last one.
+    """
+    many = add_GNP.is_cuda and add_GNP.shape[2] > MAX_LOOP
     return (_carry_doubling if many else _carry_loop)(first_BHNP, add_GNP, keep_G, reverse)
 
 
-def _carry_doubling(first_BHNP, add_GNP, keep_G, reverse=False):
-    """In log2(c) passes, each over spans of twice the length: a GPU starts a pass over all chunks as fast as a step.
+def _carry_doubling(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
+    """Carry in log2(c) passes, each over spans of twice the length: a GPU starts a pass as fast as one step of a loop.
 
-    `s[i]` is what the span that ends at boundary i leaves there, `keep[i]` what it lets through.
+    `states[i]` is what the span that ends at boundary i leaves there, `keep[i]` the share that it lets through.
     """
     if reverse:
         add_GNP, keep_G = add_GNP.flip(2), keep_G.flip(2)
@@ -87,8 +97,8 @@ def _carry_doubling(first_BHNP, add_GNP, keep_G, reverse=False):
     return states_GNP.flip(2) if reverse else states_GNP
 
 
-def _carry_loop(first_BHNP, add_GNP, keep_G, reverse=False):
-    """One step a chunk."""
+def _carry_loop(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
+    """Carry in one step a chunk."""
     states_GNP = add_GNP.new_empty(*keep_G.shape[:2], keep_G.shape[2] + 1, *first_BHNP.shape[2:])
     steps = list(zip(add_GNP.unbind(2), keep_G[..., None, None].unbind(2), strict=True))
     places = list(states_GNP.unbind(2))
@@ -102,28 +112,39 @@ def _carry_loop(first_BHNP, add_GNP, keep_G, reverse=False):
 
 
 class _SSD(torch.autograd.Function):
-    """For lengths that are multiples of the chunk.  Left to autograd, the backward makes thrice the passes."""
+    """The scan of a length that is a multiple of the chunk.  Autograd's own backward makes three times the passes."""
 
     @staticmethod
-    def forward(ctx, x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, D_H, reset_BL, chunk):
+    def forward(
+        ctx: Any,
+        x_BLHP: Tensor,
+        dt_BLH: Tensor,
+        A_H: Tensor,
+        B_BLN: Tensor,
+        C_BLN: Tensor,
+        state_BHPN: Tensor,
+        D_H: Tensor,
+        reset_BL: Tensor | None,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor]:
         x_GQP, dt_GQ = (t.transpose(1, 2).unflatten(2, (-1, chunk)) for t in (x_BLHP, dt_BLH))
         B_SQN, C_SQN = (t[:, None].unflatten(2, (-1, chunk)) for t in (B_BLN, C_BLN))
-        weights = _weights(dt_GQ, A_H, reset_BL)
-        scores_GQQ = weights.decay_GQQ * _bmm(C_SQN, B_SQN.mT).mul_(weights.sees_SQQ)
+        decays = _decays(dt_GQ, A_H, reset_BL)
+        scores_GQQ = decays.decay_GQQ * _bmm(C_SQN, B_SQN.mT).mul_(decays.sees_SQQ)
         dtx_GQP = torch.mul(x_GQP, dt_GQ[..., None], out=x_BLHP.new_empty(x_GQP.shape))
-        B_out_GQN, C_in_GQN = B_SQN * weights.exit_GQ[..., None], C_SQN * weights.entry_GQ[..., None]
+        B_out_GQN, C_in_GQN = B_SQN * decays.exit_GQ[..., None], C_SQN * decays.entry_GQ[..., None]
 
-        states_GNP = _carry(state_BHPN.mT, _bmm(B_out_GQN.mT, dtx_GQP), weights.entry_GQ[..., -1])
+        states_GNP = _carry(state_BHPN.mT, _bmm(B_out_GQN.mT, dtx_GQP), decays.entry_GQ[..., -1])
         y_GQP = _add_bmm_(_bmm(scores_GQQ, dtx_GQP), C_in_GQN, states_GNP[:, :, :-1])
         y_GQP.addcmul_(x_GQP, D_H[:, None, None, None])
         ctx.save_for_backward(
-            x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, *weights, scores_GQQ, dtx_GQP, B_out_GQN, C_in_GQN, states_GNP, y_GQP
+            x_GQP, dt_GQ, A_H, B_SQN, C_SQN, D_H, *decays, scores_GQQ, dtx_GQP, B_out_GQN, C_in_GQN, states_GNP, y_GQP
         )
         return y_GQP.flatten(2, 3).transpose(1, 2), states_GNP[:, :, -1].mT.contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy_BLHP, dstate_BHPN):
+    def backward(ctx: Any, dy_BLHP: Tensor, dstate_BHPN: Tensor) -> tuple[Tensor | None, ...]:
         (
             x_GQP,
             dt_GQ,
@@ -153,8 +174,9 @@ class _SSD(torch.autograd.Function):
         _add_bmm_(dC_SQN, dCB_SQQ, B_SQN)
         _add_bmm_(dB_SQN, dCB_SQQ.mT, C_SQN)
 
-        # Every term of the result is scaled by exp(sum of dt A over j < t <= i).  So the gradient of dt A at t
-        # counts the terms that end at or after t, less those that also start there, and what leaves the chunk.
+        # Each term of y at token i, of an input at token j, is scaled by exp(sum of dt A over j < t <= i).  So the
+        # gradient of dt A at t sums the terms that end at or after t, less those that also start there, and adds what
+        # leaves the chunk.
         ddt_GQ, skip_GQ = (ddtx_GQP * x_GQP).sum(-1), (x_GQP * dy_GQP).sum(-1)
         ends_GQ = (y_GQP * dy_GQP).sum(-1) - D_H[:, None, None] * skip_GQ - ddt_GQ * dt_GQ
         dlog_GQ = ends_GQ.flip(-1).cumsum(-1).flip(-1) + (leave_GNP * dleave_GNP).sum((-1, -2))[..., None]
@@ -173,16 +195,26 @@ class _SSD(torch.autograd.Function):
         )
 
 
-def ssd_chunked(x_BLHP, dt_BLH, A_H, B_BLN, C_BLN, state_BHPN, reset_BL=None, D_H=None, chunk=None):
-    """The same function as `reference.ssd_recurrent`, by matrix products over chunks of `chunk` tokens.
+def ssd_chunked(
+    x_BLHP: Tensor,
+    dt_BLH: Tensor,
+    A_H: Tensor,
+    B_BLN: Tensor,
+    C_BLN: Tensor,
+    state_BHPN: Tensor,
+    reset_BL: Tensor | None = None,
+    D_H: Tensor | None = None,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute `reference.ssd_recurrent`, `chunk` tokens at once: return `(y_BLHP, state_BHPN)`.
 
-    Any length; gradients to everything, the initial state included.  Returns `(y_BLHP, state_BHPN)`.  chunk: by
-    default 32 on CPU; on a GPU larger, and the more so the larger the states that are kept between chunks.
+    The length need not be a multiple of `chunk`.  chunk: by default 32 on a CPU; on a GPU at least 64, and as large as
+    the state size, so that the states that are kept between chunks do not outweigh the chunks.
     """
     length = x_BLHP.shape[1]
     chunk = chunk or (max(64, B_BLN.shape[-1]) if x_BLHP.is_cuda else 32)
     pad = -length % chunk
-    if pad:  # dt = 0: tokens that leave the state untouched
+    if pad:  # with dt = 0, which leaves the state untouched
         x_BLHP, dt_BLH, B_BLN, C_BLN = (
             F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x_BLHP, dt_BLH, B_BLN, C_BLN)
         )

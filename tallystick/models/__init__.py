@@ -1,11 +1,17 @@
-"""Models by name: `build("mamba2:tiny", vocab_size=30, d_state=32)`.  A model is imported when it is built."""
+"""Models by name: `build("mamba2:tiny", vocab_size=30, d_state=32)`.  A model's module is imported when needed."""
 
 from __future__ import annotations
 
 import importlib
-from typing import get_type_hints
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints, overload
 
 from tallystick import userfile
+
+if TYPE_CHECKING:  # importing this package must not import torch
+    from tallystick.models.base import Model
+    from tallystick.models.config import Config
+    from tallystick.models.lookup import Lookup
 
 MODELS = {
     "mamba2": "tallystick.models.mamba2:Mamba2",
@@ -25,14 +31,14 @@ MODELS = {
 
 
 def names() -> list[str]:
-    """The built-in models' short names."""
+    """Return the built-in models' short names."""
     return list(MODELS)
 
 
-def load_class(name: str) -> type:
-    """The model class called `name`: a short name, "package.module:Class" or "file.py:Class".
+def load_class(name: str) -> type[Model]:
+    """Import the model class called `name`: a short name, "package.module:Class" or "file.py:Class".
 
-    Raises ValueError, one line, when there is none.
+    Raises ValueError, one line, if there is none.
     """
     place, _, class_name = MODELS.get(name, name).partition(":")
     if not class_name:
@@ -41,15 +47,29 @@ def load_class(name: str) -> type:
     try:
         module = userfile.load(place) if place.endswith(".py") else importlib.import_module(place)
         model_class = getattr(module, class_name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot load model {name!r}: {error}") from error
-    if not all(hasattr(model_class, part) for part in ("Config", "PRESETS", "init_state")):
-        raise ValueError(f"cannot load model {name!r}: {class_name} is no subclass of tallystick.models.base.Model")
+    except Exception as error:
+        message = " ".join(str(error).split())
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"cannot load model {name!r}: {kind}{message}") from error
+    _check_class(name, model_class)
     return model_class
 
 
+def _check_class(name: str, model_class: Any) -> None:
+    from tallystick.models.base import Model
+    from tallystick.models.config import Config
+
+    if not (isinstance(model_class, type) and issubclass(model_class, Model)):
+        raise ValueError(f"cannot load model {name!r}: it is no subclass of tallystick.models.base.Model")
+    if not issubclass(model_class.Config, Config):
+        raise ValueError(f"cannot load model {name!r}: its Config is no subclass of tallystick.models.config.Config")
+
+
 def split_preset(name: str) -> tuple[str, str]:
-    """ "mamba2:small" -> ("mamba2", "small").  A class's path keeps its own colon; the preset is tiny if not named."""
+    """Split "mamba2:small" into ("mamba2", "small"); the preset is "tiny" if not named.
+
+    A class given by its module or file keeps its own colon: "my_model.py:Class:small".
+    """
     parts = name.split(":")
     own = 1 if parts[0] in MODELS or len(parts) == 1 else 2
     if len(parts) > own + 1:
@@ -57,29 +77,53 @@ def split_preset(name: str) -> tuple[str, str]:
     return ":".join(parts[:own]), parts[own] if len(parts) > own else "tiny"
 
 
-def build(name: str, *, vocab_size: int, **overrides):
-    """A freshly initialised model, e.g. `build("mamba2:small", vocab_size=30, d_state=32)`.
+def resolve(name: str, overrides: Mapping[str, object] | None = None, *, vocab_size: int) -> tuple[type[Model], Config]:
+    """Return the class and the checked `Config` of a model: `resolve("mamba2:small", {"d_state": 32}, vocab_size=30)`.
 
-    An override replaces a field of the model's `Config`; text, as from a command line, is read as the field's type.
-    Raises ValueError, one line, for an unknown model, preset or key, a value of the wrong type, or a size below 1.
+    No weight is allocated.  An override replaces a field of `Config`; text, as from a command line, is read as the
+    field's type.  Raises ValueError, one line, for an unknown model, preset or key, and for a value of the wrong type
+    or outside its range.
     """
     path, preset = split_preset(name)
     model_class = load_class(path)
     if preset not in model_class.PRESETS:
         raise ValueError(f"model {path!r} has no preset {preset!r}: choose from {', '.join(model_class.PRESETS)}")
     kinds = {key: kind for key, kind in get_type_hints(model_class.Config).items() if key != "vocab_size"}
-    for key in overrides:
+    values = dict(model_class.PRESETS[preset])
+    for key, value in (overrides or {}).items():
         if key not in kinds:
             raise ValueError(f"model {path!r} has no setting {key!r}: choose from {', '.join(kinds)}")
-    values = {key: read_value(key, value, kinds[key]) for key, value in overrides.items()}
-    for key, value in values.items():
-        if kinds[key] is int and value < 1:
-            raise ValueError(f"{key}={value} must be at least 1")
-    return model_class(model_class.Config(vocab_size=vocab_size, **{**model_class.PRESETS[preset], **values}))
+        values[key] = read_value(key, value, kinds[key])
+    config: Any = model_class.Config
+    return model_class, config(vocab_size=vocab_size, **values)
 
 
-def read_value(key: str, value: object, kind: type):
-    """`value` as `kind`: bool, int, float or str, the types that a Config may use."""
+@overload
+def build(name: Literal["lookup"], *, vocab_size: int, **overrides: object) -> Lookup: ...
+@overload
+def build(name: str, *, vocab_size: int, **overrides: object) -> Model: ...
+def build(name: str, *, vocab_size: int, **overrides: object) -> Model:
+    """Build a freshly initialised model, e.g. `build("mamba2:small", vocab_size=30, d_state=32)`.
+
+    Takes and refuses what `resolve` does.
+    """
+    model_class, config = resolve(name, overrides, vocab_size=vocab_size)
+    model = model_class(config)
+    if model.fixed_state != (model.state_bytes(1) == model.state_bytes(1000)):
+        raise ValueError(f"model {name!r} says fixed_state={model.fixed_state}, but its state_bytes disagrees")
+    return model
+
+
+def count_parameters(model_class: type[Model], config: Config) -> int:
+    """Return the number of a model's trained values, counted without allocating any."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in model_class(config).parameters())
+
+
+def read_value(key: str, value: object, kind: type) -> Any:
+    """Return `value` as `kind`: bool, int, float or str, the types that a Config may use."""
     try:
         return {"true": True, "false": False}[str(value).lower()] if kind is bool else kind(str(value))
     except (KeyError, ValueError):

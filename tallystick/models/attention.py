@@ -1,12 +1,15 @@
-"""Attention with a state: over everything since the last reset, or over a window of constant size.
+"""Attention with a state: over everything since the last reset, or over a window of fixed size.
 
-Both caches are one call's view of the state, worked out once for all layers: who sees whom, and what is kept.
+A cache object is one call's view of the state, computed once for all layers: which token sees which, and what is kept.
 
-Glossary: B batch, L length, H heads, P head dim, R rotated part of P, T cached tokens, M = T + L tokens that a call
-can see, W window, S queries of a block, J = S + W - 1 keys that a block can see, N blocks.
+Glossary: B batch, L length, D all channels (H * P), H heads, P channels of a head, R rotated channels of P, T cached
+tokens, M = T + L tokens that a call can see, N blocks of queries, S queries of a block, J = S + T keys that a block can
+see, C = B * N.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -18,8 +21,8 @@ from tallystick.models.base import State
 class Cache:
     """Full attention.  Positions count from the last reset, where the cache starts anew.
 
-    State: `length` (tokens since then) and for each layer the rotated keys `k.i` and values `v.i`, first token first,
-    as long as the longest row, zeros behind.
+    State: `length` [B], the tokens since then, and for each layer the rotated keys `k.i` and the values `v.i`,
+    [B, T, H, P], first token first, as long as the longest row, with zeros behind.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Cache:
         count_B: Tensor | None,
         rotated: int,
     ):
+        """Prepare a call: `length_B` and `cached` (T) describe the state, `count_B` how many of its tokens count."""
         (batch, length), device = ids_BL.shape, ids_BL.device
         own_L = torch.arange(length, device=device)
         count_B = own_L.new_full((batch,), length) if count_B is None else count_B
@@ -43,7 +47,7 @@ class Cache:
         sees_own_BLL = (own_L <= own_L[:, None]) & (own_L >= start_BL[..., None])
         self.mask_B1LM = torch.cat([sees_old_BLT, sees_own_BLL], dim=-1)[:, None]
 
-        # The row's new cache: the old tokens and the counted ones; after a reset, only those since the last one.
+        # The row's new cache: the old tokens and those that count; after a reset, only those since the last one.
         last_B, none_B = start_BL[:, -1], count_B.new_zeros(batch)
         kept_old_B = torch.where(last_B >= 0, none_B, length_B)
         self.length_B = kept_old_B + count_B - last_B.clamp(min=0)
@@ -55,11 +59,13 @@ class Cache:
 
     @staticmethod
     def entries(length: int, window: int) -> int:
-        """Keys in a state after `length` tokens."""
+        """Return the number of keys in a state after `length` tokens."""
         return length
 
-    def attend(self, query_BLHP, key_BLHP, value_BLHP, old_key_BTHP, old_value_BTHP):
-        """What each token sees, flattened, and the layer's new keys and values."""
+    def attend(
+        self, query_BLHP: Tensor, key_BLHP: Tensor, value_BLHP: Tensor, old_key_BTHP: Tensor, old_value_BTHP: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what each token sees, [B, L, D], and the layer's new keys and values."""
         key_BMHP = torch.cat([old_key_BTHP, _rotate(key_BLHP, *self.rotation)], dim=1)
         value_BMHP = torch.cat([old_value_BTHP, value_BLHP], dim=1)
         seen_BHLP = F.scaled_dot_product_attention(
@@ -71,7 +77,7 @@ class Cache:
         return seen_BHLP.transpose(1, 2).flatten(2), self._keep(key_BMHP), self._keep(value_BMHP)
 
     def _keep(self, seen_BMHP: Tensor) -> Tensor:
-        """The new cache, from all tokens that the call saw."""
+        """Return the new cache [B, T, H, P] of the tokens that the call saw."""
         if self.keeps_all:
             return seen_BMHP
         row_B1 = torch.arange(len(seen_BMHP), device=seen_BMHP.device)[:, None]
@@ -81,8 +87,9 @@ class Cache:
 class WindowCache:
     """Attention over the last W tokens, the present one included, in time linear in the length.
 
-    State: `length` (of the T = W - 1 slots, those filled) and for each layer keys `k.i`, not rotated, and values
-    `v.i`, last token last.  Only distances matter to rotary positions, so they count from the oldest slot.
+    State: `length` [B], how many of the T = W - 1 slots are filled, and for each layer the keys `k.i`, not rotated, and
+    the values `v.i`, [B, T, H, P], last token last.  Rotary attention depends on distances only, so that positions can
+    count from the oldest slot.
     """
 
     def __init__(
@@ -94,13 +101,14 @@ class WindowCache:
         count_B: Tensor | None,
         rotated: int,
     ):
+        """Prepare a call, with the arguments of `Cache`."""
         (batch, length), device = ids_BL.shape, ids_BL.device
         own_L = torch.arange(length, device=device)
         count_B = own_L.new_full((batch,), length) if count_B is None else count_B
         start_BL = _starts(own_L, reset_BL, count_B)
         first_BL = torch.where(start_BL >= 0, cached + start_BL, cached - length_B[:, None])
 
-        self.block = min(length, cached + 1)  # queries that are worked on together
+        self.block = min(length, cached + 1)
         self.pad = -length % self.block
         self.rotation = _rotation(torch.arange(cached + length, device=device)[None], rotated)
         key_J = torch.arange(self.block + cached, device=device)
@@ -119,17 +127,19 @@ class WindowCache:
 
     @staticmethod
     def entries(length: int, window: int) -> int:
-        """Keys in a state, whatever the length."""
+        """Return the number of keys in a state, which is the same after any number of tokens."""
         return window - 1
 
-    def attend(self, query_BLHP, key_BLHP, value_BLHP, old_key_BTHP, old_value_BTHP):
-        """What each token sees, flattened, and the layer's new keys and values."""
+    def attend(
+        self, query_BLHP: Tensor, key_BLHP: Tensor, value_BLHP: Tensor, old_key_BTHP: Tensor, old_value_BTHP: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what each token sees, [B, L, D], and the layer's new keys and values."""
         length = query_BLHP.shape[1]
         key_BMHP, value_BMHP = torch.cat([old_key_BTHP, key_BLHP], 1), torch.cat([old_value_BTHP, value_BLHP], 1)
-        own = tuple(angle[:, -length:] for angle in self.rotation)
-        query_CSHP = F.pad(_rotate(query_BLHP, *own), (0, 0, 0, 0, 0, self.pad)).unflatten(1, (-1, self.block))
+        cos_BL1R, sin_BL1R = (angle[:, -length:] for angle in self.rotation)
+        query_BLHP = F.pad(_rotate(query_BLHP, cos_BL1R, sin_BL1R), (0, 0, 0, 0, 0, self.pad))
         seen_CHSP = F.scaled_dot_product_attention(
-            query_CSHP.flatten(0, 1).transpose(1, 2),
+            query_BLHP.unflatten(1, (-1, self.block)).flatten(0, 1).transpose(1, 2),
             self._blocks(_rotate(key_BMHP, *self.rotation)),
             self._blocks(value_BMHP),
             attn_mask=self.mask_C1SJ,
@@ -138,32 +148,34 @@ class WindowCache:
         return seen_BLD, self._keep(key_BMHP), self._keep(value_BMHP)
 
     def _blocks(self, seen_BMHP: Tensor) -> Tensor:
-        """What each block of queries can see, [blocks of all rows, H, J, P]."""
+        """Return what each block of queries can see, [C, H, J, P]."""
         padded = F.pad(seen_BMHP, (0, 0, 0, 0, 0, self.pad))
         return padded.unfold(1, self.mask_C1SJ.shape[-1], self.block).flatten(0, 1).transpose(-1, -2)
 
     def _keep(self, seen_BMHP: Tensor) -> Tensor:
+        """Return the new cache [B, T, H, P] of the tokens that the call saw."""
         row_B1 = torch.arange(len(seen_BMHP), device=seen_BMHP.device)[:, None]
         return seen_BMHP[row_B1, self.source_BT].masked_fill(self.empty_BT[..., None, None], 0.0)
 
 
-def empty(names, batch: int, entries: int, heads: int, head_dim: int, like: Tensor) -> State:
-    """The caches `k.name` and `v.name` of layers before the first token, and their common `length`."""
-    shape, length_B = (batch, entries, heads, head_dim), torch.zeros(batch, dtype=torch.int64, device=like.device)
-    return {"length": length_B, **{f"{kind}.{name}": like.new_zeros(shape) for name in names for kind in "kv"}}
+def empty(layers: Iterable[int], batch: int, entries: int, heads: int, head_width: int, like: Tensor) -> State:
+    """Return the caches `k.i` and `v.i` of the given layers before the first token, and their common `length`."""
+    shape, length_B = (batch, entries, heads, head_width), torch.zeros(batch, dtype=torch.int64, device=like.device)
+    return {"length": length_B, **{f"{kind}.{i}": like.new_zeros(shape) for i in layers for kind in "kv"}}
 
 
 def _starts(own_L: Tensor, reset_BL: Tensor | None, count_B: Tensor) -> Tensor:
-    """Where each token's sequence starts in the call; -1: before it."""
+    """Return where in the call each token's sequence starts, [B, L]; -1 if before it."""
     if reset_BL is None:
         return own_L.new_full((len(count_B), len(own_L)), -1)
     return torch.where(reset_BL & (own_L < count_B[:, None]), own_L, -1).cummax(1).values
 
 
 def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of the angles position * 10000^(-2 r / R) (Su et al. 2021, arXiv 2104.09864), the half R twice.
+    """Return cos and sin of each position's angles, [B, L, 1, R].
 
-    The angles in double precision: in single, those of far positions would depend on where the call began.
+    They are position * 10000^(-2 r / R) for r < R / 2, twice (Su et al. 2021, arXiv 2104.09864), computed in double
+    precision: in single precision, those of far positions would depend on where the call began.
     """
     exponent_R = torch.arange(0, rotated, 2, device=position_BL.device).repeat(2).double() / max(rotated, 1)
     angle_BL1R = position_BL[..., None, None] * 10000.0**-exponent_R
@@ -171,7 +183,7 @@ def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
 
 
 def _rotate(x_BLHP: Tensor, cos_BL1R: Tensor, sin_BL1R: Tensor) -> Tensor:
-    """Rotates the first R entries of each head, pairing entry r with r + R / 2 (GPT-NeoX); all but NoPE's R = 0."""
+    """Rotate the first R channels of each head, pairing channel r with r + R / 2 as GPT-NeoX does; none if R = 0."""
     if not cos_BL1R.shape[-1]:
         return x_BLHP
     turned, rest = x_BLHP.split((cos_BL1R.shape[-1], x_BLHP.shape[-1] - cos_BL1R.shape[-1]), dim=-1)

@@ -1,7 +1,8 @@
 """Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a state that forgets by a decay and overwrites by key.
 
-Glossary: B batch, L length, V vocabulary, D model width, H heads, N entries of a key and P of a value (both D / H),
-X convolved channels (3 D: queries, keys and values), K convolution width - 1, J = K + L.
+Glossary: B batch, L length, D model width, H heads, N entries of a key and P of a value (both D / H), X convolved
+channels (3 D: queries, keys and values), K convolution width - 1, J = K + L tokens that a call's convolution sees,
+M everything that in_proj makes (4 D + 2 H: qkv, z, dt, beta).
 """
 
 from __future__ import annotations
@@ -12,41 +13,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tallystick.kernels.delta import gated_delta_chunked
-from tallystick.kernels.fused import conv_silu, rms_norm
+from tallystick.kernels.gated_delta import gated_delta_chunked
 from tallystick.kernels.linear import linear
-from tallystick.models.base import Model, State
-from tallystick.models.mamba2 import Spans, initial_dt_bias
+from tallystick.kernels.rms_norm import EPS, rms_norm
+from tallystick.models.config import COUNTS, FACTORS, ConvolutionConfig, HeadsConfig
+from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
 from tallystick.models.transformer import GatedMLP, initialise
+from tallystick.ranges import ranged
 
 
-class GatedDeltaNet(Model):
+class GatedDeltaNet(StateSpaceModel):
     """A matrix as state that forgets by a decay and overwrites by key; constant state.
 
-    State, for each layer: `conv.i`, the last tokens before the convolution, and `delta.i`, values by keys.
+    State, for block i: `conv.i` [B, K, X] and `delta.i` [B, H, P, N].
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(ConvolutionConfig, HeadsConfig):
+        """Sizes: a head's state has (d_model / n_head)^2 entries."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        n_head: int = 4
-        """Heads, each with a state of (d_model / n_head)^2; divides d_model."""
-        mlp_ratio: int = 2
-        """Width of the gated MLP over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16 (see `Mamba2`)."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
+        n_head: int = ranged(4, *COUNTS)
+        mlp_ratio: int = ranged(2, *FACTORS)
 
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "n_head": 4},
         "small": {"n_layer": 2, "d_model": 128, "n_head": 4},
@@ -54,70 +43,48 @@ class GatedDeltaNet(Model):
     }
     TRAINING = {"lr": 3e-3}
     verify_chunk = 2048
-    capturable = True
 
     def __init__(self, config: Config):
-        super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        super().__init__(config, Block, recurrence="delta")
         initialise(self, config.n_layer)
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
-        state = self.init_state(len(ids_BL)) if state is None else state
-        spans = Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
-        x_BLD, new = self.embedding(ids_BL), {}
-        for i, layer in enumerate(self.layers):
-            x_BLD, new[f"conv.{i}"], new[f"delta.{i}"] = layer(x_BLD, state[f"conv.{i}"], state[f"delta.{i}"], spans)
-        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
 
-    def init_state(self, batch: int) -> State:
-        config, state = self.config, {}
-        size = config.d_model // config.n_head
-        for i in range(config.n_layer):
-            state[f"conv.{i}"] = self.embedding.weight.new_zeros(batch, config.d_conv - 1, 3 * config.d_model)
-            state[f"delta.{i}"] = self.embedding.weight.new_zeros(batch, config.n_head, size, size)
-        return state
-
-    def state_bytes(self, length: int) -> int:
-        return sum(tensor.nbytes for tensor in self.init_state(1).values())
-
-
-class Block(nn.Module):
+class Block(StateSpaceBlock):
     """mlp(x + delta_out(norm(rule(conv(qkv(norm(x))))) * silu(z)))."""
 
     def __init__(self, config: GatedDeltaNet.Config):
         super().__init__()
         width, heads = config.d_model, config.n_head
-        self.sizes = (3 * width, width, heads, heads)  # qkv, z, dt, beta
-        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.sizes = (3 * width, width, heads, heads)  # of qkv, z, dt, beta
+        self.norm = nn.RMSNorm(width, eps=EPS)
         self.in_proj = nn.Linear(width, sum(self.sizes), bias=False)
         self.conv = nn.Conv1d(3 * width, 3 * width, config.d_conv, groups=3 * width)
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.dt_bias = nn.Parameter(initial_dt_bias(heads, config.dt_min, config.dt_max))
-        self.gate_norm = nn.RMSNorm(width // heads, eps=1e-5)
+        self.gate_norm = nn.RMSNorm(width // heads, eps=EPS)
         self.delta_out = nn.Linear(width, width, bias=False)
         self.mlp = GatedMLP(width, config.mlp_ratio * width)
         for parameter in (self.A_log, self.dt_bias):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
-    def forward(self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, spans: Spans):
-        mixed_BLC = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight)
-        qkv_BLX, z_BLD, dt_BLH, beta_BLH = mixed_BLC.split(self.sizes, dim=-1)
+    def forward(
+        self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mixed_BLM = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight)
+        qkv_BLX, z_BLD, dt_BLH, beta_BLH = mixed_BLM.split(self.sizes, dim=-1)
         padded_BJX = torch.cat([tail_BKX, qkv_BLX], dim=1)
-        qkv_BLX = conv_silu(padded_BJX, self.conv.weight, self.conv.bias, spans.cuts)
+        qkv_BLX = rows.convolve(padded_BJX, self.conv)
         q_BLHN, k_BLHN, v_BLHP = qkv_BLX.unflatten(-1, (3, len(self.A_log), -1)).unbind(2)
         q_BLHN, k_BLHN = F.normalize(q_BLHN, dim=-1), F.normalize(k_BLHN, dim=-1)
-        log_decay_BLH, beta_BLH = -F.softplus(dt_BLH + self.dt_bias) * self.A_log.exp(), beta_BLH.sigmoid()
-        if spans.count_BL is not None:
-            log_decay_BLH, beta_BLH = (t * spans.count_BL[..., None] for t in (log_decay_BLH, beta_BLH))
+        log_decay_BLH = rows.zero_uncounted(-F.softplus(dt_BLH + self.dt_bias) * self.A_log.exp())
+        beta_BLH = rows.zero_uncounted(beta_BLH.sigmoid())
         y_BLHP, state_BHPN = gated_delta_chunked(
-            q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, spans.reset_BL
+            q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, rows.reset_BL
         )
-        y_BLD = rms_norm(y_BLHP, self.gate_norm.weight, self.gate_norm.eps).flatten(2) * F.silu(z_BLD)
-        return self.mlp(x_BLD + linear(y_BLD, self.delta_out.weight)), spans.tail(padded_BJX), state_BHPN
+        y_BLD = rms_norm(y_BLHP, self.gate_norm.weight).flatten(2) * F.silu(z_BLD)
+        return self.mlp(x_BLD + linear(y_BLD, self.delta_out.weight)), rows.tail(padded_BJX), state_BHPN
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        (heads,), size = self.A_log.shape, len(self.gate_norm.weight)
+        conv_BKX = self.A_log.new_zeros(batch, self.conv.kernel_size[0] - 1, self.sizes[0])
+        return conv_BKX, self.A_log.new_zeros(batch, heads, size, size)

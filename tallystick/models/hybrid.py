@@ -1,4 +1,4 @@
-"""Mamba-2 with a block of full attention among its own (as Jamba; Lieber et al. 2024, arXiv 2403.19887).
+"""Mamba-2 with some blocks of full attention among its own, as in Jamba (Lieber et al. 2024, arXiv 2403.19887).
 
 Glossary: B batch, L length, D model width.
 """
@@ -7,48 +7,50 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
-from tallystick.kernels.fused import rms_norm
 from tallystick.kernels.linear import linear
+from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.models import mamba2, transformer
 from tallystick.models.attention import Cache, empty
-from tallystick.models.base import Model
+from tallystick.models.base import Model, State
+from tallystick.models.config import COUNTS, HeadsConfig
+from tallystick.models.state_space import PackedRows
+from tallystick.ranges import ranged
 
 
 class Hybrid(Model):
-    """Mamba-2 with a block of full attention among its own; the state grows with the length.
+    """Mamba-2 with some blocks of full attention among its own; the state grows with the length.
 
-    The attention has no positions: the Mamba blocks tell them.  State: that of `Mamba2` and of `Cache`.
+    The attention has no positions: the Mamba blocks encode them.  State: that of `Mamba2` for its blocks, that of
+    `Cache` for the others.
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(mamba2.Mamba2.Config):
-        """Sizes: Mamba-2's, and of the attention."""
+    class Config(mamba2.Mamba2.Config, HeadsConfig):
+        """Sizes: those of Mamba-2, and of the attention."""
 
-        n_layer: int = 3
-        """Number of blocks of both kinds."""
-        attention_every: int = 3
-        """One block of so many, the middle one, attends."""
-        n_head: int = 2
-        """Attention heads; divides d_model."""
-        mlp_ratio: int = 4
-        """Width of the attention blocks' MLP over d_model."""
+        n_layer: int = ranged(3, *COUNTS)
+        attention_every: int = ranged(3, *COUNTS)
+        """Of so many blocks, the middle one attends; at most n_layer."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.attention_every > self.n_layer:
+                raise ValueError(f"attention_every={self.attention_every} must not exceed n_layer={self.n_layer}")
+
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 3, "d_model": 64, "d_state": 16, "n_head": 2},
         "small": {"n_layer": 3, "d_model": 128, "d_state": 16, "n_head": 4},
         "paper": {**mamba2.Mamba2.PRESETS["paper"], "attention_every": 8, "n_head": 8, "mlp_ratio": 2},
     }
     TRAINING = {"lr": 3e-3}
+    fixed_state = False
     verify_chunk = 512
 
     def __init__(self, config: Config):
         super().__init__(config)
-        if config.d_model % config.n_head:
-            raise ValueError(f"n_head={config.n_head} does not divide d_model={config.d_model}")
-        if not 0 < config.attention_every <= config.n_layer:
-            raise ValueError(f"attention_every={config.attention_every} must be in 1..n_layer={config.n_layer}")
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(
             transformer.ParallelBlock(config) if self._attends(i) else mamba2.Block(config)
@@ -57,7 +59,7 @@ class Hybrid(Model):
         for layer in self.layers:
             if isinstance(layer, transformer.ParallelBlock):
                 transformer.initialise(layer, config.n_layer)
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)  # at 0.02 the norms magnify rounding
         if config.tied:
@@ -67,28 +69,35 @@ class Hybrid(Model):
         every = self.config.attention_every
         return i % every == every // 2
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+    def forward(
+        self,
+        ids_BL: Tensor,
+        state: State | None = None,
+        *,
+        reset_BL: Tensor | None = None,
+        length_B: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         state = self.init_state(len(ids_BL)) if state is None else state
-        spans = mamba2.Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
+        rows = PackedRows(ids_BL, reset_BL, length_B, self.config)
         cached = state[f"k.{self.config.attention_every // 2}"].shape[1]
         cache = Cache(state["length"], cached, ids_BL, reset_BL, length_B, rotated=0)
         x_BLD, new = self.embedding(ids_BL), {"length": cache.length_B}
         for i, layer in enumerate(self.layers):
             first, second = (f"{part}.{i}" for part in (("k", "v") if self._attends(i) else ("conv", "ssm")))
-            view = cache if self._attends(i) else spans
+            view = cache if self._attends(i) else rows
             x_BLD, new[first], new[second] = layer(x_BLD, state[first], state[second], view)
-        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
+        return linear(rms_norm(x_BLD, self.norm.weight), self.head.weight), new
 
-    def init_state(self, batch):
+    def init_state(self, batch: int) -> State:
         config, weight = self.config, self.embedding.weight
         attending = [i for i in range(config.n_layer) if self._attends(i)]
-        state = empty(attending, batch, 0, config.n_head, config.d_model // config.n_head, weight)
-        for i in range(config.n_layer):
-            if not self._attends(i):
-                state[f"conv.{i}"], state[f"ssm.{i}"] = mamba2.empty(config, batch, weight)
+        state = empty(attending, batch, 0, config.n_head, config.head_width, weight)
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, mamba2.Block):
+                state[f"conv.{i}"], state[f"ssm.{i}"] = layer.init_state(batch)
         return state
 
-    def state_bytes(self, length):
+    def state_bytes(self, length: int) -> int:
         attending = sum(self._attends(i) for i in range(self.config.n_layer))
-        kept = sum(tensor.nbytes for tensor in self.init_state(1).values())
-        return kept + 2 * attending * self.config.d_model * length * self.embedding.weight.element_size()
+        keys_and_values = 2 * attending * self.config.d_model * length * self.embedding.weight.element_size()
+        return super().state_bytes(0) + keys_and_values

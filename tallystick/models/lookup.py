@@ -1,15 +1,17 @@
-"""The string-matching learner of Theorem 2.2 (paper, section 1), with contexts of variable length.
+"""The string-matching learner of Theorem 2.2 in arXiv 2510.14826, with contexts of variable length.
 
-It remembers, for each context of its training examples, the shortest suffix that decided the next token, and replays
-that token. What it solves needs no generalisation over contents; a trained model is compared with it.
+For each context of its training examples it remembers the shortest suffix that decides the next token, and replays that
+token.  What it solves needs no generalisation over contents: it is what trained models are compared with.
 
-Glossary: B batch (rows), L length, V vocabulary, T reach (tokens of state), E edges of the tree of suffixes.
+Glossary: B batch, L length, V vocabulary, T reach (tokens of state), M = T + L tokens that a call can see, E edges of
+the tree of suffixes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,29 +19,37 @@ from torch import Tensor
 
 from tallystick import suffix
 from tallystick.models.base import Model, State
+from tallystick.models.config import Config as BaseConfig
+from tallystick.ranges import ranged
 
 SURE = 10.0
-"""The logit of the token that it says; all others are 0."""
+"""Logit of the token that it says; all others are 0."""
 
 
 class Lookup(Model):
-    """Says the token that always followed the shortest unambiguous suffix; abstains (all logits equal) without one."""
+    """A table of the shortest suffixes that were unambiguous in training; constant state.
+
+    It says the token that always followed, and abstains (all logits are equal) where there is no such suffix.
+
+    State: `tail` [B, T], int64: the last tokens, first token first; V stands for what is before the sequence.
+    """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(BaseConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        reach: int = 64
-        """The longest suffix that it looks at, in tokens."""
-        examples: int = 4000
-        """Training examples that `train` fits it to."""
+        reach: int = ranged(64, 1, 2**16)
+        """Longest suffix that it looks at, in tokens."""
+        examples: int = ranged(4000, 1, 10**9)
+        """Number of training examples that `train` fits it to."""
 
+    config: Config
     PRESETS = {"tiny": {}}
     verify_chunk = verify_chunk_gpu = 65_536
     keys_E: Tensor
+    """The tree's edges: a node, times V + 1, plus a token; in ascending order."""
     values_E: Tensor
+    """Where each edge leads: to an inner node (>= 0), or to a leaf, as -2 - the token to say."""
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -47,13 +57,20 @@ class Lookup(Model):
         self.register_buffer("values_E", torch.zeros(0, dtype=torch.int32))
 
     def fit(self, stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> Lookup:
-        """Remember examples: (ids uint16 [length], loss_mask bool [length]) of each. Returns itself."""
+        """Remember examples, each as (ids uint16 [length], loss mask bool [length]); return the model itself."""
         contexts = suffix.Contexts.of(list(stream), self.config.vocab_size)
         tree = suffix.build(contexts, self.config.reach)
         self.keys_E, self.values_E = torch.from_numpy(tree.keys), torch.from_numpy(tree.values)
         return self
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+    def forward(
+        self,
+        ids_BL: Tensor,
+        state: State | None = None,
+        *,
+        reset_BL: Tensor | None = None,
+        length_B: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         state = self.init_state(len(ids_BL)) if state is None else state
         batch, length = ids_BL.shape
         position_L = torch.arange(length, device=ids_BL.device)
@@ -64,7 +81,7 @@ class Lookup(Model):
         return self._logits(seen_BM, start_BL), {"tail": self._tail(seen_BM, start_BL, counts_BL.sum(1))}
 
     def _logits(self, seen_BM: Tensor, start_BL: Tensor) -> Tensor:
-        """Walk the tree from each token backwards until a leaf says the next one."""
+        """Walk the tree backwards from each token until a leaf says the next one; return [B, L, V]."""
         reach = self.config.reach
         row, position = torch.ones_like(start_BL, dtype=torch.bool).nonzero(as_tuple=True)
         found_BL = torch.full_like(start_BL, suffix.UNSEEN)
@@ -84,7 +101,7 @@ class Lookup(Model):
         return logits_BLV
 
     def _step(self, node: Tensor, token: Tensor) -> Tensor:
-        """Follow the tree's edges: inner nodes, leaves, or UNSEEN where there is none (`suffix.SuffixTree.step`)."""
+        """Follow an edge from each node: return inner nodes, leaves, or UNSEEN where there is no such edge."""
         if not len(self.keys_E):
             return torch.full_like(node, suffix.UNSEEN)
         key = node * (self.config.vocab_size + 1) + token
@@ -92,6 +109,7 @@ class Lookup(Model):
         return torch.where(self.keys_E[at] == key, self.values_E[at].long(), suffix.UNSEEN)
 
     def _tail(self, seen_BM: Tensor, start_BL: Tensor, length_B: Tensor) -> Tensor:
+        """Return the last T tokens that count, without those from before the last reset."""
         reach = self.config.reach
         index_BT = length_B[:, None] + torch.arange(reach, device=length_B.device)
         before_BT = index_BT - reach < start_BL[:, -1:]
@@ -101,10 +119,7 @@ class Lookup(Model):
         shape = (batch, self.config.reach)
         return {"tail": torch.full(shape, self.config.vocab_size, dtype=torch.int64, device=self.keys_E.device)}
 
-    def state_bytes(self, length: int) -> int:
-        return self.config.reach * 8
-
-    def _load_from_state_dict(self, state_dict, prefix, *arguments):
-        """The number of remembered contexts is not in the config."""
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        """Take the tree as it is: its size is known from the weights alone."""
         self.keys_E, self.values_E = state_dict[prefix + "keys_E"].clone(), state_dict[prefix + "values_E"].clone()
         super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -1,54 +1,32 @@
-"""Mamba (Gu and Dao 2023, arXiv 2312.00752): every channel has its own decays, the input chooses the step size.
+"""Mamba (Gu and Dao 2023, arXiv 2312.00752): every channel has its own decays, and the input chooses the step size.
 
-Glossary: B batch, L length, V vocabulary, D model width, E inner width (expand * D), N state size (d_state),
-R rank of the step size's projection, K convolution width - 1, J = K + L tokens that a call's convolution sees.
+Glossary: B batch, L length, D model width, E inner width (expand * D), N state size (d_state), R rank of the step
+size's projection, K convolution width - 1, J = K + L tokens that a call's convolution sees.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tallystick.kernels.fused import conv_silu, rms_norm
 from tallystick.kernels.linear import linear
-from tallystick.kernels.selective import selective_scan_chunked
-from tallystick.models.base import Model, State
-from tallystick.models.mamba2 import Spans, initial_dt_bias
+from tallystick.kernels.rms_norm import EPS, rms_norm
+from tallystick.kernels.selective_scan import selective_scan_chunked
+from tallystick.models.config import MambaConfig
+from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
 
 
-class Mamba1(Model):
-    """The first Mamba: each channel has decays of its own; constant state. Initialised as mamba_ssm does.
+class Mamba1(StateSpaceModel):
+    """The first Mamba, whose channels have decays of their own; constant state.
 
-    State, for each layer: `conv.i`, the last tokens before the convolution, and `ssm.i`, the scan's state.
+    Initialised as in mamba_ssm.  State, for block i: `conv.i` [B, K, E] and `ssm.i` [B, E, N].
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
-
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        d_state: int = 16
-        """State entries of each channel."""
-        expand: int = 2
-        """Inner width over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A = 1..d_state; Mamba's own are 0.001 to
-        0.1 (see `Mamba2`)."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
-        tied: bool = True
-        """The output weights are the embedding's."""
+    Config = MambaConfig
+    config: MambaConfig
 
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
@@ -56,49 +34,23 @@ class Mamba1(Model):
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 16, "dt_min": 0.001, "dt_max": 0.1},
     }
     TRAINING = {"batch_size": 32, "seq_len": 64}
-    rows, chunk = 8, 128
-    capturable = True
+    verify_batch_size, verify_chunk = 8, 128
 
-    def __init__(self, config: Config):
-        super().__init__(config)
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+    def __init__(self, config: MambaConfig):
+        super().__init__(config, Block, recurrence="ssm")
         nn.init.normal_(self.embedding.weight, std=0.02)
         if config.tied:
             self.head.weight = self.embedding.weight
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
-        state = self.init_state(len(ids_BL)) if state is None else state
-        spans = Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
-        x_BLD, new = self.embedding(ids_BL), {}
-        for i, layer in enumerate(self.layers):
-            x_BLD, new[f"conv.{i}"], new[f"ssm.{i}"] = layer(x_BLD, state[f"conv.{i}"], state[f"ssm.{i}"], spans)
-        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
 
-    def init_state(self, batch: int) -> State:
-        config, state = self.config, {}
-        inner = config.expand * config.d_model
-        for i in range(config.n_layer):
-            state[f"conv.{i}"] = self.embedding.weight.new_zeros(batch, config.d_conv - 1, inner)
-            state[f"ssm.{i}"] = self.embedding.weight.new_zeros(batch, inner, config.d_state)
-        return state
-
-    def state_bytes(self, length: int) -> int:
-        return sum(tensor.nbytes for tensor in self.init_state(1).values())
-
-
-class Block(nn.Module):
+class Block(StateSpaceBlock):
     """x + out_proj(scan(conv(in_proj(norm(x)))) * silu(z))."""
 
-    def __init__(self, config: Mamba1.Config):
+    def __init__(self, config: MambaConfig):
         super().__init__()
-        inner, rank = config.expand * config.d_model, math.ceil(config.d_model / 16)
+        inner, rank = config.d_inner, math.ceil(config.d_model / 16)
         self.sizes = (rank, config.d_state, config.d_state)  # of dt, B, C
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.in_proj = nn.Linear(config.d_model, 2 * inner, bias=False)
         self.conv = nn.Conv1d(inner, inner, config.d_conv, groups=inner)
         self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
@@ -112,15 +64,19 @@ class Block(nn.Module):
         for parameter in (self.A_log, self.D):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
-    def forward(self, x_BLD: Tensor, tail_BKE: Tensor, state_BEN: Tensor, spans: Spans):
-        x_BLE, z_BLE = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight).chunk(2, dim=-1)
+    def forward(
+        self, x_BLD: Tensor, tail_BKE: Tensor, state_BEN: Tensor, rows: PackedRows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x_BLE, z_BLE = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight).chunk(2, dim=-1)
         padded_BJE = torch.cat([tail_BKE, x_BLE], dim=1)
-        x_BLE = conv_silu(padded_BJE, self.conv.weight, self.conv.bias, spans.cuts)
+        x_BLE = rows.convolve(padded_BJE, self.conv)
         dt_BLR, B_BLN, C_BLN = linear(x_BLE, self.x_proj.weight).split(self.sizes, dim=-1)
-        dt_BLE = F.softplus(self.dt_proj(dt_BLR))
-        if spans.count_BL is not None:
-            dt_BLE = dt_BLE * spans.count_BL[..., None]
+        dt_BLE = rows.zero_uncounted(F.softplus(self.dt_proj(dt_BLR)))
         A_EN = -self.A_log.exp()
-        y_BLE, state_BEN = selective_scan_chunked(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, spans.reset_BL)
+        y_BLE, state_BEN = selective_scan_chunked(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, rows.reset_BL)
         y_BLE = (y_BLE + x_BLE * self.D) * F.silu(z_BLE)
-        return x_BLD + linear(y_BLE, self.out_proj.weight), spans.tail(padded_BJE), state_BEN
+        return x_BLD + linear(y_BLE, self.out_proj.weight), rows.tail(padded_BJE), state_BEN
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        inner, states = self.A_log.shape
+        return self.D.new_zeros(batch, self.conv.kernel_size[0] - 1, inner), self.D.new_zeros(batch, inner, states)

@@ -1,216 +1,152 @@
 """Mamba-2 (Dao and Gu 2024, arXiv 2405.21060): blocks of convolution, state space scan and gate.
 
-Glossary: B batch, L length, V vocabulary, D model width, E inner width (expand * D), H heads, P head dim
-(E = H * P), N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1,
-J = K + L tokens that a call's convolution sees, F some tokens, M all that in_proj makes (E + X + H: z, xBC, dt).
+Glossary: B batch, L length, D model width, E inner width (expand * D), H heads, P channels of a head (E = H * P),
+N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1, J = K + L tokens that a
+call's convolution sees, M everything that in_proj makes (E + X + H: z, xBC, dt).
 """
 
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tallystick.kernels.fused import Cuts, conv_silu, rms_norm
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
+from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.kernels.ssd import ssd_chunked
-from tallystick.models.base import Model, State
+from tallystick.models.config import WIDTHS, MambaConfig, check_divides
+from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
+from tallystick.ranges import ranged
 
-NUMBA = find_spec("numba") is not None
-LARGEST_STATE = 2**15  # entries of a row; larger ones leave a core's cache, and chunks are as fast as machine code
-LONGEST_LOOP = 8  # tokens; from here on the chunked scan is faster than the loop (1 to 64 rows, tiny, one core)
+MAX_COMPILED_STATE = 2**15
+"""State entries of a row up to which compiled loops are used; a larger state leaves a core's cache, and matrix products
+over chunks are as fast."""
+MAX_LOOP = 8
+"""Tokens up to which the plain recurrence is faster than the chunked scan (tiny, 1 to 64 rows, one core)."""
 
 
-class Mamba2(Model):
-    """Constant state, linear time; initialised as mamba_ssm does.
+class Mamba2(StateSpaceModel):
+    """Mamba-2, whose channels share a decay in heads; constant state.
 
-    State, for each layer: `conv.i`, the last tokens before the convolution, and `ssm.i`, the scan's state.
+    Initialised as in mamba_ssm.  State, for block i: `conv.i` [B, K, X] and `ssm.i` [B, H, P, N].
     """
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
+    class Config(MambaConfig):
         """Sizes."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 64
-        """Width of the residual stream."""
-        n_layer: int = 2
-        """Number of blocks."""
-        d_state: int = 16
-        """State entries of each channel."""
-        head_dim: int = 32
+        head_dim: int = ranged(32, *WIDTHS)
         """Channels that share one decay; divides expand * d_model."""
-        expand: int = 2
-        """Inner width over d_model."""
-        d_conv: int = 4
-        """Width of the causal convolution, in tokens; at least 2."""
-        dt_min: float = 0.05
-        """Smallest initial step size: a state decays by exp(-dt A) a token, A in 1..16. With Mamba-2's own 0.001 to 0.1
-        some last a thousand tokens, and a problem longer than training fills them with what was never met."""
-        dt_max: float = 0.5
-        """Largest initial step size."""
-        tied: bool = True
-        """The output weights are the embedding's."""
 
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_divides(self, "head_dim", "d_inner")
+
+    config: Config
     PRESETS = {
         "tiny": {"n_layer": 2, "d_model": 64, "d_state": 16},
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64, "dt_min": 0.001, "dt_max": 0.1},
     }
     verify_chunk = 8192
-    capturable = True
 
     def __init__(self, config: Config):
-        super().__init__(config)
-        self.gpu_chunk = 2**23 // config.d_model  # tiny: 131,072 tokens, and about a gigabyte for any width
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        super().__init__(config, Block, recurrence="ssm")
+        self.verify_chunk_gpu = 2**23 // config.d_model  # tiny: 131,072 tokens; about a gigabyte at any width
         nn.init.normal_(self.embedding.weight, std=0.02)
         if config.tied:
             self.head.weight = self.embedding.weight
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
-        state = self.init_state(len(ids_BL)) if state is None else state
-        spans = Spans(ids_BL, reset_BL, length_B, self.config.d_conv - 1)
-        x_BLD, new = self.embedding(ids_BL), {}
-        for i, layer in enumerate(self.layers):
-            x_BLD, new[f"conv.{i}"], new[f"ssm.{i}"] = layer(x_BLD, state[f"conv.{i}"], state[f"ssm.{i}"], spans)
-        return linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.head.weight), new
 
-    def init_state(self, batch: int) -> State:
-        state = {}
-        for i in range(self.config.n_layer):
-            state[f"conv.{i}"], state[f"ssm.{i}"] = empty(self.config, batch, self.embedding.weight)
-        return state
-
-    def state_bytes(self, length: int) -> int:
-        return sum(tensor.nbytes for tensor in self.init_state(1).values())
-
-
-def empty(config: Mamba2.Config, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """A block's state before the first token: the convolution's, the scan's."""
-    inner = config.expand * config.d_model
-    conv = like.new_zeros(batch, config.d_conv - 1, inner + 2 * config.d_state)
-    return conv, like.new_zeros(batch, inner // config.head_dim, config.head_dim, config.d_state)
-
-
-class Spans:
-    """Which tokens count and where sequences start; worked out once for all layers.
-
-    `length_B`, `count_BL`: the tokens that count; None: all.  `reset_BL`: resets among them; None: none.  `cuts`:
-    which convolutions are cut by a reset, as `conv_silu` wants it; on a GPU a mask of all, for its shape is known
-    before its values.  `end_BK`, `gone_BK1`: each row's last K tokens, counted with the K of
-    the previous call before the row, and which of them a reset has made forget; None: simply the last, and none.
-    """
-
-    def __init__(self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, reach: int):
-        (batch, length), device = ids_BL.shape, ids_BL.device
-        self.reach, self.reset_BL, self.length_B = reach, reset_BL, length_B
-        self.count_BL = self.cuts = self.end_BK = self.gone_BK1 = None
-        if length_B is not None:
-            self.count_BL = torch.arange(length, device=device) < length_B[:, None]
-            self.reset_BL = None if reset_BL is None else reset_BL & self.count_BL
-            self.end_BK = length_B[:, None] + torch.arange(reach, device=device)
-        if self.reset_BL is not None:
-            if self.end_BK is None:
-                self.end_BK = torch.arange(length, length + reach, device=device).expand(batch, -1)
-            self._find_cuts(self.reset_BL, self.end_BK)
-
-    def _find_cuts(self, reset_BL: Tensor, end_BK: Tensor):
-        position_L = torch.arange(self.reach, self.reach + reset_BL.shape[1], device=reset_BL.device)
-        start_BL = torch.where(reset_BL, position_L, 0).cummax(1).values
-        self.gone_BK1 = (end_BK < start_BL[:, -1:])[..., None]
-        if reset_BL.is_cuda:
-            tap_K11 = torch.arange(-self.reach, 1, device=reset_BL.device)[:, None, None]
-            self.cuts = (position_L + tap_K11 >= start_BL)[..., None]
-            return
-        row_F, token_F = ((position_L - start_BL < self.reach) & (start_BL > 0)).nonzero(as_tuple=True)
-        tap_FK = token_F[:, None] + torch.arange(self.reach + 1, device=row_F.device)
-        self.cuts = Cuts(row_F[:, None], tap_FK, (tap_FK >= start_BL[row_F, token_F][:, None])[..., None])
-
-    def tail(self, padded_BJX: Tensor) -> Tensor:
-        """The K tokens that the next call's convolution reaches back to; zero before a reset."""
-        if self.end_BK is None:
-            return padded_BJX[:, -self.reach :].clone()
-        row_B1 = torch.arange(len(padded_BJX), device=padded_BJX.device)[:, None]
-        tail_BKX = padded_BJX[row_B1, self.end_BK]
-        return tail_BKX if self.gone_BK1 is None else tail_BKX.masked_fill(self.gone_BK1, 0.0)
-
-
-class Block(nn.Module):
+class Block(StateSpaceBlock):
     """x + out_proj(norm(scan(conv(in_proj(norm(x)))) * silu(z)))."""
 
     def __init__(self, config: Mamba2.Config):
         super().__init__()
-        inner = config.expand * config.d_model
-        if inner % config.head_dim:
-            raise ValueError(f"head_dim={config.head_dim} does not divide expand * d_model = {inner}")
-        if config.d_conv < 2:
-            raise ValueError(f"d_conv={config.d_conv} must be at least 2")
-        self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # z, xBC, dt
+        inner = config.d_inner
+        self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # of z, xBC, dt
         self.heads, self.d_state = inner // config.head_dim, config.d_state
-        self.norm = nn.RMSNorm(config.d_model, eps=1e-5)
+        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.in_proj = nn.Linear(config.d_model, sum(self.sizes), bias=False)
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(self.heads))
         self.dt_bias = nn.Parameter(initial_dt_bias(self.heads, config.dt_min, config.dt_max))
-        self.gate_norm = nn.RMSNorm(inner, eps=1e-5)
+        self.gate_norm = nn.RMSNorm(inner, eps=EPS)
         self.out_proj = nn.Linear(inner, config.d_model, bias=False)
         self.out_proj.weight.data /= math.sqrt(config.n_layer)
         for parameter in (self.A_log, self.D, self.dt_bias):
             parameter._no_weight_decay = True  # type: ignore[attr-defined]
 
-    def forward(self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, spans: Spans):
-        mixed_BLM = linear(rms_norm(x_BLD, self.norm.weight, self.norm.eps), self.in_proj.weight)
-        mix = self.mix_compiled if self.compiles(mixed_BLM) else self.mix
-        y_BLE, tail_BKX, state_BHPN = mix(mixed_BLM, tail_BKX, state_BHPN, spans)
+    def forward(
+        self, x_BLD: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mixed_BLM = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight)
+        mix = self.mix_compiled if self._can_compile(mixed_BLM) else self.mix
+        y_BLE, tail_BKX, state_BHPN = mix(mixed_BLM, tail_BKX, state_BHPN, rows)
         return x_BLD + linear(y_BLE, self.out_proj.weight), tail_BKX, state_BHPN
 
-    def compiles(self, mixed_BLM: Tensor) -> bool:
-        """Whether `mix_compiled` can take it and is the faster."""
-        fits = self.d_state % 2 == 0 and self.sizes[0] * self.d_state <= LARGEST_STATE
-        return NUMBA and fits and mixed_BLM.device.type == "cpu" and mixed_BLM.dtype == torch.float32
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        inner, convolved, heads = self.sizes
+        conv_BKX = self.D.new_zeros(batch, self.conv.kernel_size[0] - 1, convolved)
+        return conv_BKX, self.D.new_zeros(batch, heads, inner // heads, self.d_state)
 
-    def mix_compiled(self, mixed_BLM, tail_BKX, state_BHPN, spans):
-        """The same function as `mix`."""
-        from tallystick.kernels.cpu import mamba2_mix  # here, because numba takes half a second to import
+    def _can_compile(self, mixed_BLM: Tensor) -> bool:
+        """Return whether `mix_compiled` takes this input, and is faster than `mix`."""
+        fits = self.d_state % 2 == 0 and self.sizes[0] * self.d_state <= MAX_COMPILED_STATE
+        known = mixed_BLM.device.type == "cpu" and mixed_BLM.dtype == torch.float32
+        return fits and known and load_compiled() is not None
 
+    def mix_compiled(
+        self, mixed_BLM: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute `mix` with compiled loops."""
+        compiled = load_compiled()
+        assert compiled is not None
         convolution, scan = (self.conv.weight, self.conv.bias), (-self.A_log.exp(), self.D, self.dt_bias)
-        norm, which = (self.gate_norm.weight, self.gate_norm.eps), (spans.reset_BL, spans.length_B)
-        return mamba2_mix(mixed_BLM, tail_BKX, state_BHPN, *convolution, *scan, *norm, *which)
+        norm, masks = (self.gate_norm.weight, EPS), (rows.reset_BL, rows.length_B)
+        return compiled(mixed_BLM, tail_BKX, state_BHPN, *convolution, *scan, *norm, *masks)
 
-    def mix(self, mixed_BLM, tail_BKX, state_BHPN, spans):
-        """What is between the projections: norm(scan(conv(xBC), dt) * silu(z)), and the states behind it."""
+    def mix(
+        self, mixed_BLM: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute what is between the projections: norm(scan(conv(xBC), dt) * silu(z)), and the new states."""
         z_BLE, xBC_BLX, dt_BLH = mixed_BLM.split(self.sizes, dim=-1)
         padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
-        xBC_BLX = conv_silu(padded_BJX, self.conv.weight, self.conv.bias, spans.cuts)
-        dt_BLH = F.softplus(dt_BLH + self.dt_bias)
-        if spans.count_BL is not None:
-            dt_BLH = dt_BLH * spans.count_BL[..., None]
-        y_BLHP, state_BHPN = self.scan(xBC_BLX, dt_BLH, state_BHPN, spans.reset_BL)
+        dt_BLH = rows.zero_uncounted(F.softplus(dt_BLH + self.dt_bias))
+        y_BLHP, state_BHPN = self._scan(rows.convolve(padded_BJX, self.conv), dt_BLH, state_BHPN, rows.reset_BL)
         # silu first: the product then takes its memory layout, which is the one that the norm needs.
         gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
-        y_BLE = rms_norm(gated_BLE, self.gate_norm.weight, self.gate_norm.eps)
-        return y_BLE, spans.tail(padded_BJX), state_BHPN
+        y_BLE = rms_norm(gated_BLE, self.gate_norm.weight)
+        return y_BLE, rows.tail(padded_BJX), state_BHPN
 
-    def scan(self, xBC_BLX, dt_BLH, state_BHPN, reset_BL):
-        """The state space recurrence, by the faster of its two forms."""
+    def _scan(
+        self, xBC_BLX: Tensor, dt_BLH: Tensor, state_BHPN: Tensor, reset_BL: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Scan by the faster of the recurrence's two forms."""
         x_BLE, B_BLN, C_BLN = xBC_BLX.split((self.sizes[0], self.d_state, self.d_state), dim=-1)
         x_BLHP = x_BLE.unflatten(-1, (self.heads, -1))
-        form = ssd_recurrent if xBC_BLX.shape[1] <= LONGEST_LOOP else ssd_chunked
+        form = ssd_recurrent if xBC_BLX.shape[1] <= MAX_LOOP else ssd_chunked
         return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
 
 
-def initial_dt_bias(heads: int, least: float, most: float) -> Tensor:
-    """softplus of it is log-uniform in [least, most]."""
-    dt_H = torch.empty(heads).uniform_(math.log(least), math.log(most)).exp()
-    return dt_H + torch.log(-torch.expm1(-dt_H))
+@cache
+def load_compiled() -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    """Import `mamba2_mix`, which takes half a second; None without numba, or, said once, if numba does not work."""
+    if find_spec("numba") is None:
+        return None
+    try:
+        from tallystick.kernels.mamba2_numba import mamba2_mix
+    except Exception as error:  # numba refuses versions of Python and numpy that it does not know
+        message = " ".join(str(error).split())
+        print(f"tallystick: numba is installed but does not work ({message}); going on without it.", file=sys.stderr)
+        return None
+    return mamba2_mix

@@ -9,34 +9,50 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 from tallystick.kernels.rnn import gru, lstm
 from tallystick.models.base import Model, State
+from tallystick.models.config import COUNTS, WIDTHS, StackConfig
+from tallystick.ranges import ranged
+
+BIASES = (-100.0, 100.0)
+"""Range of a gate's first bias."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(StackConfig):
+    """Sizes of a stack of layers, each as wide as the embedding."""
+
+    d_model: int = ranged(128, *WIDTHS)
+    """Units of a layer."""
+    n_layer: int = ranged(1, *COUNTS)
+    """Number of layers."""
 
 
 class Recurrent(Model):
-    """What LSTM and GRU share: layers of gates, one on the other.  State, for each layer: `h.i`, of an LSTM `c.i`."""
+    """A stack of layers of gates; constant state.  State, for layer i: `h.i` [B, D], and in an LSTM `c.i` [B, D]."""
 
     PRESETS = {
         "tiny": {"n_layer": 1, "d_model": 128},
         "small": {"n_layer": 1, "d_model": 256},
         "paper": {"n_layer": 4, "d_model": 1536},
     }
-    # many short rows make the loop over time cheap; of 64 tokens, they are too short for 1,000 digits (dev/LOG.md)
+    # Many short rows make the loop over time cheap; with 64 tokens they are too short for 1,000 digits (dev/LOG.md).
     TRAINING = {"batch_size": 16, "seq_len": 128}
-    rows, chunk = 32, 256
+    verify_batch_size, verify_chunk = 32, 256
     capturable = True
-    parts = "h"
-    """Of a layer's state."""
-    forms: tuple[Callable, Callable]
-    """The recurrence, and its plain loop."""
+    config: RecurrentConfig
+    parts: str = "h"
+    """The tensors of a layer's state, one letter each."""
+    forms: tuple[Callable[..., tuple[Tensor, ...]], Callable[..., tuple[Tensor, ...]]]
+    """The recurrence: its fast form, and its reference."""
 
-    def __init__(self, config, gates: int, lasting: int, bias: float):
-        """lasting: which gate says what is left of the state; bias: its first one."""
+    def __init__(self, config: RecurrentConfig, gates: int, keep_gate: int, keep_bias: float):
+        """Build the model; keep_gate: the number of the gate that keeps the state, whose bias is first `keep_bias`."""
         super().__init__(config)
         width = config.d_model
         self.embedding = nn.Embedding(config.vocab_size, width)
@@ -44,9 +60,16 @@ class Recurrent(Model):
         self.head = nn.Linear(width, config.vocab_size, bias=False)
         for name, parameter in self.named_parameters():
             if name.endswith("input.bias"):
-                nn.init.constant_(parameter.data[lasting * width : (lasting + 1) * width], bias)
+                nn.init.constant_(parameter.data[keep_gate * width : (keep_gate + 1) * width], keep_bias)
 
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+    def forward(
+        self,
+        ids_BL: Tensor,
+        state: State | None = None,
+        *,
+        reset_BL: Tensor | None = None,
+        length_B: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
         state = self.init_state(len(ids_BL)) if state is None else state
         count_BL = None
         if length_B is not None:
@@ -65,12 +88,9 @@ class Recurrent(Model):
         names = [f"{part}.{i}" for i in range(self.config.n_layer) for part in self.parts]
         return {name: self.embedding.weight.new_zeros(shape) for name in names}
 
-    def state_bytes(self, length: int) -> int:
-        return sum(tensor.nbytes for tensor in self.init_state(1).values())
-
 
 class Layer(nn.Module):
-    """The weights of one layer."""
+    """The weights of one layer: those of its input, and those of its own state."""
 
     def __init__(self, width: int, gates: int, forms: tuple[Callable, Callable]):
         super().__init__()
@@ -79,19 +99,27 @@ class Layer(nn.Module):
         self.own = nn.Linear(width, gates * width, bias=False)
         nn.init.zeros_(self.input.bias)
 
-    def forward(self, x, chosen_LB, before, reset_BL, count_BL):
-        """x: the inputs [L, B, D], or the embedding [V, D] of which `chosen_LB` are the inputs.
+    def forward(
+        self,
+        x: Tensor,
+        chosen_LB: Tensor | None,
+        before: list[Tensor],
+        reset_BL: Tensor | None,
+        count_BL: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """Return the states of all tokens, [L, B, D], and the state after them.
 
-        A product with the embedding is smaller than one with every token.  Ragged rows, which are rare, take the plain
-        loop.
+        x: the inputs [L, B, D]; or, if `chosen_LB` is given, the embedding [V, D] from which it chooses them, because a
+        product with all symbols is smaller than one with all tokens.
+        count_BL: None if all tokens count; ragged rows are rare, and take the reference.
         """
         x_LBG = linear(x, self.input.weight) + self.input.bias
         if chosen_LB is not None:
             x_LBG = F.embedding(chosen_LB, x_LBG)
-        fast, plain = self.forms
+        fast, reference = self.forms
         if count_BL is None:
             return fast(x_LBG, self.own.weight, *before, None if reset_BL is None else reset_BL.t())
-        h_BLD, *after = plain(x_LBG.transpose(0, 1), self.own.weight, *before, reset_BL, count_BL)
+        h_BLD, *after = reference(x_LBG.transpose(0, 1), self.own.weight, *before, reset_BL, count_BL)
         return h_BLD.transpose(0, 1), *after
 
 
@@ -99,46 +127,36 @@ class LSTM(Recurrent):
     """LSTM whose one gate both forgets and lets in, unless `coupled=false`; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(RecurrentConfig):
+        """Sizes and gates."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 128
-        """Units of a layer."""
-        n_layer: int = 1
-        """Number of layers."""
         coupled: bool = True
-        """The input gate is 1 - the forget gate: the cell is a mean of what came in, whatever the length (Greff et al.
-        2017, arXiv 1503.04069, section 3)."""
-        forget_bias: float = -1.0
-        """Of the forget gate at first: a cell starts with sigmoid of it left after a token. With the usual 1, a
-        thousand equal digits lead to states that the few of training never come near."""
+        """Whether the input gate is 1 - the forget gate: the cell is then a mean of what came in, at any length (Greff
+        et al. 2017, arXiv 1503.04069, section 3)."""
+        forget_bias: float = ranged(-1.0, *BIASES)
+        """First bias of the forget gate; its sigmoid is the share of a cell that a token leaves.  With the usual 1, a
+        thousand equal digits lead to states that the few digits of training never come near."""
 
+    config: Config
     parts = "hc"
     forms = lstm, lstm_recurrent
 
     def __init__(self, config: Config):
-        super().__init__(config, gates=3 if config.coupled else 4, lasting=0, bias=config.forget_bias)
+        super().__init__(config, gates=3 if config.coupled else 4, keep_gate=0, keep_bias=config.forget_bias)
 
 
 class GRU(Recurrent):
-    """Two gates and no cell; constant state."""
+    """GRU: two gates and no cell; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Sizes."""
+    class Config(RecurrentConfig):
+        """Sizes and gates."""
 
-        vocab_size: int
-        """Number of symbols."""
-        d_model: int = 128
-        """Units of a layer."""
-        n_layer: int = 1
-        """Number of layers."""
-        update_bias: float = -1.0
-        """Of the gate z at first: sigmoid of it is left of a state after a token, as of an LSTM's."""
+        update_bias: float = ranged(-1.0, *BIASES)
+        """First bias of the gate z; its sigmoid is the share of a state that a token leaves."""
 
+    config: Config
     forms = gru, gru_recurrent
 
     def __init__(self, config: Config):
-        super().__init__(config, gates=3, lasting=1, bias=config.update_bias)
+        super().__init__(config, gates=3, keep_gate=1, keep_bias=config.update_bias)

@@ -1,4 +1,4 @@
-"""LSTM and GRU against the plain loops and against torch's own: values, final state and gradients."""
+"""LSTM and GRU against the reference and against torch's own: values, final state and gradients."""
 
 import pytest
 import torch
@@ -15,11 +15,11 @@ FORMS = {
     "coupled lstm": (lstm, lstm_recurrent, 3, 2),
     "gru": (gru, gru_recurrent, 3, 1),
 }
-"""Fast form, plain form, gates, tensors of state."""
+"""Fast form, reference, number of gates, number of state tensors."""
 
 
 def inputs(name, length):
-    """What the input adds to the gates (time first), the weights and the state."""
+    """The input's part of the gates (time first), the weights and the state."""
     _, _, gates, states = FORMS[name]
     generator = torch.Generator().manual_seed(0)
     shapes = [(length, BATCH, gates * UNITS), (gates * UNITS, UNITS), *[(BATCH, UNITS)] * states]
@@ -50,8 +50,10 @@ def assert_each_close(got, want):
 @pytest.mark.parametrize("kind", ["none", "resets", "resets of a GPU"])
 @pytest.mark.parametrize("length", [1, 2, 17])
 @pytest.mark.parametrize("name", FORMS)
-def test_fast_equals_plain(name, length, kind, monkeypatch):
-    if kind == "resets of a GPU":  # not asked for their values; double precision takes the loop there, too
+def test_fast_equals_the_reference(name, length, kind, monkeypatch):
+    if (
+        kind == "resets of a GPU"
+    ):  # one tensor, not asked for its values; double precision takes the Python loop there, too
         monkeypatch.setattr(rnn, "_on_gpu", lambda tensor: True)
     fast, plain, _, _ = FORMS[name]
     tensors, reset_LB = inputs(name, length), resets(kind, length)
@@ -63,8 +65,8 @@ def test_fast_equals_plain(name, length, kind, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
-def test_plain_equals_torch(name):
-    """Torch's order of the gates is i, f, g, o, and r, z, n."""
+def test_the_reference_equals_torch(name):
+    """Torch orders the gates as i, f, g, o, and as r, z, n."""
     _, plain, gates, _ = FORMS[name]
     x_LBG, weight_GH, *state = inputs(name, 9)
     peer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[name](gates * UNITS, UNITS, bias=False, dtype=torch.float64)

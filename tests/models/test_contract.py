@@ -1,8 +1,5 @@
 """Every model of the registry keeps the contract of `tallystick.models.base`; a new model needs no edit here."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -41,7 +38,7 @@ def model(request):
     name, _, plain = request.param.partition(", ")
     with pytest.MonkeyPatch.context() as patch:
         if plain:
-            patch.setattr(mamba2, "NUMBA", False)
+            patch.setattr(mamba2, "load_compiled", lambda: None)
         yield make_model(name)
 
 
@@ -229,52 +226,7 @@ def test_gradients_flow_to_every_parameter(name, kind):
         assert parameter.grad.abs().max() > 0, key
 
 
-@pytest.mark.parametrize(
-    ("spec", "overrides", "said"),
-    [
-        ("mamba", {}, "mamba2"),
-        ("mamba2:huge", {}, "tiny, small, paper"),
-        ("mamba2:tiny:x", {}, "too many parts"),
-        ("mamba2", {"width": 3}, "d_state"),
-        ("mamba2", {"d_state": "many"}, "not of type int"),
-        ("mamba2", {"tied": "perhaps"}, "not of type bool"),
-        ("mamba2", {"head_dim": 7}, "does not divide"),
-        ("mamba2", {"d_conv": 1}, "at least 2"),
-        ("pythia", {"n_head": 3}, "does not divide"),
-        ("mistral", {"window": 1}, "at least 2"),
-        ("hybrid", {"n_head": 3}, "does not divide"),
-        ("mamba1", {"d_conv": 1}, "at least 2"),
-        ("gated-deltanet", {"n_head": 3}, "does not divide"),
-        ("rmt", {"segment": 0}, "at least 1"),
-        ("hybrid", {"attention_every": 4}, "must be in 1..n_layer=3"),
-        ("tallystick.nothing:Class", {}, "cannot load"),
-        ("tallystick.models.mamba2:Nothing", {}, "cannot load"),
-        ("no_such_file.py:Class", {}, "no_such_file.py"),
-    ],
-)
-def test_mistakes_are_said_in_one_line(spec, overrides, said):
-    with pytest.raises(ValueError, match=said) as caught:
-        models.build(spec, vocab_size=VOCAB, **overrides)
-    assert "\n" not in str(caught.value)
-
-
-def test_overrides_and_other_places(tmp_path):
-    model = models.build("mamba2:small", vocab_size=VOCAB, d_state="32", tied="false")
-    assert (model.config.d_model, model.config.d_state, model.config.tied) == (128, 32, False)
-    (tmp_path / "mine.py").write_text("from tallystick.models.mamba2 import Mamba2\nclass Mine(Mamba2):\n    pass\n")
-    for spec in (f"{tmp_path}/mine.py:Mine", "tallystick.models.mamba2:Mamba2:small"):
-        assert models.build(spec, vocab_size=VOCAB)(tokens())[0].shape == (ROWS, LENGTH, VOCAB)
-
-
 @pytest.mark.parametrize("name", models.names())
-def test_presets_are_valid(name):
-    model_class = models.load_class(name)
-    assert "tiny" in model_class.PRESETS
-    for preset in model_class.PRESETS.values():
-        model_class.Config(vocab_size=VOCAB, **preset)
-
-
-def test_import_is_quiet_and_lazy():
-    code = "import sys, tallystick.models; assert not {'torch', 'triton'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_fixed_state_is_declared_truly(name):
+    model = models.build(name, vocab_size=VOCAB)
+    assert model.fixed_state == (model.state_bytes(1) == model.state_bytes(1000))

@@ -1,4 +1,4 @@
-"""The Triton kernels against the plain loops in double precision: values, final state and gradients.
+"""The Triton kernels against the reference in double precision: values, final state and gradients.
 
 Without a GPU Triton's interpreter runs them, in a process of its own: it must be asked for before Triton is imported.
 """
@@ -6,6 +6,7 @@ Without a GPU Triton's interpreter runs them, in a process of its own: it must b
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,13 +23,13 @@ FORMS = {
     "coupled lstm": (rnn.lstm, lstm_recurrent, 3, 2),
     "gru": (rnn.gru, gru_recurrent, 3, 1),
 }
-"""Fast form, plain form, gates, tensors of state."""
+"""Fast form, reference, number of gates, number of state tensors."""
 IN_INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
 interpreted = pytest.mark.skipif(not IN_INTERPRETER, reason="run by test_in_the_interpreter")
 
 
 def make(name, length, rows, units, device="cpu"):
-    """What the input adds to the gates (time first), the weights and the state; then weights of the outputs."""
+    """The input's part of the gates (time first), the weights and the state; then the results' weights in the loss."""
     _, _, gates, states = FORMS[name]
     generator = torch.Generator().manual_seed(0)
     state, own = [(rows, units)] * states, (gates * units, units)
@@ -39,7 +40,7 @@ def make(name, length, rows, units, device="cpu"):
 
 
 def make_reset(kind, length, rows, device="cpu"):
-    """Rows first, as models have it: seen time first it is not contiguous."""
+    """Resets with rows first, as models have them: transposed, they are not contiguous."""
     if kind == "none":
         return None
     reset_BL = torch.rand(rows, length, generator=torch.Generator().manual_seed(7)) < 0.2
@@ -49,13 +50,14 @@ def make_reset(kind, length, rows, device="cpu"):
 
 
 def fast(name, inputs, weights, reset_BL):
-    """Results and gradients to all inputs."""
+    """Results and gradients of all inputs."""
     results = FORMS[name][0](*inputs, None if reset_BL is None else reset_BL.t())
     loss = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
     return [*results, *torch.autograd.grad(loss, inputs)]
 
 
-def plain(name, inputs, weights, reset_BL):
+def reference(name, inputs, weights, reset_BL):
+    """Results and gradients of all inputs, in double precision."""
     inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
     states_BLH, *results = FORMS[name][1](inputs[0].transpose(0, 1), *inputs[1:], reset_BL)
     results = [states_BLH.transpose(0, 1), *results]
@@ -78,17 +80,32 @@ def test_in_the_interpreter():
     assert done.returncode == 0, done.stdout
 
 
+def test_without_a_folder_for_kernels():
+    """The state of a user without a home: a temporary folder is used, and removed in the end."""
+    pytest.importorskip("triton", reason="needs triton, which CPU builds of torch come without")
+    code = """
+from tallystick.kernels import rnn_triton
+from triton.runtime.cache import FileCacheManager
+print(FileCacheManager("key").put(b"", "file"))
+"""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("TRITON")} | {"HOME": "/dev/null"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("tallystick: Triton finds no folder")
+    assert not Path(done.stdout.strip()).exists()
+
+
 @interpreted
 @pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")  # the interpreter's own
 @pytest.mark.parametrize("kind", ["none", "resets"])
-# Few rows take a program each; of many, 16 share one, of whose last some are not there.
+# Few rows have a program each; of many, 16 share one, and the last program has fewer.
 @pytest.mark.parametrize(("rows", "length"), [(2, 1), (2, 5), (35, 3)])
 @pytest.mark.parametrize("name", FORMS)
-def test_interpreted_kernel_equals_plain(name, rows, length, kind, monkeypatch):
+def test_interpreted_kernel_equals_the_reference(name, rows, length, kind, monkeypatch):
     monkeypatch.setattr(rnn, "_on_gpu", lambda tensor: True)
     inputs, weights = make(name, length, rows, units=32)
     reset_BL = make_reset(kind, length, rows)
-    assert_each_close(fast(name, inputs, weights, reset_BL), plain(name, inputs, weights, reset_BL))
+    assert_each_close(fast(name, inputs, weights, reset_BL), reference(name, inputs, weights, reset_BL))
 
 
 @pytest.mark.gpu
@@ -96,10 +113,10 @@ def test_interpreted_kernel_equals_plain(name, rows, length, kind, monkeypatch):
 @pytest.mark.parametrize("rows", [16, 128])
 @pytest.mark.parametrize("units", [128, 256])
 @pytest.mark.parametrize("name", FORMS)
-def test_kernel_equals_plain(name, units, rows, kind):
+def test_kernel_equals_the_reference(name, units, rows, kind):
     inputs, weights = make(name, 128, rows, units, "cuda")
     reset_BL = make_reset(kind, 128, rows, "cuda")
-    want = plain(name, inputs, weights, reset_BL)
+    want = reference(name, inputs, weights, reset_BL)
     torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):  # compiled before it is captured
         assert_each_close(fast(name, inputs, weights, reset_BL), want)

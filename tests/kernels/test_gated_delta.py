@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tallystick.kernels.delta import gated_delta_chunked
+from tallystick.kernels.gated_delta import gated_delta_chunked
 from tallystick.kernels.reference import gated_delta_recurrent
 
 torch.set_num_threads(1)  # faster for tensors this small

@@ -1,29 +1,32 @@
-"""The gated delta rule by matrix products over chunks, in plain PyTorch.
+"""The gated delta rule by matrix products over chunks of tokens, in plain PyTorch.
 
-Source: Yang et al. 2024, arXiv 2412.06464, section 3.3.  What a token writes, u = beta (v - decay state k), depends on
-what the tokens before it in the chunk have written: a triangular system, solved for all chunks at once.  Between
-chunks only the state is carried.
+What a token writes, u = beta (v - decay state k), depends on what the tokens before it in the chunk have written.  That
+is a triangular system, solved for all chunks at once; between chunks only the state is carried.
 
-Glossary: B batch, L length, H heads, P entries of a value, N of a key, C chunks, Q chunk length (L = C Q); G stands for
-(B, H, C).
+Source: Yang et al. 2024, arXiv 2412.06464, section 3.3.
+
+Glossary: B batch, L length, H heads, P entries of a value, N entries of a key, C chunks, Q tokens of a chunk (L = C Q);
+G stands for (B, H, C), S for (B, 1, C).
 """
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def _chunks(t_BLH, chunk: int):
-    """[B, L, H, ...] -> [B, H, C, Q, ...], filled up with zeros: tokens that leave the state untouched."""
+def _chunks(t_BLH: Tensor, chunk: int) -> Tensor:
+    """Cut [B, L, H, ...] into [B, H, C, Q, ...], padded with zeros: tokens that leave the state untouched."""
     pad = -t_BLH.shape[1] % chunk
     return F.pad(t_BLH, (0, 0) * (t_BLH.dim() - 2) + (0, pad)).transpose(1, 2).unflatten(2, (-1, chunk))
 
 
-def _weights(log_decay_GQ, reset_BL, chunk: int):
-    """What is left of token j at token i (0 above the diagonal), of the state that enters at i, of i where it leaves.
+def _decays(log_decay_GQ: Tensor, reset_BL: Tensor | None, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return how much is left over, with masks for resets, of three things.
 
-    Resets are masks, as in `ssd`.
+    [G, Q, Q]: of token j at token i, zero for j > i.  [G, Q, 1]: of the state that enters the chunk, at token i.
+    [G, Q, 1]: of token i in the state that leaves the chunk.
     """
     log_GQ = log_decay_GQ.cumsum(-1)
     sees_SQQ = torch.ones(chunk, chunk, dtype=torch.bool, device=log_GQ.device).tril()
@@ -36,15 +39,27 @@ def _weights(log_decay_GQ, reset_BL, chunk: int):
     return decay_GQQ * sees_SQQ, entry_GQ[..., None], exit_GQ[..., None]
 
 
-def gated_delta_chunked(q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, reset_BL=None, chunk=32):
-    """The same function as `reference.gated_delta_recurrent`, `chunk` tokens at once; any length."""
+def gated_delta_chunked(
+    q_BLHN: Tensor,
+    k_BLHN: Tensor,
+    v_BLHP: Tensor,
+    log_decay_BLH: Tensor,
+    beta_BLH: Tensor,
+    state_BHPN: Tensor,
+    reset_BL: Tensor | None = None,
+    chunk: int = 32,
+) -> tuple[Tensor, Tensor]:
+    """Compute `reference.gated_delta_recurrent`, `chunk` tokens at once: return `(y_BLHP, state_BHPN)`.
+
+    The length need not be a multiple of `chunk`.
+    """
     length, chunk = q_BLHN.shape[1], min(chunk, q_BLHN.shape[1])
     tensors = (q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH[..., None])
     q_GQN, k_GQN, v_GQP, log_decay_GQ, beta_GQ1 = (_chunks(t, chunk) for t in tensors)
-    decay_GQQ, entry_GQ1, exit_GQ1 = _weights(log_decay_GQ, reset_BL, chunk)
+    decay_GQQ, entry_GQ1, exit_GQ1 = _decays(log_decay_GQ, reset_BL, chunk)
     scores_GQQ, overlap_GQQ = decay_GQQ * (q_GQN @ k_GQN.mT), beta_GQ1 * decay_GQQ * (k_GQN @ k_GQN.mT)
     known = torch.cat([beta_GQ1 * v_GQP, beta_GQ1 * entry_GQ1 * k_GQN], dim=-1)
-    # The diagonal is taken as 1, whatever stands there.
+    # `unitriangular`: the diagonal counts as 1, whatever it holds.
     solved = torch.linalg.solve_triangular(overlap_GQQ, known, upper=False, unitriangular=True)
     parts = *solved.split([v_GQP.shape[-1], k_GQN.shape[-1]], dim=-1), entry_GQ1 * q_GQN, scores_GQQ, exit_GQ1 * k_GQN
     y_BHQP = []

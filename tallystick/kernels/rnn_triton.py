@@ -1,28 +1,61 @@
-"""The loops over time of `rnn.py` as Triton kernels: one launch, where the loops in Python launch ten kernels a token.
+"""The loops over time of `rnn_loops` as Triton kernels: one launch, where Python launches ten kernels a token.
 
-A program takes a few rows through all of time.  No other program needs them, so a barrier between tokens is enough:
-what a product sums over, every thread needs all of, and reads it from where the step before wrote it.  The weights do
-not fit into a program and are read anew for each token; for a short time they lie in the caches.
+A program takes a few rows through all of time.  No other program needs these rows, so that a barrier between tokens is
+enough.  What a matrix product sums over, every thread needs all of; it is read from memory, where the step before wrote
+it.  The weights do not fit into a program, and are read again for each token, mostly from the caches.
+
+Parameters of the kernels are pointers to contiguous tensors, sizes, and compile-time constants.
 
 Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell; R rows of a program, K what a
 product sums over, T a tile of K.
 """
 
-# CPU builds of torch come without Triton, and its functions are not those that are written here.
+# CPU builds of torch come without Triton, whose decorator turns functions into kernels with another way of calling.
 # pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-FEW = 32
-"""As many rows take a program each, with sums in plain fp32; of more, 16 share one that uses the tensor cores."""
+from tallystick.kernels.rnn_loops import Keep
 
-_time_loop = triton.jit(do_not_specialize=["length", "rows"])  # one form for all of them
+
+def _ensure_cache() -> tempfile.TemporaryDirectory | None:
+    """Give Triton a temporary folder for compiled kernels if it may not write to its own, and say so on stderr."""
+    try:
+        home = os.environ.get("TRITON_HOME") or Path.home()
+        folder = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return None
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        print(
+            "tallystick: Triton finds no folder that it may keep its kernels in, and compiles anew in every process. "
+            "To avoid it, set TRITON_CACHE_DIR to a folder that you may write to.",
+            file=sys.stderr,
+        )
+    temporary = tempfile.TemporaryDirectory(prefix="tallystick-triton-")
+    os.environ["TRITON_CACHE_DIR"] = temporary.name
+    return temporary
+
+
+CACHE = _ensure_cache()
+"""Held for as long as the process lives, and then removed."""
+
+FEW = 32
+"""Rows up to which each has a program of its own, with sums in plain fp32; of more, 16 share one that uses the tensor
+cores."""
+
+_time_loop = triton.jit(do_not_specialize=["length", "rows"])  # compiled once for all lengths and numbers of rows
 
 
 @triton.jit
@@ -32,14 +65,14 @@ def _tanh(x):
 
 @triton.jit
 def _own(rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr):
-    """The program's rows, which of them exist, and where in [B, H] and [B, G] their units and their first gates are."""
+    """Return the program's rows, which of them exist, and the offsets of their units in [B, H] and [B, G]."""
     row_R1, unit_1H = tl.program_id(0) * R + tl.arange(0, R)[:, None], tl.arange(0, H)[None, :]
     return row_R1, row_R1 < rows, row_R1 * H + unit_1H, row_R1 * G + unit_1H
 
 
 @triton.jit
 def _product(left_BK, right_KH, stride, row_R1, rows, K: tl.constexpr, H: tl.constexpr, T: tl.constexpr):
-    """left_RK @ right_KH; of one row what is left to add up [T, H], so that more can be loaded before threads meet."""
+    """Return left_RK @ right_KH; for one row its terms [T, H], not yet summed: more can be loaded before a barrier."""
     unit_1H, one_T = tl.arange(0, H)[None, :], tl.arange(0, T)
     if row_R1.shape[0] == 1:
         sums = tl.zeros([T, H], tl.float32)
@@ -57,12 +90,13 @@ def _product(left_BK, right_KH, stride, row_R1, rows, K: tl.constexpr, H: tl.con
 
 @triton.jit
 def _total(sums, row_R1):
+    """Return the sum of what `_product` left to be summed."""
     return tl.sum(sums, 0, keep_dims=True) if row_R1.shape[0] == 1 else sums
 
 
 @triton.jit
 def _keep(keep_LB, token, row_R1, rows):
-    """What the state before the token is multiplied with."""
+    """Return what the state before the token is multiplied with."""
     if keep_LB is None:
         keep_R1 = tl.full([row_R1.shape[0], 1], 1.0, tl.float32)
     else:
@@ -183,7 +217,9 @@ def _gru_backward(
     tl.store(dfirst_BH + at_RH, dstate_RH, mask=there)
 
 
-def _launch(kernel, gates_LBG: Tensor, units: int, read: Sequence[Tensor | None], written: Sequence[Tensor]) -> None:
+def _launch(
+    kernel: Any, gates_LBG: Tensor, units: int, read: Sequence[Tensor | None], written: Sequence[Tensor]
+) -> None:
     length, rows, gates = gates_LBG.shape
     each = 1 if rows <= FEW else 16
     inputs = [tensor if tensor is None else tensor.contiguous() for tensor in read]
@@ -191,34 +227,68 @@ def _launch(kernel, gates_LBG: Tensor, units: int, read: Sequence[Tensor | None]
     kernel[grid](*inputs, *written, length, rows, H=units, G=gates, R=each, T=32, num_warps=8)
 
 
-def _mask(keep: Sequence[Tensor | None] | Tensor) -> Tensor | None:
+def _mask(keep: Keep) -> Tensor | None:
     return keep if isinstance(keep, Tensor) else None
 
 
-def lstm_forward(x_LBG, weight_HG, state_BH, cell_BH, keep, gates_LBG, states_LBH, cells_LBH):
-    """See `rnn.py`, here and below."""
+def lstm_forward(
+    x_LBG: Tensor,
+    weight_HG: Tensor,
+    state_BH: Tensor,
+    cell_BH: Tensor,
+    keep: Keep,
+    gates_LBG: Tensor,
+    states_LBH: Tensor,
+    cells_LBH: Tensor,
+) -> None:
+    """Compute `rnn_loops.lstm_forward`."""
     read, written = (x_LBG, weight_HG, state_BH, cell_BH, _mask(keep)), (gates_LBG, states_LBH, cells_LBH)
     _launch(_lstm_forward, gates_LBG, state_BH.shape[1], read, written)
 
 
-def lstm_backward(dstates_LBH, dstate_BH, dcell_BH, factors, gates_LBG, weight_GH, keep, dgates_LBG):
+def lstm_backward(
+    dstates_LBH: Tensor,
+    dstate_BH: Tensor,
+    dcell_BH: Tensor,
+    factors: tuple[Tensor, Tensor, Tensor],
+    gates_LBG: Tensor,
+    weight_GH: Tensor,
+    keep: Keep,
+    dgates_LBG: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Compute `rnn_loops.lstm_backward`."""
     read = dstates_LBH, dstate_BH, dcell_BH, *factors, gates_LBG, weight_GH, _mask(keep)
     dfirst_BH, dfirst_cell_BH = (d.new_empty(d.shape) for d in (dstate_BH, dcell_BH))
     _launch(_lstm_backward, gates_LBG, dstate_BH.shape[1], read, (dgates_LBG, dfirst_BH, dfirst_cell_BH))
     return dfirst_BH, dfirst_cell_BH
 
 
-def gru_forward(x_LBG, weight_HG, state_BH, keep, own_LBG, gates_LBG, states_LBH):
+def gru_forward(
+    x_LBG: Tensor,
+    weight_HG: Tensor,
+    state_BH: Tensor,
+    keep: Keep,
+    own_LBG: Tensor,
+    gates_LBG: Tensor,
+    states_LBH: Tensor,
+) -> None:
+    """Compute `rnn_loops.gru_forward`."""
     read, written = (x_LBG, weight_HG, state_BH, _mask(keep)), (own_LBG, gates_LBG, states_LBH)
     _launch(_gru_forward, gates_LBG, state_BH.shape[1], read, written)
 
 
-def gru_backward(dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, keep, dall_LBH, downs_LBG):
+def gru_backward(
+    dstates_LBH: Tensor,
+    dstate_BH: Tensor,
+    per_own_LBCH: Tensor,
+    gates_LBG: Tensor,
+    weight_GH: Tensor,
+    keep: Keep,
+    dall_LBH: Tensor,
+    downs_LBG: Tensor,
+) -> Tensor:
+    """Compute `rnn_loops.gru_backward`."""
     read = dstates_LBH, dstate_BH, per_own_LBCH, gates_LBG, weight_GH, _mask(keep)
     dfirst_BH = dstate_BH.new_empty(dstate_BH.shape)
     _launch(_gru_backward, gates_LBG, dstate_BH.shape[1], read, (dall_LBH, downs_LBG, dfirst_BH))
     return dfirst_BH
-
-
-LOOPS = {"lstm": (lstm_forward, lstm_backward), "gru": (gru_forward, gru_backward)}
-"""See `rnn.py`."""

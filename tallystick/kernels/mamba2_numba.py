@@ -1,31 +1,68 @@
-"""Mamba-2 between its two projections in machine code: convolution, scan, gate and norm at once.
+"""Mamba-2's block between its two projections as compiled loops: convolution, scan, gate and norm in one pass.
 
-A few tokens are taken at a time, so that all that is made of them stays in a core's own cache, and memory is gone
-through once instead of some sixty times.  Within them the scan is the plain recurrence.  Numba compiles the loops when
-they are first used, and keeps them on disk beside this file.
+A few tokens are processed at a time, so that everything computed from them stays in a core's own cache, and memory is
+passed through once instead of some sixty times.  Within them the scan is the plain recurrence.
 
-Glossary: B rows, L length, H heads, E channels (head dim times H), N state size, X convolved channels (x, B and C:
-E + 2 N), K convolution width, J = K - 1, M all that in_proj makes (z, x, B, C, dt: E + X + H), Q tokens at a time,
-W = J + Q, S = Q + 1, c how many times Q.
+Numba compiles the loops when they are first called, and keeps the result beside this file, or in the user's cache
+folder, or in NUMBA_CACHE_DIR.  Where none of these can be written to, every process compiles anew.
+
+Glossary: B batch, L length, H heads, E channels of all heads, N state size, X convolved channels (x, B and C: E + 2 N),
+K taps of the convolution, J = K - 1, M everything that in_proj makes (z, x, B, C, dt: E + X + H), Q tokens of a block,
+W = J + Q, S = Q + 1, c blocks.  A gradient has the name of its tensor behind a d.
 """
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import numba
 import numpy as np
 import torch
+from numpy import ndarray as Array
+from torch import Tensor
 from torch.nn import functional as F
 
-TOGETHER = 16  # tokens: for the gradient their states are kept, 128 KiB of mamba2:tiny
-ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)  # a Python number would make all double
+BLOCK = 16
+"""Q.  The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
+ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+"""A number of Python's would turn the arithmetic into double precision."""
 
-# Not "nnan" or "ninf": what is not a number must stay so.
-_jit = numba.njit(fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", nogil=True, cache=True)
+OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
+"""Of numba.  The fastmath options "nnan" and "ninf" are not among them: NaN and infinity must stay what they are."""
+
+
+def _can_cache() -> bool:
+    """Return whether numba finds a folder to keep compiled code in; if not, say so on stderr."""
+    try:
+        numba.njit(cache=True)(_can_cache)
+    except RuntimeError:
+        _say("finds no folder where it may keep compiled code, and compiles anew in every process.")
+        return False
+    return True
+
+
+def _say(problem: str) -> None:
+    advice = "That takes about 10 s; to avoid it, set NUMBA_CACHE_DIR to an empty folder that you may write to."
+    print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
+
+
+CACHE = _can_cache()
+COMPILED: list[Any] = []
+"""All functions that numba compiles."""
+
+
+def _jit(function: Any) -> Any:
+    COMPILED.append(numba.njit(function, cache=CACHE, **OPTIONS))
+    return COMPILED[-1]
 
 
 @_jit
-def _sigmoid(x):
-    """To 3e-7, by Cephes' expf without its branches: a loop with a branch or a call is not turned into vectors."""
+def _sigmoid(x: np.float32) -> np.float32:
+    """Return 1 / (1 + exp(-x)), to 3e-7.
+
+    By Cephes' expf without its branches: the compiler does not vectorise a loop that has a branch or a call in it.
+    """
     x = min(max(-x, np.float32(-87.0)), np.float32(88.0))
     whole = np.floor(x * np.float32(1.44269504) + HALF)
     rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
@@ -36,8 +73,8 @@ def _sigmoid(x):
 
 
 @_jit
-def _seen(reset_L, t, most):
-    """How many tokens the convolution sees at t, itself included: none from before a reset."""
+def _seen(reset_L: Array, t: int, most: int) -> int:
+    """Return how many tokens the convolution sees at t, up to `most`: t itself, and no token from before a reset."""
     seen = 1
     while seen < most and (seen > t + 1 or not reset_L[t - seen + 1]):
         seen += 1
@@ -45,20 +82,20 @@ def _seen(reset_L, t, most):
 
 
 @_jit
-def _of_head(h, size):
-    """Its channels; unsigned, or each index would be looked at for being negative."""
+def _channels(h: int, size: int) -> range:
+    """Return the channels of a head; unsigned, because numba would check a signed index for being negative."""
     return range(np.uint64(h * size), np.uint64((h + 1) * size))
 
 
 @_jit
-def _convolved(mixed_LM, tail_JX, t, inner):
-    """Token t's part of what is convolved; of negative t the tail's."""
+def _convolved(mixed_LM: Array, tail_JX: Array, t: int, inner: int) -> Array:
+    """Return the convolution's input at token t, [X]; a negative t counts from the end of the tail."""
     return mixed_LM[t, inner : inner + tail_JX.shape[1]] if t >= 0 else tail_JX[len(tail_JX) + t]
 
 
 @_jit
-def _read(mixed_LM, tail_JX, begin, count, inner, padded_WX):
-    """The tokens, behind the J before them."""
+def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, padded_WX: Array) -> None:
+    """Fill `padded_WX` with the convolution's input at `count` tokens and at the J before them."""
     reach = len(tail_JX)
     for w in range(reach + count):
         from_X, into_X = _convolved(mixed_LM, tail_JX, begin + w - reach, inner), padded_WX[w]
@@ -67,16 +104,25 @@ def _read(mixed_LM, tail_JX, begin, count, inner, padded_WX):
 
 
 @_jit
-def _clear(rows_LR, begin):
-    """What does not count, to the end of the row."""
+def _clear(rows_LR: Array, begin: int) -> None:
+    """Zero the tokens from `begin` on, which do not count."""
     for t in range(begin, len(rows_LR)):
         for r in range(rows_LR.shape[1]):
             rows_LR[t, r] = ZERO
 
 
 @_jit
-def _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX):
-    """Before silu and after."""
+def _convolve(
+    padded_WX: Array,
+    taps_KX: Array,
+    bias_X: Array,
+    reset_L: Array,
+    begin: int,
+    count: int,
+    before_QX: Array,
+    xBC_QX: Array,
+) -> None:
+    """Convolve; fill `before_QX` with the result before silu and `xBC_QX` with that after it."""
     width, channels = taps_KX.shape
     for q in range(count):
         for i in range(channels):
@@ -89,20 +135,41 @@ def _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_
 
 
 @_jit
-def _spread(xBC_QX, dt_LH, decay_LH, reset_L, begin, count, dtx_QE, decay_QE):
-    """From heads to channels."""
+def _spread(
+    xBC_QX: Array,
+    dt_LH: Array,
+    decay_LH: Array,
+    reset_L: Array,
+    begin: int,
+    count: int,
+    dtx_QE: Array,
+    decay_QE: Array,
+) -> None:
+    """Fill `dtx_QE` and `decay_QE`: what each head has once, for each of its channels."""
     heads, inner = dt_LH.shape[1], dtx_QE.shape[1]
     for q in range(count):
         t = begin + q
         for h in range(heads):
             dt, decay = dt_LH[t, h], ZERO if reset_L[t] else decay_LH[t, h]
-            for e in _of_head(h, inner // heads):
+            for e in _channels(h, inner // heads):
                 dtx_QE[q, e], decay_QE[q, e] = dt * xBC_QX[q, e], decay
 
 
 @_jit
-def _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE):
-    """Two states at a time, as in all such loops: what they share is read once."""
+def _scan(
+    xBC_QX: Array,
+    dtx_QE: Array,
+    decay_QE: Array,
+    D_E: Array,
+    begin: int,
+    count: int,
+    state_NE: Array,
+    y_LE: Array,
+) -> None:
+    """Scan; advance `state_NE` and fill `y_LE`.
+
+    Two states at a time, here and in the gradients: what they share is then read once.
+    """
     states, inner = state_NE.shape
     for q in range(count):
         t = begin + q
@@ -119,7 +186,8 @@ def _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE):
 
 
 @_jit
-def _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_LE):
+def _gate(mixed_LM: Array, y_LE: Array, norm_E: Array, eps: np.float32, begin: int, count: int, out_LE: Array) -> None:
+    """Fill `out_LE` with norm(y silu(z))."""
     inner = len(norm_E)
     for t in range(begin, begin + count):
         squares = ZERO
@@ -133,39 +201,63 @@ def _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_LE):
 
 
 @_jit
-def _forward(given, weights, eps, reset_BL, length_B, out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE):
-    """Takes the states from before the rows to behind them, and fills what stands before them in the arguments.
+def _forward(
+    given: tuple[Array, ...],
+    weights: tuple[Array, ...],
+    eps: np.float32,
+    reset_BL: Array,
+    length_B: Array,
+    out_BLE: Array,
+    y_BLE: Array,
+    entering_BcNE: Array,
+    left_BJX: Array,
+    state_BNE: Array,
+) -> None:
+    """Compute the block; fill the last five arguments.
 
-    That is the result, the scan's part of it, the states that enter each Q tokens, and the new tail.
+    They are the block's result, the scan's, the states that enter each block of tokens, and the tail and the state that
+    the rows leave; `state_BNE` is also the state before them.
     """
     mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
     taps_KX, bias_X, D_E, norm_E = weights
     (reach, channels), (states, inner) = tail_BJX.shape[1:], state_BNE.shape[1:]
-    padded_WX = np.empty((reach + TOGETHER, channels), np.float32)
-    before_QX, xBC_QX = np.empty((TOGETHER, channels), np.float32), np.empty((TOGETHER, channels), np.float32)
-    dtx_QE, decay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
+    padded_WX = np.empty((reach + BLOCK, channels), np.float32)
+    before_QX, xBC_QX = np.empty((BLOCK, channels), np.float32), np.empty((BLOCK, channels), np.float32)
+    dtx_QE, decay_QE = np.empty((BLOCK, inner), np.float32), np.empty((BLOCK, inner), np.float32)
     for b in range(len(mixed_BLM)):
         mixed_LM, tail_JX, reset_L, y_LE, state_NE = mixed_BLM[b], tail_BJX[b], reset_BL[b], y_BLE[b], state_BNE[b]
-        for c in range((length_B[b] + TOGETHER - 1) // TOGETHER):
-            begin = c * TOGETHER
-            count = min(TOGETHER, length_B[b] - begin)
+        for c in range((length_B[b] + BLOCK - 1) // BLOCK):
+            begin = c * BLOCK
+            count = min(BLOCK, length_B[b] - begin)
             for n in range(states):
                 for e in range(inner):
                     entering_BcNE[b, c, n, e] = state_NE[n, e]
-            _read(mixed_LM, tail_JX, begin, count, inner, padded_WX)
+            _pad(mixed_LM, tail_JX, begin, count, inner, padded_WX)
             _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX)
             _spread(xBC_QX, dt_BLH[b], decay_BLH[b], reset_L, begin, count, dtx_QE, decay_QE)
             _scan(xBC_QX, dtx_QE, decay_QE, D_E, begin, count, state_NE, y_LE)
             _gate(mixed_LM, y_LE, norm_E, eps, begin, count, out_BLE[b])
         _clear(out_BLE[b], length_B[b])
-        _read(mixed_LM, tail_JX, length_B[b], 0, inner, padded_WX)
+        _pad(mixed_LM, tail_JX, length_B[b], 0, inner, padded_WX)
         for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
             for i in range(channels):
                 left_BJX[b, j, i] = padded_WX[j, i]
 
 
 @_jit
-def _backward_gate(mixed_LM, y_LE, norm_E, eps, begin, count, dout_LE, dmixed_LM, dy_QE, dnorm_E):
+def _backward_gate(
+    mixed_LM: Array,
+    y_LE: Array,
+    norm_E: Array,
+    eps: np.float32,
+    begin: int,
+    count: int,
+    dout_LE: Array,
+    dmixed_LM: Array,
+    dy_QE: Array,
+    dnorm_E: Array,
+) -> None:
+    """Fill the gradients of z, in `dmixed_LM`, and of y, from that of the result; add to that of the norm's weight."""
     inner = len(norm_E)
     for q in range(count):
         t = begin + q
@@ -187,8 +279,17 @@ def _backward_gate(mixed_LM, y_LE, norm_E, eps, begin, count, dout_LE, dmixed_LM
 
 
 @_jit
-def _rescan(xBC_QX, dtx_QE, decay_QE, dy_QE, entering_NE, count, state_SNE, dxBC_QX):
-    """The states again, before each token and after the last; of the gradients only C's."""
+def _rescan(
+    xBC_QX: Array,
+    dtx_QE: Array,
+    decay_QE: Array,
+    dy_QE: Array,
+    entering_NE: Array,
+    count: int,
+    state_SNE: Array,
+    dxBC_QX: Array,
+) -> None:
+    """Fill `state_SNE` with the states before each token and after the last, and C's part of `dxBC_QX`."""
     states, inner = entering_NE.shape
     for n in range(states):
         for e in range(inner):
@@ -206,8 +307,19 @@ def _rescan(xBC_QX, dtx_QE, decay_QE, dy_QE, entering_NE, count, state_SNE, dxBC
 
 
 @_jit
-def _backward_scan(xBC_QX, dtx_QE, decay_QE, dy_QE, state_SNE, count, dstate_NE, ddtx_QE, ddecay_QE, dxBC_QX):
-    """Takes the state's gradient from behind the last token to before the first."""
+def _backward_scan(
+    xBC_QX: Array,
+    dtx_QE: Array,
+    decay_QE: Array,
+    dy_QE: Array,
+    state_SNE: Array,
+    count: int,
+    dstate_NE: Array,
+    ddtx_QE: Array,
+    ddecay_QE: Array,
+    dxBC_QX: Array,
+) -> None:
+    """Take `dstate_NE` from behind the last token to before the first; fill the other gradients, B's in `dxBC_QX`."""
     states, inner = dstate_NE.shape
     for q in range(count - 1, -1, -1):
         for e in range(inner):
@@ -226,8 +338,22 @@ def _backward_scan(xBC_QX, dtx_QE, decay_QE, dy_QE, state_SNE, count, dstate_NE,
 
 
 @_jit
-def _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count, ddt_LH, ddecay_LH, dxBC_QX, dD_E):
-    """From channels to heads."""
+def _gather(
+    xBC_QX: Array,
+    dy_QE: Array,
+    ddtx_QE: Array,
+    ddecay_QE: Array,
+    dt_LH: Array,
+    D_E: Array,
+    reset_L: Array,
+    begin: int,
+    count: int,
+    ddt_LH: Array,
+    ddecay_LH: Array,
+    dxBC_QX: Array,
+    dD_E: Array,
+) -> None:
+    """Sum the gradients of a head's channels into `ddt_LH` and `ddecay_LH`; fill x's part of `dxBC_QX`, add to dD."""
     heads, inner = dt_LH.shape[1], len(D_E)
     for q in range(count):
         t = begin + q
@@ -235,7 +361,7 @@ def _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count
             dD_E[e] += xBC_QX[q, e] * dy_QE[q, e]
         for h in range(heads):
             ddt, ddecay = ZERO, ZERO
-            for e in _of_head(h, inner // heads):
+            for e in _channels(h, inner // heads):
                 ddt += xBC_QX[q, e] * ddtx_QE[q, e]
                 ddecay += ddecay_QE[q, e]
                 dxBC_QX[q, e] = ddtx_QE[q, e] * dt_LH[t, h] + D_E[e] * dy_QE[q, e]
@@ -244,21 +370,24 @@ def _gather(xBC_QX, dy_QE, ddtx_QE, ddecay_QE, dt_LH, D_E, reset_L, begin, count
 
 @_jit
 def _backward_convolve(
-    padded_WX,
-    taps_KX,
-    reset_L,
-    begin,
-    count,
-    inner,
-    before_QX,
-    dxBC_QX,
-    dpadded_WX,
-    dmixed_LM,
-    dtail_JX,
-    dtaps_KX,
-    dbias_X,
-):
-    """Takes the gradient of J tokens, dtail, from before the tokens that come later to before these."""
+    padded_WX: Array,
+    taps_KX: Array,
+    reset_L: Array,
+    begin: int,
+    count: int,
+    inner: int,
+    before_QX: Array,
+    dxBC_QX: Array,
+    dpadded_WX: Array,
+    dmixed_LM: Array,
+    dtail_JX: Array,
+    dtaps_KX: Array,
+    dbias_X: Array,
+) -> None:
+    """Fill the convolution's part of `dmixed_LM`; add to the gradients of taps and bias.
+
+    `dtail_JX` is the gradient of the J tokens before the block, taken over from the block behind it.
+    """
     (width, channels), reach = taps_KX.shape, len(dtail_JX)
     for w in range(reach + count):
         for i in range(channels):
@@ -280,21 +409,35 @@ def _backward_convolve(
 
 @_jit
 def _backward(
-    given, weights, eps, reset_BL, length_B, y_BLE, entering_BcNE, dout_BLE, dleft_BJX, dgiven, dweights, dstate_BNE
-):
-    """Takes the state's gradient from behind the rows to before them; adds to dgiven and dweights, row by row."""
+    given: tuple[Array, ...],
+    weights: tuple[Array, ...],
+    eps: np.float32,
+    reset_BL: Array,
+    length_B: Array,
+    y_BLE: Array,
+    entering_BcNE: Array,
+    dout_BLE: Array,
+    dleft_BJX: Array,
+    dgiven: tuple[Array, ...],
+    dweights: tuple[Array, ...],
+    dstate_BNE: Array,
+) -> None:
+    """Compute the block's gradients, block by block from the end; fill the last three arguments.
+
+    `dweights` has one gradient a row; `dstate_BNE` is also the gradient of the state that the rows leave.
+    """
     mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
     dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
     taps_KX, bias_X, D_E, norm_E = weights
     dtaps_BKX, dbias_BX, dD_BE, dnorm_BE = dweights
     (reach, channels), (states, inner) = tail_BJX.shape[1:], dstate_BNE.shape[1:]
-    padded_WX = np.empty((reach + TOGETHER, channels), np.float32)
-    dpadded_WX = np.empty((reach + TOGETHER, channels), np.float32)
-    before_QX, xBC_QX = np.empty((TOGETHER, channels), np.float32), np.empty((TOGETHER, channels), np.float32)
-    dtx_QE, decay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
-    ddtx_QE, ddecay_QE = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, inner), np.float32)
-    dy_QE, dxBC_QX = np.empty((TOGETHER, inner), np.float32), np.empty((TOGETHER, channels), np.float32)
-    state_SNE = np.empty((TOGETHER + 1, states, inner), np.float32)
+    padded_WX = np.empty((reach + BLOCK, channels), np.float32)
+    dpadded_WX = np.empty((reach + BLOCK, channels), np.float32)
+    before_QX, xBC_QX = np.empty((BLOCK, channels), np.float32), np.empty((BLOCK, channels), np.float32)
+    dtx_QE, decay_QE = np.empty((BLOCK, inner), np.float32), np.empty((BLOCK, inner), np.float32)
+    ddtx_QE, ddecay_QE = np.empty((BLOCK, inner), np.float32), np.empty((BLOCK, inner), np.float32)
+    dy_QE, dxBC_QX = np.empty((BLOCK, inner), np.float32), np.empty((BLOCK, channels), np.float32)
+    state_SNE = np.empty((BLOCK + 1, states, inner), np.float32)
     for b in range(len(mixed_BLM)):
         mixed_LM, tail_JX, reset_L, y_LE, dt_LH = mixed_BLM[b], tail_BJX[b], reset_BL[b], y_BLE[b], dt_BLH[b]
         dmixed_LM, dtail_JX = dmixed_BLM[b], dtail_BJX[b]
@@ -302,10 +445,10 @@ def _backward(
         for j in range(reach - _seen(reset_L, length_B[b] - 1, reach), reach):
             for i in range(channels):
                 dtail_JX[j, i] = dleft_BJX[b, j, i]
-        for c in range((length_B[b] + TOGETHER - 1) // TOGETHER - 1, -1, -1):
-            begin = c * TOGETHER
-            count = min(TOGETHER, length_B[b] - begin)
-            _read(mixed_LM, tail_JX, begin, count, inner, padded_WX)
+        for c in range((length_B[b] + BLOCK - 1) // BLOCK - 1, -1, -1):
+            begin = c * BLOCK
+            count = min(BLOCK, length_B[b] - begin)
+            _pad(mixed_LM, tail_JX, begin, count, inner, padded_WX)
             _convolve(padded_WX, taps_KX, bias_X, reset_L, begin, count, before_QX, xBC_QX)
             _spread(xBC_QX, dt_LH, decay_BLH[b], reset_L, begin, count, dtx_QE, decay_QE)
             _backward_gate(mixed_LM, y_LE, norm_E, eps, begin, count, dout_BLE[b], dmixed_LM, dy_QE, dnorm_BE[b])
@@ -318,45 +461,69 @@ def _backward(
             _backward_convolve(padded_WX, taps_KX, reset_L, begin, count, inner, before_QX, *changed)
 
 
-def _arrays(*tensors):
+def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
     return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
 
 
-def _channels_last(state_BHPN):
-    """A copy, [B, N, E]."""
+def _channels_last(state_BHPN: Tensor) -> Tensor:
+    """Copy a state into [B, N, E]."""
     return state_BHPN.detach().flatten(1, 2).mT.clone(memory_format=torch.contiguous_format)
 
 
+def _run(function: Any, *arguments: Any) -> None:
+    """Call a compiled function; if numba cannot store its code or read it back, compile without storing it."""
+    try:
+        function(*arguments)
+    except Exception as error:  # a full disk, or a damaged file, which raises whatever its bytes lead to
+        _say(f"cannot keep compiled code ({type(error).__name__}: {error}), and compiles anew in every process.")
+        for compiled in COMPILED:
+            compiled._cache.disable()
+        function(*arguments)
+
+
 class _Mix(torch.autograd.Function):
-    """What is one number a head and token is left to torch."""
+    """`mamba2_mix`.  The loops do what is per channel; per-head scalars are computed in torch."""
 
     @staticmethod
-    def forward(ctx, mixed_BLM, tail_BJX, state_BHPN, taps_KX, bias_X, A_H, D_H, dt_bias_H, norm_E, eps, *spans):
+    def forward(
+        ctx: Any,
+        mixed_BLM: Tensor,
+        tail_BJX: Tensor,
+        state_BHPN: Tensor,
+        taps_KX: Tensor,
+        bias_X: Tensor,
+        A_H: Tensor,
+        D_H: Tensor,
+        dt_bias_H: Tensor,
+        norm_E: Tensor,
+        eps: float,
+        reset_BL: Tensor,
+        length_B: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         heads, size, states = state_BHPN.shape[1:]
         batch, length = mixed_BLM.shape[:2]
         dt_BLH = F.softplus(mixed_BLM[..., -heads:] + dt_bias_H)
         given = mixed_BLM, tail_BJX, dt_BLH, (dt_BLH * A_H).exp_()
         weights = taps_KX, bias_X, D_H.repeat_interleave(size), norm_E
         out_BLE, y_BLE = mixed_BLM.new_empty(2, batch, length, heads * size)
-        entering_BcNE = mixed_BLM.new_empty(batch, -(-length // TOGETHER), states, heads * size)
+        entering_BcNE = mixed_BLM.new_empty(batch, -(-length // BLOCK), states, heads * size)
         left_BJX, state_BNE = torch.zeros_like(tail_BJX), _channels_last(state_BHPN)
         ctx.eps = np.float32(eps)
         made = _arrays(out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE)
-        _forward(_arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*spans), *made)
-        ctx.save_for_backward(*given, *weights, *spans, y_BLE, entering_BcNE, A_H, dt_bias_H)
+        _run(_forward, _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(reset_BL, length_B), *made)
+        ctx.save_for_backward(*given, *weights, reset_BL, length_B, y_BLE, entering_BcNE, A_H, dt_bias_H)
         return out_BLE, left_BJX, state_BNE.mT.reshape(state_BHPN.shape).contiguous()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dout_BLE, dleft_BJX, dstate_BHPN):
+    def backward(ctx: Any, dout_BLE: Tensor, dleft_BJX: Tensor, dstate_BHPN: Tensor) -> tuple[Tensor | None, ...]:
         *saved, A_H, dt_bias_H = ctx.saved_tensors
         given, weights, kept = saved[:4], saved[4:8], saved[8:]
         dgiven = [torch.empty_like(given[0]), *(torch.zeros_like(t) for t in given[1:])]
         dweights = [w.new_zeros(len(dout_BLE), *w.shape) for w in weights]
         dstate_BNE = _channels_last(dstate_BHPN)
         known = _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*kept, dout_BLE, dleft_BJX)
-        arguments = [*known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy()]
-        _backward(*arguments)
+        _run(_backward, *known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy())
         dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
         dtaps_KX, dbias_X, dD_E, dnorm_E = (w.sum(0) for w in dweights)
         dlog_BLH = ddecay_BLH * given[3]
@@ -369,19 +536,35 @@ class _Mix(torch.autograd.Function):
 
 
 def mamba2_mix(
-    mixed_BLM, tail_BJX, state_BHPN, weight_X1K, bias_X, A_H, D_H, dt_bias_H, norm_E, eps, reset_BL=None, length_B=None
-):
-    """Mamba-2's block without its projections (Dao and Gu 2024, arXiv 2405.21060), fp32 on CPU, N even.
+    mixed_BLM: Tensor,
+    tail_BJX: Tensor,
+    state_BHPN: Tensor,
+    weight_X1K: Tensor,
+    bias_X: Tensor,
+    A_H: Tensor,
+    D_H: Tensor,
+    dt_bias_H: Tensor,
+    norm_E: Tensor,
+    eps: float,
+    reset_BL: Tensor | None = None,
+    length_B: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute Mamba-2's block without its projections: return `(y_BLE, tail_BJX, state_BHPN)`.  fp32, CPU, N even.
 
-    `norm(y silu(z))` with y the scan, as `reference.ssd_recurrent` has it, of the convolution's silu and of
-    dt = softplus(raw + bias); `mixed_BLM` is z, x, B, C and the raw dt side by side.  `reset_BL`: tokens before which
-    scan and convolution forget; `length_B`: how many tokens of each row count; the others' result is zero.  Returns
-    it, y_BLE, with the tail and the state behind the tokens that count; gradients to everything that is not a mask.
+    The result is `norm(y silu(z))`, where y is the scan of `reference.ssd_recurrent`, of the convolution's silu and of
+    dt = softplus(raw dt + bias).  Differentiable in everything that is not a mask.
+
+    mixed_BLM: z, x, B, C and the raw dt, concatenated.
+    tail_BJX: the convolution's input at the J tokens before the rows; in the result, at the last J that count.
+    reset_BL: bool; tokens before which scan and convolution forget.
+    length_B: int64; how many tokens of each row count.  The result of the others is zero.
+
+    Source: Dao and Gu 2024, arXiv 2405.21060, section 7.
     """
     batch, length = mixed_BLM.shape[:2]
     reset_BL = torch.zeros(batch, length, dtype=torch.bool) if reset_BL is None else reset_BL
     length_B = torch.full((batch,), length) if length_B is None else length_B
-    assert len(tail_BJX) == len(state_BHPN) == len(length_B) == batch  # machine code looks at no bounds
+    assert len(tail_BJX) == len(state_BHPN) == len(length_B) == batch  # compiled code checks no bounds
     assert (length_B <= length).all()
     weights = weight_X1K[:, 0].t(), bias_X, A_H, D_H, dt_bias_H, norm_E
     return _Mix.apply(mixed_BLM, tail_BJX, state_BHPN, *weights, eps, reset_BL, length_B)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tallystick.kernels import selective
+from tallystick.kernels import selective_scan as kernel
 from tallystick.kernels.reference import selective_scan
 
 torch.set_num_threads(1)  # faster for tensors this small
@@ -31,16 +31,16 @@ def gradients(outputs, tensors):
 
 @pytest.mark.parametrize("strength", [1.0, 60.0], ids=["", "strong"])
 @pytest.mark.parametrize("kind", ["none", "resets"])
-@pytest.mark.parametrize("cached", [10, 1000])
+@pytest.mark.parametrize("at_once", [10, 1000])
 @pytest.mark.parametrize("length", [1, 7, 8, 16, 41])
-def test_chunked_equals_plain(length, cached, kind, strength, monkeypatch):
-    """cached: the states of how many tokens are worked on at once."""
-    monkeypatch.setattr(selective, "CHUNK", 4)
-    monkeypatch.setattr(selective, "CACHED", cached * BATCH * CHANNELS * STATE)
+def test_chunked_equals_the_loop(length, at_once, kind, strength, monkeypatch):
+    """at_once: tokens that are processed at once."""
+    monkeypatch.setattr(kernel, "CHUNK", 4)
+    monkeypatch.setattr(kernel, "MAX_ENTRIES", at_once * BATCH * CHANNELS * STATE)
     tensors, reset_BL = inputs(length, strength), None
     if kind == "resets":
         reset_BL = torch.rand(BATCH, length, generator=torch.Generator().manual_seed(7)) < 0.2
         reset_BL[0, :2] = True  # at the start, and two in a row
-    want, got = (form(*tensors, reset_BL) for form in (selective_scan, selective.selective_scan_chunked))
+    want, got = (form(*tensors, reset_BL) for form in (selective_scan, kernel.selective_scan_chunked))
     for a, b in zip([*got, *gradients(got, tensors)], [*want, *gradients(want, tensors)], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
