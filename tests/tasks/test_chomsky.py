@@ -195,8 +195,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in REFUSED.items() for text in [*texts, ""]])
-def test_what_is_not_their_input_is_refused_in_one_line(name, text):
-    with pytest.raises(ValueError, match=f"is no input of {name.removeprefix('chomsky:')}, made of") as error:
+def test_an_invalid_input_is_refused_in_one_line(name, text):
+    with pytest.raises(ValueError, match=f"is not a valid input for {name.removeprefix('chomsky:')}; use ") as error:
         load(name).parse(text)
     assert "\n" not in str(error.value)
 

@@ -96,7 +96,7 @@ def test_multiplication_against_python(a, b):
 
 
 @pytest.mark.parametrize("written", ["1", "x", "=", "11=", "1x|99>", "1x1|99>", "_1x1=", "x1", "11x=1=|99>"])
-def test_what_is_no_multiplication_ends_all_the_same(written):
+def test_a_tape_that_is_not_a_product_ends_all_the_same(written):
     task = load("turing:multiplication")
     assert solved(task, task.parse(written)) == text(task, written)
 
@@ -187,19 +187,19 @@ def test_a_users_own_machine(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("", "a machine has rows, STATE READ WRITE L|R NEXT, and at least two symbols"),
+        ("", "a machine needs rows, STATE READ WRITE L|R NEXT, and at least two symbols"),
         ("blank 0\nA 0 0 R A", "at least two symbols"),
         ("A _ 1 R", "line 1, 'A _ 1 R', is not STATE READ WRITE"),
         ("A _ 1 LR A", "line 1, 'A _ 1 LR A', is not"),
-        ("A _ 1 R A\nA _ 1 R A", "line 2, 'A _ 1 R A', is not .*, or comes twice"),
-        ("A _ 1 R A", "no row for A 1; a state has one for each of _ 1, or for *"),
-        ("answer maybe\nA * 1 R A", "answer maybe: it is 'state' or 'tape'"),
-        ("1 * 1 R 1", "'1' cannot be the name of a state"),
-        ("A * > R A", "'>' cannot be the name of a state, or of a symbol"),
-        ("A * 1 R 7", "'7' cannot be"),
+        ("A _ 1 R A\nA _ 1 R A", "line 2, 'A _ 1 R A', is not .*, or is a duplicate"),
+        ("A _ 1 R A", "no row for A 1; a state needs one for each of _ 1, or for *"),
+        ("answer maybe\nA * 1 R A", "answer must be state or tape, got 'maybe'"),
+        ("1 * 1 R 1", "'1' cannot name a state"),
+        ("A * > R A", "'>' cannot be a symbol of the tape: prompts use . and > as marks"),
+        ("A * 1 R 7", "'7' cannot name a state"),
     ],
 )
-def test_what_is_no_machine_is_refused_in_one_line(rows, message):
+def test_a_bad_machine_is_refused_in_one_line(rows, message):
     with pytest.raises(ValueError, match=message) as error:
         parse(rows)
     assert "\n" not in str(error.value)
@@ -209,7 +209,7 @@ def test_the_file_is_named(tmp_path):
     (tmp_path / "bad.txt").write_text("A")
     with pytest.raises(ValueError, match=r"bad\.txt: line 1, 'A'"):
         load(f"turing:{tmp_path / 'bad.txt'}")
-    with pytest.raises(ValueError, match="no machine 'nothing'; there are: bb2, bb3, bb4, bb5, increment"):
+    with pytest.raises(ValueError, match="unknown machine 'nothing'; there are: bb2, bb3, bb4, bb5, increment"):
         load("turing:nothing")
 
 

@@ -131,7 +131,7 @@ def test_a_users_machine_is_renamed(tmp_path):
     ("name", "message"),
     [
         ("increment", "runs machines on 0 and 1, blank 0"),
-        ("nothing", "no machine 'nothing'"),
+        ("nothing", "unknown machine 'nothing'"),
         ("{many}", "has 24 states; turing-universal has names for 23"),
     ],
 )
@@ -161,7 +161,7 @@ def test_parse(written, line):
     "written", ["", "01", "bb2 2", "bb2 0|x", "bb2 >L", "A01RB", f"{BB2}\nA01RB", f"{BB2}\nC01RA", "A01RC A11LA 1>A"]
 )
 def test_a_bad_problem_is_refused_in_one_line(written):
-    with pytest.raises(ValueError, match="is no problem; write a row A01RB for every state") as error:
+    with pytest.raises(ValueError, match="is not a problem; write a row A01RB for every state") as error:
         TASK.parse(written)
     assert "\n" not in str(error.value)
 
