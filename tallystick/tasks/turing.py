@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,9 +31,9 @@ class TapeTask(Task):
     defaults = Defaults(train_length=40, check=(10, 20, 40, 80, 160), eval=(40, 100, 1000, 10_000))
     max_length = 100_000_000
 
-    @abstractmethod
     def problem_of(self, prompt: Sequence[str]) -> Problem:
         """Read a prompt."""
+        raise NotImplementedError
 
     def tape(self, prompt):
         """The problem's cells, the head on the first."""
