@@ -124,12 +124,6 @@ class LatePromptReader(Parity):
         w.output(str(w.prompt.count("1") % 2))
 
 
-class FarPromptReader(PromptReader):
-    """Its problems are longer than what lookup looks back."""
-
-    defaults = Defaults(train_length=80, check=(80, 100, 120))
-
-
 class LastLetter(Parity):
     """The last letter of the alphabet among these: its program keeps one of 26 symbols."""
 
@@ -211,15 +205,6 @@ class Largest(Keeper):
 
 
 class Smallest(Keeper):
-    """The smallest digit."""
-
-    start = "9"
-
-    def fold(self, kept, digit):
-        return min(kept, digit)
-
-
-class SmallestHex(Smallest):
     """The smallest of sixteen digits."""
 
     symbols = (*HEX_DIGITS, "=")
@@ -227,6 +212,9 @@ class SmallestHex(Smallest):
 
     def sample(self, length, rng):
         return [*rng.choices(HEX_DIGITS, k=length), "="]
+
+    def fold(self, kept, digit):
+        return min(kept, digit)
 
 
 class LastOddDigit(Keeper):
@@ -236,15 +224,6 @@ class LastOddDigit(Keeper):
 
     def fold(self, kept, digit):
         return digit if int(digit) % 2 else kept
-
-
-class Sevens(Keeper):
-    """How many sevens there are: 0, 1, or 2 for more."""
-
-    start = "0"
-
-    def fold(self, kept, digit):
-        return str(min(int(kept) + (digit == "7"), 2))
 
 
 class CountModulo3(Keeper):
