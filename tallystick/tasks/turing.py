@@ -14,10 +14,10 @@ MARGIN = 1000
 
 
 class Problem(NamedTuple):
-    """What a prompt describes."""
+    """The parts of a prompt."""
 
     cells: list[str]
-    """What stands on the tape, the head on the first cell."""
+    """The symbols on the tape, the head on the first."""
     steps: int | None
     """The run is cut off after so many steps; None: never."""
     state: str
@@ -40,7 +40,7 @@ class TapeTask(Task):
         return self.problem_of(prompt).cells, 0
 
     def tape_limit(self, prompt):
-        """As many writes as there are steps."""
+        """The number of steps, each of which writes once."""
         return self.problem_of(prompt).steps
 
 

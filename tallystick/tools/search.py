@@ -98,7 +98,7 @@ class Index:
         return found
 
     def _rarest(self, symbols: list[int]) -> tuple[tuple[int, int], int]:
-        """Of all `depth` neighbouring symbols (or all symbols), the rarest: their range of keys, and their offset."""
+        """Find the rarest `depth` neighbouring symbols (or all, if fewer); return their keys and their offset."""
         depth = min(self._depth, len(symbols))
         windows = [self._keys(symbols[i : i + depth]) for i in range(len(symbols) - depth + 1)]
         counts = [sum(s.stop - s.start for s in (_range(k, *w) for k, _ in self._sorted)) for w in windows]

@@ -33,7 +33,7 @@ NEAR = 8
 
 @pytest.fixture(autouse=True, scope="module")
 def few_random_problems():
-    """Enough for such small programs, and quicker."""
+    """Record fewer problems than usual: enough for such small programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "PROBLEMS", 500)
         patch.setattr(traces, "QUESTIONS", 5000)
@@ -82,7 +82,7 @@ def test_hanoi_is_local_though_its_disks_are_many():
 
 @pytest.mark.parametrize("name", KEEPERS)
 def test_what_was_kept_from_far_back_is_said(name):
-    """Random problems do not show what it is for: only long constant stretches do."""
+    """Only long constant stretches show what it is kept for: random problems do not."""
     task = annotated(name)
     digits = plain(name).symbols[:-1]
     problems = [[first, *[rest] * 99, "="] for first, rest in product(digits, repeat=2)]

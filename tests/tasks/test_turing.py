@@ -61,7 +61,7 @@ def test_busy_beavers_from_the_blank_tape(name):
 
 
 def test_the_fifth_busy_beaver_begins_as_it_should():
-    """After 10,000 steps: counted by the three-line simulation below."""
+    """Compare 10,000 steps with the three-line simulation below."""
     task = load("turing:bb5")
     run(task, task.parse("|10000>"), sink := Ones(task))
     rule = dict(zip(("A0", "A1", "B0", "B1", "C0", "C1", "D0", "D1", "E0", "E1"),
@@ -111,7 +111,7 @@ def test_palindrome_against_python():
 
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_a_cut_run_answers_with_its_state(steps):
-    """1 takes 5 steps to become 10, and the tape is closed after the last of them."""
+    """The machine takes 5 steps from 1 to 10, and the tape is closed after the last of them."""
     task = load("turing")
     state = {1: "A", 2: "B", 3: "B", 4: "C", 5: ""}.get(steps, "10")
     assert solved(task, task.parse(f"1|{steps}>")) == text(task, f"1|{steps}>") == state
@@ -232,7 +232,7 @@ def test_local_and_covered(trained):
 
 
 def test_lookup_runs_them_from_the_blank_tape(trained):
-    """Trained on 40 steps: any machine for 1,000, and BB(4) to its halt; BB(5) is a slow test."""
+    """Trained on 40 steps, it runs any machine for 1,000, and BB(4) to its halt; BB(5) is a slow test."""
     task, model = trained
     halting = [task.parse("")] if task.options not in ("bb5", "multiplication") else []
     results = verify(

@@ -40,7 +40,7 @@ class Place(NamedTuple):
     offset: int
 
     def __str__(self) -> str:
-        """As `_row+4`: the function, and the lines since its first."""
+        """Name it by its function and line, as `_row+4`: 4 lines below the first."""
         line = list(self.code.co_positions())[self.offset // 2][0] or self.code.co_firstlineno
         return f"{self.code.co_name}+{line - self.code.co_firstlineno}"
 

@@ -15,7 +15,7 @@ from tallystick.workspace import ProgramError
 
 
 class Notes:
-    """What a task's program says of its state, and where. Raises ValueError, naming what cannot be said."""
+    """The notes of a task's program, found by running it. Raises ValueError, naming what no note can say."""
 
     def __init__(self, task: Task):
         traces = Traces(task)
@@ -27,7 +27,7 @@ class Notes:
         states = [state for state in traces.trained_states if state[0] in self._placement.sites]
         notes = [note for state in states for note in self._placement.wording.notes(state)]
         self.symbols = {note: self._symbol(note) for note in dict.fromkeys(notes) if not isinstance(note, str)}
-        """By note its symbol, as {_row+4 carry=1} or {count=83}; a symbol of the task needs no new one."""
+        """Note -> symbol, as {_row+4 carry=1} or {count=83}; a note that is a symbol of the task is left out."""
         self._said: dict[State, list[str]] = {}
 
     def _symbol(self, note: Where | Holds) -> str:

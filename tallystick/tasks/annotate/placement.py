@@ -1,4 +1,4 @@
-"""Where notes are needed, and how little they may say: chosen by trying them on the traces."""
+"""The choice of the questions that get notes, and of what these say: as little as will do, by trial on the traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tallystick.tasks.annotate.trial import Goal
 from tallystick.tasks.annotate.wording import Placement, Wording
 
 REACHES = (8, 12, 16, 24, 32, 48, 64)
-"""How many last tokens may decide: the fewest that notes can bring it to; lookup looks no further back than 64."""
+"""The numbers of last tokens tried as what must decide, the fewest first; lookup looks no farther back than 64."""
 
 
 def choose(traces: Traces) -> Placement:

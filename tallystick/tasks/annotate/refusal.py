@@ -1,4 +1,4 @@
-"""What no note can say, named for the user."""
+"""Errors that name what no note can say."""
 
 from __future__ import annotations
 

@@ -62,14 +62,14 @@ class Sites:
 
 
 class Use(IntEnum):
-    """What a trace is looked at for, beside its states."""
+    """The use of a trace, beyond the states that it shows."""
 
     STATES = 0
-    """Nothing else: random problems beyond the first of each row."""
+    """None: random problems beyond the first ones of each row."""
     NOTES = 1
-    """Where notes are needed, and what they must say: worst cases, and the first random problems of each row."""
+    """To find where notes are needed and what they must say: worst cases, and the first random problems of each row."""
     MERGES = 2
-    """Which values they need not tell apart: latching problems."""
+    """To find the values that notes must tell apart: latching problems."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Traces:
         self.row = np.array([run.row for run in self._runs])[self.run]
         """Its row, [N]."""
         self.use = np.array([run.use for run in self._runs])[self.run]
-        """What its trace is looked at for: Use, [N]."""
+        """The use of its trace, [N]."""
         self.questions = np.flatnonzero(self.ids == self.mark)
         """The position of the mark before each question, [Q]."""
         self.state = np.array(self._asked, np.int64)

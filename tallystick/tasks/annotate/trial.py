@@ -14,14 +14,14 @@ from tallystick.tasks.annotate.wording import Note, Placement
 
 
 class Outcome(NamedTuple):
-    """What comes of some notes."""
+    """The result of trying notes."""
 
     undecided: np.ndarray
     """The positions in the traces of the tokens that are not decided."""
     recede: bool
     """Whether these are decided in the traces, but farther back the longer the problem is."""
     contexts: int
-    """How many contexts there are to be met in training."""
+    """The number of contexts to be met in training."""
 
     @property
     def reached(self) -> bool:
@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What notes must achieve: the last `reach` tokens decide every token that the program says."""
+    """The goal of notes: the last `reach` tokens decide every token that the program says."""
 
     traces: Traces
     names: frozenset[str]

@@ -21,7 +21,7 @@ CLASSES = {
     "odds-first": "context_sensitive:OddsFirst",
     "binary-addition": "arithmetic:BinaryAddition",
     "binary-multiplication": "arithmetic:BinaryMultiplication",
-    "compute-sqrt": "arithmetic:ComputeSqrt",
+    "compute-sqrt": "square_root:ComputeSqrt",
     "bucket-sort": "context_sensitive:BucketSort",
 }
 """Short name -> module of this package and class, in the order of the paper's tables."""

@@ -49,7 +49,7 @@ def evaluate(symbols: Iterable[str]) -> int:
 
 
 def _close(stack: list[int | str]) -> tuple[int, int]:
-    """How many symbols on top of the stack the closing bracket reduces to a value, and that value; (0, 0) for none."""
+    """The number of top symbols that the closing bracket reduces to a value, and that value; (0, 0) for none."""
     match stack[-5:]:
         case ["(", int(left), "+", int(right), ")"]:
             return 5, (left + right) % MODULUS
