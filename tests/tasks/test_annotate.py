@@ -142,8 +142,8 @@ def test_of_many_labels_only_those_that_decide_are_said():
     ("name", "variant", "message"),
     [
         (f"{PROGRAMS}:Recursive", None, "no notes for the default program: _rest calls itself, deeper the longer"),
-        (f"{PROGRAMS}:PromptReader", None, "it asks anything lies farther back the longer the problem is, .* w.prompt"),
-        (f"{PROGRAMS}:LatePromptReader", None, "after solve.2 lies more than 64 .*; the program reads w.prompt"),
+        (f"{PROGRAMS}:PromptReader", None, "asks anything depends on tokens that lie farther back .* w.prompt"),
+        (f"{PROGRAMS}:LatePromptReader", None, "after solve.2 depends on tokens more than 64 back, .* w.prompt"),
         (f"{PROGRAMS}:Listing", None, "the local seen of solve takes more values the longer the problem is"),
         (f"{NAIVE}:Majority", None, "the local lead of solve takes more values"),
         pytest.param("logic-graph", "paper", "what _grep.2 asks for is longer than 64 tokens, and no note stands in",

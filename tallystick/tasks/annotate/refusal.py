@@ -63,8 +63,8 @@ def why_undecided(traces: Traces, outcome: Outcome, reach: int) -> str:
 
 
 def _in_no_local(traces: Traces, outcome: Outcome, reach: int, when: str) -> str:
-    far = "farther back the longer the problem is" if outcome.recede else f"more than {reach} tokens back"
-    reason = f"what decides what it says {when} lies {far}, and no local holds it at a question to a tool"
+    far = "that lie farther back the longer the problem is" if outcome.recede else f"more than {reach} back"
+    reason = f"what it says {when} depends on tokens {far}, and no local holds them when it asks a tool"
     if traces.reads_prompt:
         reason += "; the program reads w.prompt: let it read the problem through a tool"
     return reason
