@@ -1,8 +1,8 @@
 """The whole idea in one file, without the package: `python examples/minimal.py` (torch and numpy; about a minute).
 
-A program adds two numbers through pointers into a memory and its steps are recorded as tokens. A small recurrent model
-with a fixed state learns to predict them on numbers of at most 5 digits. Then it runs alone: it says a token, a pointer
-answers, it says the next. What it must look at is always within its last few tokens, so length does not matter to it.
+A program adds two numbers through pointers into a memory, and its steps are recorded as tokens. A small recurrent model
+of fixed state learns to predict them on numbers of at most 5 digits. Then it runs alone: it says a token, a pointer
+answers, it says the next. The last few tokens always decide what comes next, so the numbers' length does not matter.
 """
 
 import random
@@ -12,20 +12,20 @@ from torch import nn
 from torch.nn import functional as F
 
 DIGITS = "0123456789"
-SAID = [f"p{i}.{verb}" for i in range(3) for verb in ("read", "left", "right")]
-TOKENS = ["BOS", "EOS", "ANS", *SAID, *DIGITS, "+", "=", "c0", "c1"]
+COMMANDS = [f"p{i}.{verb}" for i in range(3) for verb in ("read", "left", "right")]
+TOKENS = ["BOS", "EOS", "ANS", *COMMANDS, *DIGITS, "+", "=", "c0", "c1"]
 IDS = {token: i for i, token in enumerate(TOKENS)}
 
 
 class Episode:
-    """The tool: three pointers into prompt + thoughts + outputs."""
+    """One problem being worked on: three pointers into the memory, which holds prompt + thoughts + outputs."""
 
     def __init__(self, prompt):
         self.memory, self.positions = list(prompt), [0, 0, 0]
-        self.tokens, self.said = ["BOS", *prompt], [False] * (len(prompt) + 1)
+        self.tokens, self.said = ["BOS", *prompt], [False] * (len(prompt) + 1)  # said: by the model, so not the prompt
 
     def say(self, token):
-        """Take a token; a read is answered with the symbol under the pointer."""
+        """Take a token of the program or model; a read is answered with the symbol under the pointer."""
         self.record(token, True)
         pointer, _, verb = token.partition(".")
         if not verb:
@@ -45,7 +45,7 @@ class Episode:
 
 
 def add(episode):
-    """The program. The last sweep takes a fresh pointer: whether it goes out or comes back is seen in its last move."""
+    """The program to learn. Its last sweep takes a fresh pointer, whose last move tells out from back."""
 
     def sweep(i, stop, verb="right"):
         while (symbol := episode.say(f"p{i}.read")) != stop:
@@ -75,15 +75,15 @@ def add(episode):
 
 
 def problem(length_a, length_b, rng):
-    """Two numbers as a prompt."""
+    """Draw two numbers, and write them as a prompt."""
     numbers = [[rng.choice(DIGITS[1:]), *rng.choices(DIGITS, k=n - 1)] for n in (length_a, length_b)]
     return [*numbers[0], "+", *numbers[1], "="]
 
 
 class Mamba2(nn.Module):
-    """One block with a fixed state: the last 3 convolution inputs and a matrix h a head.
+    """One block with a fixed state: the last 3 inputs of the convolution, and a matrix h per head.
 
-    B batch, L length, H heads, P head dim, N state size. Training uses the matrix form (all pairs of tokens at once),
+    B batch, L length, H heads, P head dim, N state size. Training takes the matrix form (all pairs of tokens at once),
     running alone the recurrence h = exp(dt A) h + dt x B, y = h C: the same function (arXiv 2405.21060, section 5).
     """
 
@@ -146,7 +146,7 @@ class Model(nn.Module):
 
 
 def batch(rng, size=16, digits=5):
-    """Fresh examples: ids, and targets with -100 where the token is not the model's to say."""
+    """Record fresh problems: ids, and targets, -100 for tokens that the model does not say."""
     rows, targets = [], []
     for _ in range(size):
         episode = Episode(problem(rng.randint(1, digits), rng.randint(1, digits), rng))
@@ -159,7 +159,7 @@ def batch(rng, size=16, digits=5):
 
 
 def train(model, steps, rng):
-    """AdamW, the learning rate up and then down to zero."""
+    """Train with AdamW; the learning rate goes up, then down to zero."""
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps, pct_start=0.1)
     for step in range(1, steps + 1):
@@ -176,7 +176,7 @@ def train(model, steps, rng):
 
 @torch.inference_mode()
 def solve(model, prompt):
-    """Let the model run alone, with the live tool; its answer as text."""
+    """Let the model run alone, with live pointers; return its answer as text."""
     episode, states, read = Episode(prompt), (None, None), 0
     while episode.tokens[-1] != "EOS" or not episode.said[-1]:
         unread = torch.tensor([[IDS[token] for token in episode.tokens[read:]]])

@@ -14,15 +14,15 @@ class Reverse(Task):
     tools = ("pointer:1",)  # one pointer into everything said so far
 
     def sample(self, length, rng):
-        """A problem of complexity exactly `length`."""
+        """Draw a problem of complexity exactly `length`."""
         return [*rng.choices("01", k=length), ">"]
 
     def answer(self, prompt):
-        """The ground truth, independent of the program."""
+        """Compute the ground truth, independent of the program."""
         return prompt[-2::-1]
 
     def solve(self, w):
-        """The program: it sees the problem only through its pointer."""
+        """Solve the problem, which is seen only through the pointer."""
         p = w.pointer(0)
         while p.read() != ">":
             p.right()

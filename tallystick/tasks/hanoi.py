@@ -1,17 +1,21 @@
-"""The towers of Hanoi (paper, section 4): all disks from rod A to rod C, 2^n - 1 moves.
+"""The towers of Hanoi (paper, section 4): move all disks from rod A to rod C in 2^n - 1 moves.
 
-A problem is the disks on rod A, the largest first, of distinct random sizes 1..100, each size a symbol: 83 41 7.
-A move is two symbols, its rods and its disk; as text it looks as in the paper: (7)AC$.
+A problem lists the disks on rod A, the largest first, of distinct random sizes from 1 to 100; each size is a symbol:
+83 41 7. A move is two symbols, its rods and its disk; as text it is written as in the paper: (7)AC$.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.numbers import short
+from tallystick.workspace import PointerHandle, Workspace
 
 SIZES = tuple(str(size) for size in range(1, 101))
 MOVES = ("AB", "AC", "BA", "BC", "CA", "CB")
 STATES = tuple(rod + bit + sign for sign in "+-" for bit in "01" for rod in "ABC")
+"""A disk in the iterative program: its rod, its bit, and the direction in which it goes round the rods."""
 TURN = {"+": dict(zip("ABC", "BCA", strict=True)), "-": dict(zip("ABC", "CAB", strict=True))}
 OTHER = {"+": "-", "-": "+"}
 SWAP_BC = {rods: rods.translate(str.maketrans("BC", "CB")) for rods in MOVES}
@@ -19,16 +23,16 @@ SWAP_AB = {rods: rods.translate(str.maketrans("AB", "BA")) for rods in MOVES}
 
 
 class _Towers(Task):
-    """What both tasks share: the problems and their text."""
+    """The problems that both tasks share, and their text."""
 
     max_length = 20
 
     def sample(self, length, rng):
-        """`length` disks of distinct uniform sizes."""
+        """Draw `length` disks of distinct uniform sizes."""
         return _tower(rng.sample(range(1, 101), length))
 
     def sample_up_to(self, length, rng):
-        """Half of the time neighbouring sizes: else the last sizes would rarely come up in the middle of a tower."""
+        """Draw neighbouring sizes half of the time: else extreme sizes would rarely lie in the middle of a tower."""
         count = rng.randint(self.min_length, length)
         low = rng.randint(1 - count, 100)
         near = range(max(1, low), min(100, low + 2 * count) + 1)
@@ -36,13 +40,13 @@ class _Towers(Task):
         return _tower(rng.sample(rng.choice((near, range(1, 101))), count))
 
     def worst_cases(self, length):
-        """The smallest sizes, the largest, and both."""
+        """Towers of the smallest sizes, of the largest, and of both."""
         low, high = list(range(1, length + 1)), list(range(101 - length, 101))
         both = low[: length // 2] + high[length // 2 :]
         return [_tower(sizes) for sizes in (low, high, both)]
 
     def parse(self, text):
-        """ "83 41 7", in any order, with or without commas, brackets and the closing colon."""
+        """Read "83 41 7", in any order, with or without commas, brackets and the closing colon."""
         words = text.translate(str.maketrans("(),:", "    ")).split()
         wrong = [word for word in words if word not in SIZES]
         if wrong or not words or len(set(words)) < len(words):
@@ -53,7 +57,7 @@ class _Towers(Task):
         return _tower(int(word) for word in words)
 
     def format(self, tokens):
-        """Moves as (7)AC$, a tower as 83 41 7."""
+        """Write moves as (7)AC$, a tower as 83 41 7."""
         if not any(token in MOVES for token in tokens):
             return " ".join(token for token in tokens if token != ":")
         pairs = zip(tokens[::2], tokens[1::2], strict=True)
@@ -64,18 +68,18 @@ class _Towers(Task):
         return [symbol for move in _moves(prompt[:-1], "A", "B", "C") for symbol in move]
 
     def token_limit(self, prompt):
-        """Both programs write 2^n times at most this."""
+        """More than either program writes: both take 2^n times a few tokens per disk."""
         return 10_000 + (40 * len(prompt) + 100) * 2 ** len(prompt)
 
 
 class HanoiRecursive(_Towers):
-    """Hanoi, recursively: 2 1 answers (1)AB$(2)AC$(1)BC$. 16 * 2^n tokens for n disks, which are `length`.
+    """Hanoi, recursively: 2 1 answers (1)AB$(2)AC$(1)BC$. 16 * 2^n tokens for n disks; `length` is n.
 
-    The program writes the solutions for the smallest disk, the two smallest, and so on, each from the one before: its
-    copy with B and C exchanged, the move of the next disk from A to C, its copy with A and B exchanged. Each copy has
-    a pointer of its own, so that what to exchange is seen in its name: the last 3 tokens decide. The last list is the
-    answer; that it is the last is known because no disk stands on the left of its own, and said by [ANS] before it.
-    `paper` has one pointer for both copies (22 * 2^n): which of the two it is at was seen only when it set out.
+    The program writes the solution for the smallest disk, for the two smallest, and so on, each from the one before:
+    its copy with B and C exchanged, the move of the next disk from A to C, and its copy with A and B exchanged. Each
+    copy has its own pointer, whose name tells what to exchange: the last 3 tokens decide. The last list is the answer,
+    and has [ANS] before it; it is the last because no disk stands to the left of its own.
+    `paper` has one pointer for both copies (22 * 2^n): which of the two it is making shows only when it sets out.
     """
 
     symbols = (*MOVES, *SIZES, ":", "#")
@@ -84,7 +88,7 @@ class HanoiRecursive(_Towers):
     defaults = Defaults(train_length=6, check=(2, 4, 6, 7, 8), eval=(4, 6, 8, 10, 12))
 
     def solve(self, w):
-        """Pointer 0 finds the disks; 1 and 2 copy."""
+        """Find the disks with pointer 0; copy with pointers 1 and 2."""
         disks, first, second = (w.pointer(i) for i in range(3))
         _to_mark(disks, first, second)
         last = False
@@ -96,7 +100,7 @@ class HanoiRecursive(_Towers):
             _copy(second, say, SWAP_AB)
 
     def solve_paper(self, w):
-        """Pointer 1 copies, goes back to the beginning of the list, and copies again."""
+        """Copy with pointer 1, go back to the beginning of the list, and copy again."""
         disks, copier = w.pointer(0), w.pointer(1)
         _to_mark(disks, copier)
         last = False
@@ -112,14 +116,14 @@ class HanoiRecursive(_Towers):
 
 
 class Hanoi(_Towers):
-    """Hanoi, iteratively: 2 1 answers (1)AB$(2)AC$(1)BC$. About (8n + 24) * 2^n tokens for n disks, the `length`.
+    """Hanoi, iteratively: 2 1 answers (1)AB$(2)AC$(1)BC$. About (8n + 24) * 2^n tokens for n disks; `length` is n.
 
     `local` counts in binary: the n-th smallest disk moves when bit n turns to 1, always round the rods in the same
-    direction, every second disk the other way. At each step the state is written anew from the one before, a symbol of
-    rod, bit and direction for each disk, smallest first; the note c says that there is a carry into the next bit. The
-    moves stand among the states, and a last sweep says them; the last 7 tokens decide. `paper` says each move at once,
-    then each disk with its rod, in brackets; what lies on top of the rods was last said about n disks back, and its
-    program's head holds it, so what it must know lies further back the more disks there are.
+    direction, every second disk the other way. Each step copies the state, a symbol of rod, bit and direction for each
+    disk, the smallest first; the note c says that there is a carry into the next bit. The moves stand among the states,
+    and a last sweep says them; the last 7 tokens decide. `paper` says each move at once, then each disk with its rod,
+    in brackets. The program keeps in locals what lies on top of the rods, which was last said about n disks back: what
+    it must know lies farther back the more disks there are.
     """
 
     symbols = (*MOVES, *SIZES, *STATES, ":", "#", "c", "!", "+", "-", *"ABC")
@@ -141,8 +145,8 @@ class Hanoi(_Towers):
                 w.output(symbol)
                 w.output(_next(moves))
 
-    def _first_state(self, w, count, others):
-        """All on A, all bits 0; the largest disk goes from A to C, so the smallest one's direction takes counting."""
+    def _first_state(self, w: Workspace, count: PointerHandle, others: Sequence[PointerHandle]) -> None:
+        """Write all disks on A, all bits 0; directions are counted from the largest disk, which must go from A to C."""
         sign, symbol = "+", ""
         while symbol != ":":
             sign = OTHER[sign]
@@ -159,8 +163,8 @@ class Hanoi(_Towers):
             sign = OTHER[sign]
         w.think("#")
 
-    def _move(self, w, state, disks):
-        """Bits 1 become 0 up to the first 0, which becomes 1 and moves its disk; False if there is none: the end."""
+    def _move(self, w: Workspace, state: PointerHandle, disks: PointerHandle) -> bool:
+        """Turn bits 1 to 0 up to the first 0, which becomes 1 and moves its disk; False at the end: there is no 0."""
         while True:
             disks.left()
             symbol = _next_with_carry(w, state)
@@ -179,8 +183,8 @@ class Hanoi(_Towers):
         w.think(disks.read())
         return True
 
-    def _rest(self, w, state):
-        """The rest of the state as it was; the move that stands there is passed over."""
+    def _rest(self, w: Workspace, state: PointerHandle) -> None:
+        """Copy the rest of the state, but for the move that stands there."""
         while True:
             symbol = _next(state)
             if symbol in MOVES:
@@ -191,10 +195,10 @@ class Hanoi(_Towers):
                 return
 
     def solve_paper(self, w):
-        """One pointer follows the states, each disk with its rod, while the next one is written in brackets.
+        """Follow the states, each disk with its rod, with one pointer, while the next state is written in brackets.
 
-        Every second move is the smallest disk's, always the same way round. The moves between are of the disk that was
-        read last of those not on its rod, for the states begin with the largest: it goes where it may.
+        Every second move is the smallest disk's, always the same way round. The move between is that of the smallest
+        disk not on its rod, which was read last as the states begin with the largest: it goes where it may.
         """
         p, way, smallest, rod = w.pointer(0), "+", "", "A"
         w.answer()
@@ -213,10 +217,10 @@ class Hanoi(_Towers):
             w.output(of + target, other)
             smallest, _, _ = self._rewrite(w, p, other, target, rod)
 
-    def _rewrite(self, w, p, moved, target, rod):
-        """The state as it was, up to the move that follows it, but for the disk that has moved.
+    def _rewrite(self, w: Workspace, p: PointerHandle, moved: str, target: str, rod: str) -> tuple[str, str, str]:
+        """Copy the state up to the move that follows it, with the moved disk on its target.
 
-        Returns the last disk, and the last that is not on this rod, with its own.
+        Returns the last disk; and the last one that is not on this rod, with its own rod.
         """
         disk = other = of = ""
         while True:
@@ -233,21 +237,21 @@ class Hanoi(_Towers):
                     other, of = disk, now
 
 
-def _tower(sizes):
-    """A prompt: the sizes in falling order."""
+def _tower(sizes: Iterable[int]) -> list[str]:
+    """Make a prompt: the sizes in falling order."""
     return [*map(str, sorted(sizes, reverse=True)), ":"]
 
 
-def _moves(disks, source, spare, target):
-    """(rods, disk) of the textbook's recursion; disks: largest first."""
+def _moves(disks: Sequence[str], source: str, spare: str, target: str) -> Iterator[tuple[str, str]]:
+    """The moves as (rods, disk), by the textbook's recursion; disks: the largest first."""
     if disks:
         yield from _moves(disks[1:], source, target, spare)
         yield source + target, disks[0]
         yield from _moves(disks[1:], spare, source, target)
 
 
-def _to_mark(disks, *others):
-    """All to the colon behind the disks, where only the first pointer reads: so its moves differ from later ones."""
+def _to_mark(disks: PointerHandle, *others: PointerHandle) -> None:
+    """Move all pointers to the colon behind the disks; only the first one reads, so that later moves look different."""
     symbol = ""
     while symbol != ":":
         for pointer in (*others, disks):
@@ -255,8 +259,8 @@ def _to_mark(disks, *others):
         symbol = disks.read()
 
 
-def _begin(w, disks):
-    """On to the next disk; begins its list, and the answer if no disk is left beyond it, which is returned."""
+def _begin(w: Workspace, disks: PointerHandle) -> bool:
+    """Go on to the next disk and begin its list, or the answer if that disk is the last: then return True."""
     disks.left()
     disks.left()
     last = disks.read() == "[BOS]"
@@ -268,8 +272,8 @@ def _begin(w, disks):
     return last
 
 
-def _copy(pointer, say, swap):
-    """The list that begins behind the pointer, rods exchanged, up to the mark that ends it."""
+def _copy(pointer: PointerHandle, say: Callable[[str], None], swap: dict[str, str]) -> None:
+    """Copy the list that begins behind the pointer, with rods exchanged, up to the mark that ends it."""
     while True:
         symbol = _next(pointer)
         if symbol in ("#", "[ANS]"):
@@ -277,20 +281,20 @@ def _copy(pointer, say, swap):
         say(swap.get(symbol, symbol))
 
 
-def _next(pointer):
-    """The symbol on the right."""
+def _next(pointer: PointerHandle) -> str:
+    """Move right and read."""
     pointer.right()
     return pointer.read()
 
 
-def _next_with_carry(w, pointer):
-    """The same; the note c between the two commands says that there is a carry, as nothing else near would."""
+def _next_with_carry(w: Workspace, pointer: PointerHandle) -> str:
+    """Move right and read, with the note c between: nothing else nearby would tell that there is a carry."""
     pointer.right()
     w.note("c")
     return pointer.read()
 
 
-def _walk(pointer, symbol):
-    """Right, at least once, until the pointer reads the symbol."""
+def _walk(pointer: PointerHandle, symbol: str) -> None:
+    """Move right, at least once, until the pointer reads the symbol."""
     while _next(pointer) != symbol:
         pass

@@ -1,44 +1,49 @@
-"""A logic graph, resolved by search (paper, section 4)."""
+"""Logic graphs, evaluated by search (paper, section 4)."""
 
 from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable, Sequence
 
 from tallystick.tasks.base import Defaults, Task
+from tallystick.tasks.numbers import short
+from tallystick.workspace import Workspace
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-"""Of which labels are spelled: base 32, without 0 and 1, which are values."""
+"""The letters of labels: base 32, without 0 and 1, which are values."""
 REACH = 8
-"""`local`: parents are among so many nodes before."""
+"""In `local`, a gate's parents are among so many nodes before it."""
 LINE = "(?P<node>[{0}]{{{1}}})(?::(?P<value>[01])|=(?P<a>~?[{0}]{{{1}}})((?P<op>[&|])(?P<b>~?[{0}]{{{1}}}))?)"
 """A line of the prompt: an input with its value, or a gate."""
 
 NOTES = tuple(value + todo for value in "01" for todo in ("0", "1", "+", "~", "+&", "+|", "~&", "~|"))
-"""An operand's value, and what is to be made of it: 0, 1, itself (+) or its negation (~); or which part of a gate."""
+"""An operand's value, and what the gate makes of it: 0, 1, the value itself (+), or its negation (~); if the gate has
+another operand, with & or | behind the sign."""
 NOT = {"0": "1", "1": "0"}
 DECIDES = {"&": "0", "|": "1"}
-"""The operand that decides a gate alone."""
+"""The operand's value that decides a gate alone."""
 
 
 class LogicGraph(Task):
     """Evaluate the last node of a graph of ands and ors: ab:1 cd=~ab ef=cd|ab ?ef answers 1 (a line each).
 
-    A gate has one or two earlier nodes, plain or negated; labels are random, of one width (the option; without it 2, or
-    4 in `paper`). `length` is the number of nodes that the program visits, all of them, each with parents among the 8
-    before it. It reads a gate, `[find]ef=`, and asks for its last operand with all that is to be done then in the same
-    line, `ab<+|+cdef`: ab, as it is (+; ~ if negated), or cd, as it is, gives ef. When ab has a value it says it with
-    that sign and the gate in one note, `1+|`, and asks for the other operand with what is left of the gate, `cd<1ef`:
-    1, whatever cd is (0; + if it is cd's value, ~ if its negation). To an operand without a value, `[find]ab:`, it goes
-    down; and once a gate has its value, `cd:0`, the line `cd<` says who asked.
+    A gate has one or two earlier nodes as operands, plain or negated. Labels are random, of one width: the task's
+    option, by default 2, or 4 in `paper`. `length` is the number of nodes; the program visits all of them, and each has
+    its parents among the 8 nodes before it.
 
-    Local, not covered. A label is said again at most 20 tokens after it was read, but other labels have been read in
-    between: of the three of a gate each is said when one or two others stand between. To a string matcher every two
-    labels so side by side are a context of their own, and a thousand nodes have a million pairs. So lookup stops in
-    every new graph; a model must learn to copy a label whatever it is, and whatever stands between.
+    The program reads a gate, `[find]ef=`, and asks for its last operand in a line that also says what is to be done
+    then: `ab<+|+cdef` means that ab as it is (+; ~ if negated), or cd as it is, gives ef. When ab has a value, the
+    program says it with that sign and the gate in one note, `1+|`, and asks for the other operand in a line with what
+    is left of the gate: `cd<1ef` means 1 whatever cd is (or 0; + for cd's value, ~ for its negation). If `[find]ab:`
+    finds no value, it goes down to that operand; once a gate has its value, `cd:0`, the line `cd<` tells who asked.
 
-    `paper` has parents anywhere, so that of 100,000 nodes the last needs a hundred or two; it remembers the gate while
-    it asks for the operands, `cd` alone, for all lines that contain it, and writes only who asked, `cd<ef`.
+    It is local, not covered. A label is said again at most 20 tokens after it was read, but one or two other labels of
+    the gate are read in between. To a string matcher every such pair of labels is a context of its own, and a thousand
+    nodes have a million pairs. So lookup stops in every new graph; a model must learn to copy a label past any other.
+
+    `paper` has parents anywhere: of 100,000 nodes, the last one needs a hundred or two. It keeps the gate in a local
+    while it asks for the operands, searches for all lines that contain `cd`, and writes only who asked, `cd<ef`.
     """
 
     tools = ("search",)
@@ -47,8 +52,10 @@ class LogicGraph(Task):
     defaults = Defaults(
         train_length=10, steps=3000, check=(3, 5, 10, 20, 40),
         # heads and memories that reach the labels from the start; copying is soon right but for the noise of the steps,
-        # so the rate falls early; a look at the held-out problems takes as long as 100 steps
-        settings={"head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "decay_at_error": "0.003", "validate_every": "200"},
+        # so the rate falls early; validation takes as long as 100 steps
+        settings={
+            "head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "decay_at_error": "0.003", "validate_every": "200",
+        },
     )  # fmt: skip
     min_length = 2
 
@@ -63,14 +70,14 @@ class LogicGraph(Task):
         self._line = re.compile(LINE.format(LETTERS, self.width))
 
     def sample(self, length, rng):
-        """A graph of `length` nodes, up to 3 of them inputs."""
+        """Draw a graph of `length` nodes, up to 3 of them inputs."""
         graph = _anywhere(length, rng) if self.variant == "paper" else _needed(length, rng)
         labels = [self._label(number) for number in rng.sample(range(self.max_length), length)]
         return self._prompt(labels, graph, lambda: rng.choice(("", "~")), lambda: rng.choice("&|"), rng)
 
     def worst_cases(self, length):
-        """The deepest graph, a chain; gates that all need two nodes, the nearer or the farther one first; and two
-        gates of one definition, whose labels are alike but for the first letter, the farthest back of all."""
+        """A chain, the deepest graph; gates of two nodes each, the nearer or the farther one first; and two gates with
+        the same operands, whose labels differ in the first letter alone, which lies farthest back."""
         inputs = _inputs(length)
         chain = [[i - 1] if i else [] for i in range(length)]
         pairs = [[i - 1, i - inputs] if i >= inputs else [] for i in range(length)]
@@ -83,11 +90,18 @@ class LogicGraph(Task):
             for sign, op in (("~", "&"), ("", "|"))
         ]
 
-    def _label(self, number):
+    def _label(self, number: int) -> str:
         return "".join(LETTERS[number // len(LETTERS) ** i % len(LETTERS)] for i in range(self.width))
 
-    def _prompt(self, labels, graph, sign, op, rng):
-        """The lines; graph: the parents of each node, none for an input; sign, op: draw an operand's and a gate's."""
+    def _prompt(
+        self,
+        labels: Sequence[str],
+        graph: Sequence[Sequence[int]],
+        sign: Callable[[], str],
+        op: Callable[[], str],
+        rng: random.Random,
+    ) -> list[str]:
+        """Write the lines. graph: the parents of each node, none for an input; sign, op: draw "" or ~, and & or |."""
         lines = [
             f"{label}={op().join(sign() + labels[parent] for parent in parents)}"
             if parents
@@ -97,21 +111,23 @@ class LogicGraph(Task):
         return [*"\n".join([*lines, f"?{labels[-1]}\n"])]
 
     def parse(self, text):
-        """The lines, every node before it is used, and ?LABEL, a gate's, as the last one."""
+        """Read the lines: every node before it is used, and as the last one ? and the label of a gate."""
         *lines, query = text.strip().split("\n")
         known, gates = set(), set()
         for line in lines:
             match = self._line.fullmatch(line)
             if not match or match["node"] in known or not {name.strip("~") for name in _operands(match)} <= known:
-                raise ValueError(f"{line[:40]!r} is not a new node; write ab:1, or ab=cd or ab=~cd|ef of earlier nodes")
+                raise ValueError(
+                    f"{short(line)!r} is not a new node; write ab:1, or ab=cd or ab=~cd|ef of earlier nodes"
+                )
             known.add(match["node"])
             gates |= {match["node"]} if match["a"] else set()
         if query[:1] != "?" or query[1:] not in gates:
-            raise ValueError(f"{query[:40]!r} is not the question; the last line is a ? and one of the gates")
+            raise ValueError(f"{short(query)!r} is not the question; the last line is a ? and one of the gates")
         return [*text.strip(), "\n"]
 
     def answer(self, prompt):
-        """All nodes in order."""
+        """The value of the last node, with all nodes evaluated in order."""
         *lines, query = "".join(prompt).split()
         values = {}
         for line in lines:
@@ -122,11 +138,11 @@ class LogicGraph(Task):
         return [str(int(values[query[1:]]))]
 
     def token_limit(self, prompt):
-        """A visit's tokens grow with the lines that contain a label."""
+        """More than any graph takes: the tokens of a visit grow with the lines that contain a label."""
         return 10_000_000 + 1_000 * len(prompt)
 
     def solve(self, w):
-        """Depth first; the way back, and what to do there, stand in the lines that ask."""
+        """Visit depth first; the lines that ask hold the way back and what to do there."""
         ask, value = self._visit(w, self._question(w)), ""
         while ask:
             asked = ask[: self.width]
@@ -138,11 +154,12 @@ class LogicGraph(Task):
         w.answer()
         w.output(value)
 
-    def _question(self, w):
+    def _question(self, w: Workspace) -> str:
+        """The node that is asked for: the last symbols of the prompt."""
         return "".join(w.prompt[-1 - self.width : -1])
 
-    def _visit(self, w, node):
-        """Ask for a gate's last operand: what else is needed of the gate goes into the line."""
+    def _visit(self, w: Workspace, node: str) -> str:
+        """Ask for a gate's last operand, in a line that holds the rest of the gate."""
         gate = self._line.fullmatch(self._find(w, node, "="))
         assert gate
         first, last = gate["a"], gate["b"]
@@ -150,15 +167,16 @@ class LogicGraph(Task):
             return self._ask(w, first.strip("~"), _sign(first), node)
         return self._ask(w, last.strip("~"), _sign(last), gate["op"], _sign(first), first.strip("~"), node)
 
-    def _ask(self, w, operand, *rest):
+    def _ask(self, w: Workspace, operand: str, *rest: str) -> str:
         line = "".join([operand, "<", *rest])
         w.think(*line, "\n")
         return line
 
-    def _use(self, w, ask, value):
-        """The next line that asks, now that the operand has this value, and the value; '' if there is nothing to ask.
+    def _use(self, w: Workspace, ask: str, value: str) -> tuple[str, str]:
+        """Use the value of the operand that the line `ask` asked for; return the next line that asks, "" for none.
 
-        A gate's first operand is still to be asked for, or the gate has its value, and whoever asked for it can go on.
+        Either the gate's other operand is still to be asked for; or the gate has its value, which is used in turn for
+        the line that asked for this gate. Without a next line, also return the last value.
         """
         while ask:
             todo, node = ask[self.width + 1 : -self.width], ask[-self.width :]
@@ -171,20 +189,20 @@ class LogicGraph(Task):
             ask = self._find(w, node, "<")
         return "", value
 
-    def _find(self, w, node, mark):
-        """The line that begins so, of which there is one at most; '' for none."""
+    def _find(self, w: Workspace, node: str, mark: str) -> str:
+        """Search for the one line that contains node and mark side by side; "" if there is none."""
         return "".join(symbol for line in w.find(*node, mark) for symbol in line)
 
     def solve_paper(self, w):
-        """Depth first; the way back is in the memory."""
+        """Visit depth first; the memory holds the way back."""
         node, value = self._question(w), ""
         while node:
             node, value = self._visit_paper(w, node)
         w.answer()
         w.output(value)
 
-    def _visit_paper(self, w, node):
-        """The node to visit next, if any, and this one's value if it has one now."""
+    def _visit_paper(self, w: Workspace, node: str) -> tuple[str, str]:
+        """Visit a node; return the node to visit next, if any, and this one's value if it has one now."""
         gate = self._line.fullmatch(self._grep(w, node, "="))
         assert gate
         values = []
@@ -198,35 +216,36 @@ class LogicGraph(Task):
         w.think(*node, ":", value, "\n")
         return self._grep(w, node, "<")[self.width + 1 :], value
 
-    def _grep(self, w, node, mark):
-        """Of all lines with the node the one that begins with it and the mark; '' for none."""
+    def _grep(self, w: Workspace, node: str, mark: str) -> str:
+        """Search for all lines with the node; return the one that begins with it and the mark, "" if there is none."""
         lines = ("".join(line) for line in w.find(*node))
         return next((line for line in lines if line.startswith(node + mark)), "")
 
 
-def _sign(name):
+def _sign(name: str) -> str:
     return "~" if name[0] == "~" else "+"
 
 
-def _operands(match):
+def _operands(match: re.Match[str]) -> list[str]:
     return [name for name in (match["a"], match["b"]) if name]
 
 
-def _inputs(length):
+def _inputs(length: int) -> int:
     return min(3, (length + 1) // 2)
 
 
-def _anywhere(length, rng):
-    """The parents of each node, if any: up to two of those before it."""
+def _anywhere(length: int, rng: random.Random) -> list[list[int]]:
+    """Draw the parents of each node: up to two of those before it, none for inputs."""
     inputs = _inputs(length)
     return [rng.sample(range(i), min(rng.randint(1, 2), i)) if i >= inputs else [] for i in range(length)]
 
 
-def _needed(length, rng):
-    """The same among the last REACH, such that the last node needs all others."""
+def _needed(length: int, rng: random.Random) -> list[list[int]]:
+    """Draw the parents among the REACH nodes before, so that the last node needs all others."""
     inputs = _inputs(length)
     while True:
-        parents, used = [[] for _ in range(length)], {length - 1}
+        parents: list[list[int]] = [[] for _ in range(length)]
+        used = {length - 1}
         for i in range(length - 1, inputs - 1, -1):
             near = range(max(i - REACH, 0), i)
             parents[i] = rng.sample(near, min(rng.randint(1, 2), len(near)))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import replace
 
 from tallystick.episode import MARKS
 from tallystick.tasks.base import Defaults, Task
+from tallystick.tasks.numbers import short
 from tallystick.vocab import Vocabulary
 
 SHARED = "shared"
-"""The last word of a mixture whose parts also share their commands."""
+"""The last word of the name of a mixture whose parts share their commands."""
 
 
 def read(name: str) -> tuple[dict[str, float], bool]:
-    """ "addition:1,turing:bb5:2,shared" -> the parts' names and weights, and whether commands are shared.
+    """Read "addition:1,turing:bb5:2,shared": the parts' names and weights, and whether commands are shared.
 
-    Raises ValueError for a part without a weight greater than 0, or one that stands there twice.
+    Raises ValueError for a part without a positive weight, and for one that is named twice.
     """
     texts = name.split(",")
     shared = texts[-1] == SHARED
@@ -24,8 +26,8 @@ def read(name: str) -> tuple[dict[str, float], bool]:
     for text in texts[:-1] if shared else texts:
         part, _, weight = text.rpartition(":")
         if not part or part in weights or not 0 < _number(weight) < math.inf:
-            twice = "stands twice" if part in weights else "is not name:weight, the weight greater than 0"
-            raise ValueError(f"{text!r} {twice}; write a mixture as addition:0.33,multiplication-2:0.67")
+            wrong = "is there twice" if part in weights else "is not name:weight with a positive weight"
+            raise ValueError(f"{text!r} {wrong}; write a mixture as addition:0.33,multiplication-2:0.67")
         weights[part] = float(weight)
     return weights, shared
 
@@ -40,12 +42,13 @@ def _number(text: str) -> float:
 class Mixture(Task):
     """Problems of several tasks, drawn by weight (of any sum), each solved by its own task's program.
 
-    A prompt begins and ends with its task's mark, as [addition], which is not remembered: cell 0 is the symbol after
-    it. At the end, because only there is it close to the first command, whatever the length.
-    Symbols that several parts have are one token, and what is learnt of them in one part may serve in another. Commands
-    are each part's own, as [addition.p0.read], so that what is local and covered in a part is so in the mixture; where
-    they are `shared`, as in the paper, equal commands are one token, and in the same context another part may go on
-    otherwise. A variant names each part's, as local+paper.
+    A prompt begins and ends with its task's mark, as [addition]. The marks are not remembered: cell 0 is the symbol
+    after the first. The one at the end is close to the first command whatever the length.
+
+    Symbols that several parts have are one token, so what is learned about them in one part may serve in another.
+    Commands are each part's own, as [addition.p0.read]: what is local and covered in a part then is so in the mixture.
+    If they are `shared`, as in the paper, equal commands are one token, and parts may go on differently in the same
+    context. A variant names that of each part, as local+paper.
     """
 
     marks = 1
@@ -63,14 +66,14 @@ class Mixture(Task):
         self._vocab = self._unite(shared)
 
     def _defaults(self) -> Defaults:
-        """Those of the heaviest part, less the lengths that others do not have."""
+        """The defaults of the heaviest part, without the lengths that other parts do not have."""
         heaviest = max(zip(self._weights, self.parts.values(), strict=True), key=lambda pair: pair[0])[1].defaults
         lengths = {name: getattr(heaviest, name) for name in ("check", "eval")}
         possible = range(self.min_length, self.max_length + 1)
         return replace(heaviest, **{name: tuple(n for n in ns if n in possible) for name, ns in lengths.items()})
 
     def _unite(self, shared: bool) -> Vocabulary:
-        """The vocabulary of all. Each part gets one with the same ids, in which its commands have their plain names."""
+        """Build the common vocabulary, and one with the same ids for each part, where its commands have plain names."""
         renamed = {name: {} if shared else _commands(name, part) for name, part in self.parts.items()}
         tokens = [f"[{name}]" for name in self.parts]
         for name, part in self.parts.items():
@@ -82,24 +85,24 @@ class Mixture(Task):
         return Vocabulary(self.symbols)
 
     def part_of(self, prompt):
-        """The task that the mark names, and the prompt between its marks."""
+        """The task that the marks name, and the prompt between them."""
         return self.parts[prompt[0][1:-1]], prompt[1:-1]
 
     def sample(self, length, rng):
-        """Of exactly `length`, of a part drawn by weight."""
+        """Draw a part by weight, and its problem of exactly `length`."""
         name = self._draw(rng)
         return marked(name, self.parts[name].sample(length, rng))
 
     def sample_up_to(self, length, rng):
-        """Of at most `length`, as the part that is drawn has it."""
+        """Draw a part by weight, and its problem of at most `length`."""
         name = self._draw(rng)
         return marked(name, self.parts[name].sample_up_to(length, rng))
 
-    def _draw(self, rng):
+    def _draw(self, rng: random.Random) -> str:
         return rng.choices(list(self.parts), self._weights)[0]
 
     def worst_cases(self, length):
-        """Those of all parts."""
+        """The worst cases of all parts."""
         return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.worst_cases(length)]
 
     @property
@@ -108,49 +111,49 @@ class Mixture(Task):
         return all(part.own_worst_cases for part in self.parts.values())
 
     def every_worst_case(self, length):
-        """Those of all parts."""
+        """Every worst case of all parts."""
         return [marked(name, prompt) for name, part in self.parts.items() for prompt in part.every_worst_case(length)]
 
     def parse(self, text):
-        """The part's name, then its problem: "addition 12+34"."""
+        """Read the part's name, then its problem: "addition 12+34"."""
         name, _, problem = text.partition(" ")
         if name not in self.parts:
-            raise ValueError(f"{text[:40]!r} does not begin with a part's name and a space: {', '.join(self.parts)}")
+            raise ValueError(f"{short(text)!r} does not begin with a part's name and a space: {', '.join(self.parts)}")
         return marked(name, self.parts[name].parse(problem))
 
     def format(self, tokens):
-        """A problem as `parse` takes it; an answer is formatted by its part."""
+        """Write a problem as `parse` takes it; an answer is formatted by its part."""
         part, problem = self.part_of(tokens)
         return f"{tokens[0][1:-1]} {part.format(problem)}"
 
     def answer(self, prompt):
-        """The part's."""
+        """Answer as the part does."""
         part, own = self.part_of(prompt)
         return part.answer(own)
 
     def score(self, prompt, output, tools=None):
-        """The part's."""
+        """Score as the part does."""
         part, own = self.part_of(prompt)
         return part.score(own, output, tools)
 
-    def tape(self, prompt):
-        """The part's."""
+    def partial_score(self, prompt, output):
+        """Score as the part does."""
         part, own = self.part_of(prompt)
-        return part.tape(own)
+        return part.partial_score(own, output)
 
     def token_limit(self, prompt):
-        """The part's."""
+        """The limit of the part."""
         part, own = self.part_of(list(prompt))
         return part.token_limit(own)
 
 
 def marked(name: str, prompt: list[str]) -> list[str]:
-    """A part's prompt as the mixture's."""
+    """Put a part's prompt between its marks."""
     return [f"[{name}]", *prompt, f"[{name}]"]
 
 
 def _commands(name: str, part: Task) -> dict[str, str]:
-    """A part's own commands, and the marks around its tools' answers, by what they are called in the mixture."""
+    """Map a part's own commands, and the marks around its tools' answers, to their names in the mixture."""
     tokens = dict.fromkeys(token for tool in part.built_tools for token in tool.tokens)
     words = {*part.symbols, part.blank}
     return {token: f"[{name}.{token[1:-1]}]" for token in tokens if token[0] == "[" and token not in words}

@@ -1,30 +1,33 @@
 """Multiplication of two numbers (paper, section 4): by one digit, by two, and in full.
 
-What a program must know for longer than a few tokens it says or reads again: the multiplier's digit is read at each
-step, carries are notes, and what a pointer is doing is seen in its last move. Behind the prompt the memory holds
+A program says or reads again whatever it must know for longer than a few tokens: the multiplier's digit is read at each
+step, carries are notes, and the last move of a pointer shows what it is doing. For 58*12= the memory behind the prompt
+then holds
 
-    s 6 1 1            the first row, lowest digit first, one digit longer than the number: it is the first sum
-    + 8 5 0  s 9 6 0   each further row, and its sum with the sum before, less that one's lowest digit, which is final
+    s 6 1 1            the first row, 58 * 2 = 116, lowest digit first and one digit longer than 58: the first sum
+    + 8 5 0  s 9 6 0   each further row, 58 * 1 = 058, and its sum with the sum before less that one's lowest digit,
+                       which is final: 058 + 11 = 069
 
-here of 58*12= : 58 times 2 is 116, 58 times 1 is 058, and 058 + 11 is 069. The answer is the last sum without its
-leading zero, 69, and then the lowest digit of each sum before it, the digit beside the s: 696.
+The answer is the last sum without its leading zero, 69, followed by the lowest digit of each sum before it, which
+stands beside the s: 696.
 """
 
 from __future__ import annotations
 
 from tallystick.tasks.base import Defaults, Task
-from tallystick.tasks.numbers import DIGITS, number, operands, product, short
+from tallystick.tasks.numbers import DIGITS, VALUES, multiply, number, operands, short
+from tallystick.workspace import PointerHandle, Workspace
 
-VALUES = {digit: int(digit) for digit in DIGITS}
 CARRYING = 5 * "0" + "".join(digit * int(digit) for digit in DIGITS)
+"""Digits of the second number in training: each as often as it has carries to be learned."""
 PRODUCT_CARRIES, SUM_CARRIES = tuple(f"c{c}" for c in range(9)), ("e0", "e1")
 
 
 class Multiplication(Task):
     """Multiply two numbers: 58*12= answers 696. 31 tokens for each pair of digits, 13,000 for 20 digits by 20.
 
-    `length` is the number of digits of both; training draws the two lengths independently. What the program writes
-    stands at the top of its file; the last 7 tokens decide it.
+    `length` is the number of digits of each number; training draws the two lengths independently. The head of this file
+    shows what the program writes; the last 7 tokens decide it.
     """
 
     symbols = (*DIGITS, "*", "=", "+", "s", ".", ",", *PRODUCT_CARRIES, *SUM_CARRIES)
@@ -34,52 +37,53 @@ class Multiplication(Task):
     defaults = Defaults(train_length=5, check=(3, 5, 8, 12, 20), eval=(5, 10, 20, 50, 100))
     max_length = 3000
     digits: int | None = None
-    """Digits of the second number; None: as many as the first."""
+    """The number of digits of the second number; None: as many as the first has."""
 
     def sample(self, length, rng):
-        """Two uniform numbers: the first of `length` digits."""
+        """Draw two uniform numbers, the first of `length` digits."""
         return [*number(length, rng), "*", *number(self.digits or length, rng), "="]
 
     def sample_up_to(self, length, rng):
-        """The lengths drawn independently from 1..length (the second's only if it is free).
+        """Draw the lengths independently from 1 to `length`, the second's only if it is free.
 
-        A digit d of the second number comes up as often as it has carries to learn, which are 0 to d - 1; 0, which
-        ends the work at once, is every second first number of one digit.
+        A digit d of the second number is drawn as often as it has carries to be learned, which are 0 to d - 1. Half
+        of the one-digit first numbers are 0, which ends the work at once.
         """
         first, second = rng.randint(1, length), rng.randint(1, length)
         left = number(first, rng, DIGITS if first > 1 else 8 * "0" + DIGITS)
         return [*left, "*", *number(self.digits or second, rng, CARRYING), "="]
 
     def worst_cases(self, length):
-        """Carries everywhere and nowhere, zeros within, at the end and as a number, and sums that are all nines."""
+        """Carries everywhere and nowhere; zeros inside, at the end and as a number; sums that are all nines."""
         first = [unit * length for unit in "123456789"]
         first += [("45" * length)[:length], ("90" * length)[:length], ("09" * length)[-length:], "0"]
         first += ["1" + "0" * (length - 1), "9" + "0" * (length - 1), "3" * (length - 1) + "4"]
         pairs = [(a.lstrip("0") or "0", b) for a in first for b in self._seconds(length)]
         return [[*a, "*", *b, "="] for a, b in pairs]
 
-    def _seconds(self, length):
-        """Second numbers for the worst cases: full ones, and short ones where the length is free."""
+    def _seconds(self, length: int) -> list[str]:
+        """The second numbers of the worst cases: of full length, and short ones where the length is free."""
         digits = self.digits or length
         others = {1: ["0", *"2345678"], 2: ["19", "90"], None: ["0", "7", "10"]}[self.digits]
         return list(dict.fromkeys(["9" * digits, "1" * digits, "1" + "0" * (digits - 1), *others]))
 
     def parse(self, text):
-        """ "123*45", with or without the closing =; leading zeros are dropped."""
+        """Read "123*45", with or without the closing =; leading zeros are dropped."""
         left, right = operands(text, "*", "product", "123*45")
         if self.digits and len(right) != self.digits:
             left, right = right, left
         if self.digits and len(right) != self.digits:
-            raise ValueError(f"{short(text)!r}: {self.name} needs a number of {self.digits} digit(s)")
+            example = f"123*{'45'[: self.digits]}"
+            raise ValueError(f"{short(text)!r}: {self.name} needs a number of {self.digits} digit(s), as in {example}")
         return [*left, "*", *right, "="]
 
     def answer(self, prompt):
-        """The product, digit by digit."""
+        """The product, computed in blocks of digits."""
         times = prompt.index("*")
-        return product(prompt[:times], prompt[times + 1 : -1])
+        return multiply(prompt[:times], prompt[times + 1 : -1])
 
     def solve(self, w):
-        """A row for each digit of the second number, and its sum with the sum before."""
+        """Write a row for each digit of the second number, and its sum with the sum before."""
         first, digit, before, row = (w.pointer(i) for i in range(4))
         if self._zero(w, first, digit):
             return
@@ -90,7 +94,7 @@ class Multiplication(Task):
             self._row(w, first, digit)
             while (symbol := row.read()) not in ("+", "[EOS]"):
                 row.right()
-            if symbol == "+":  # not there after the first row, which is its own sum
+            if symbol == "+":  # the first row is its own sum, and none follows it
                 w.think("s")
                 self._sum(w, before, row)
             digit.left()
@@ -98,8 +102,8 @@ class Multiplication(Task):
         w.answer()
         self._say_product(w, row)
 
-    def _zero(self, w, first, digit):
-        """Answers 0 if a number is 0; leaves pointer `digit` on the = otherwise."""
+    def _zero(self, w: Workspace, first: PointerHandle, digit: PointerHandle) -> bool:
+        """Answer 0 if a number is 0; else move pointer `digit` to the =."""
         zero = first.read() == "0"
         if not zero:
             _walk_on(digit, "*")
@@ -112,8 +116,8 @@ class Multiplication(Task):
             _walk_on(digit, "=")
         return zero
 
-    def _row(self, w, first, digit):
-        """The first number times the digit, which is read again at each step: always one digit more than the number."""
+    def _row(self, w: Workspace, first: PointerHandle, digit: PointerHandle) -> None:
+        """Write the first number times the digit, one digit longer than the number; the digit is read at each step."""
         first.right()
         _walk(first, "*")
         w.note("c0")
@@ -129,8 +133,8 @@ class Multiplication(Task):
         w.think(DIGITS[carry])
         w.note(".")
 
-    def _sum(self, w, before, row):
-        """The row and the sum before it less its lowest digit: one digit shorter, so that the row's last ends it."""
+    def _sum(self, w: Workspace, before: PointerHandle, row: PointerHandle) -> None:
+        """Add the row and the sum before it without its lowest digit, which is one digit shorter than the row."""
         _walk(before, "s")
         before.right()
         w.note("e0")
@@ -146,10 +150,10 @@ class Multiplication(Task):
             w.think(DIGITS[low])
             w.note(SUM_CARRIES[carry])
 
-    def _say_product(self, w, p):
-        """Leftwards from [ANS]: the last sum, less a leading zero; of each sum before, the digit beside its s.
+    def _say_product(self, w: Workspace, p: PointerHandle) -> None:
+        """Read leftwards from [ANS]: say the last sum without a leading zero, and the digit beside the s of the others.
 
-        The notes keep in sight whether the digit on the left is to be said (,) or not (.).
+        The notes keep in sight whether the next digit on the left will be said (,) or not (.).
         """
         _walk(p, "[ANS]")
         symbol, last = "[ANS]", True
@@ -166,17 +170,17 @@ class Multiplication(Task):
                 w.note(".")
 
     def token_limit(self, prompt):
-        """Rows times digits."""
+        """In proportion to the rows times the digits of each."""
         times = prompt.index("*")
         return 10_000 + 60 * (times + 4) * (len(prompt) - times + 4)
 
 
 class Multiplication1(Multiplication):
-    """Multiply by one digit: 58*7= answers 406. 25 tokens a digit of the first number, whose digits are `length`.
+    """Multiply by one digit: 58*7= answers 406. 25 tokens per digit of the first number, which has `length` digits.
 
     `local` reads the second number's digit again at each step: the last 6 tokens decide it. `paper` reads it once, at
-    the beginning of a sweep through the first number (18 tokens a digit), remembers carries, and re-uses pointer 1
-    for the answer: what it must know lies as far back as the number is long.
+    the beginning of a sweep through the first number (18 tokens per digit), says carries as thoughts, and re-uses
+    pointer 1 for the answer: what it must know lies as far back as the number is long.
     """
 
     variants = {"local": "solve", "paper": "solve_paper"}
@@ -187,10 +191,10 @@ class Multiplication1(Multiplication):
     def __init__(self, options="", variant=None):
         super().__init__(options, variant)
         if self.variant == "paper":
-            self.notes = ()  # there carries are thoughts
+            self.notes = ()  # its carries are thoughts
 
     def solve_paper(self, w):
-        """The paper's text: rows with carries, then their sum with carries, which pointer 1 says backwards."""
+        """Write the rows with carries, then their sum with carries, which pointer 1 says backwards."""
         first, second = w.pointer(0), w.pointer(1)
         if self._zero(w, first, second):
             return
@@ -209,7 +213,7 @@ class Multiplication1(Multiplication):
         w.answer()
         self._say_paper(w, second)
 
-    def _row_paper(self, w, first, digit):
+    def _row_paper(self, w: Workspace, first: PointerHandle, digit: int) -> None:
         carry = 0
         while True:
             first.left()
@@ -221,8 +225,8 @@ class Multiplication1(Multiplication):
         if carry:
             w.think(DIGITS[carry])
 
-    def _sum_paper(self, w, first, second):
-        """Of the two rows: pointer 0 reads the first, behind the =, pointer 1 the second, behind the +."""
+    def _sum_paper(self, w: Workspace, first: PointerHandle, second: PointerHandle) -> None:
+        """Add the two rows: pointer 0 reads the first, behind the =, pointer 1 the second, behind the +."""
         w.think("=")
         _walk(first, "=")
         _walk(second, "+")
@@ -238,7 +242,7 @@ class Multiplication1(Multiplication):
         if carry:
             w.think("1")
 
-    def _say_paper(self, w, p):
+    def _say_paper(self, w: Workspace, p: PointerHandle) -> None:
         _walk(p, "[ANS]")
         symbol = ""
         while symbol != "=":
@@ -249,28 +253,28 @@ class Multiplication1(Multiplication):
 
 
 class Multiplication2(Multiplication1):
-    """Multiply by two digits: 58*12= answers 696. 55 tokens a digit of the first number, whose digits are `length`.
+    """Multiply by two digits: 58*12= answers 696. 55 tokens per digit of the first number, which has `length` digits.
 
-    The variants are those of multiplication-1; `paper` takes 57 tokens a digit.
+    The variants are those of multiplication-1; `paper` takes 57 tokens per digit.
     """
 
     digits = 2
 
 
-def _walk(pointer, symbol):
-    """Right, until the pointer reads the symbol."""
+def _walk(pointer: PointerHandle, symbol: str) -> None:
+    """Move right until the pointer reads the symbol."""
     while pointer.read() != symbol:
         pointer.right()
 
 
-def _walk_on(pointer, symbol):
-    """The same, from a symbol that is known."""
+def _walk_on(pointer: PointerHandle, symbol: str) -> None:
+    """Move right, at least once, until the pointer reads the symbol."""
     pointer.right()
     _walk(pointer, symbol)
 
 
-def _next_digit(pointer):
-    """The next symbol on the right that is not a carry."""
+def _next_digit(pointer: PointerHandle) -> str:
+    """Move right to the next symbol that is not a carry."""
     while True:
         pointer.right()
         symbol = pointer.read()

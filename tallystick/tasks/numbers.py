@@ -1,20 +1,28 @@
-"""Decimal numbers of any length, as text and as lists of digits."""
+"""Decimal numbers of any length, as text and as lists of digits.
+
+Python's own int refuses to read or print more than 4,300 digits, and takes quadratic time for it.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from itertools import zip_longest
+
 DIGITS = "0123456789"
+VALUES = {digit: int(digit) for digit in DIGITS}
 BLOCK = 9
 BASE = 10**BLOCK
 
 
-def number(length, rng, digits=DIGITS):
-    """A number of exactly `length` of these digits, all alike likely; 0 is a number of one digit."""
+def number(length: int, rng: random.Random, digits: str = DIGITS) -> list[str]:
+    """Draw a uniform number of exactly `length` of these digits; 0 is a number of one digit."""
     first = rng.choice(digits if length == 1 else digits.replace("0", ""))
     return [first, *rng.choices(digits, k=length - 1)]
 
 
-def operands(text, sign, what, example):
-    """The two numbers of "12*345", with or without a closing =, without leading zeros. Raises ValueError."""
+def operands(text: str, sign: str, what: str, example: str) -> tuple[str, str]:
+    """Read the two numbers of "12*345", with or without a closing =; leading zeros are dropped. Raises ValueError."""
     left, found, right = text.replace(" ", "").removesuffix("=").partition(sign)
     for operand in (left, right):
         if not found or not operand or operand.strip(DIGITS):
@@ -22,8 +30,17 @@ def operands(text, sign, what, example):
     return left.lstrip("0") or "0", right.lstrip("0") or "0"
 
 
-def product(left, right):
-    """The product's digits, of two lists of digits: Python's own int refuses to read or print more than 4,300."""
+def add(left: Sequence[str], right: Sequence[str]) -> list[str]:
+    """Add two numbers, given and returned as their digits."""
+    backwards, carry = [], 0
+    for a, b in zip_longest(reversed(left), reversed(right), fillvalue="0"):
+        carry, digit = divmod(VALUES[a] + VALUES[b] + carry, 10)
+        backwards.append(DIGITS[digit])
+    return [*(["1"] if carry else []), *reversed(backwards)]
+
+
+def multiply(left: Sequence[str], right: Sequence[str]) -> list[str]:
+    """Multiply two numbers, given and returned as their digits."""
     total = [0] * (-(-len(left) // BLOCK) - (-len(right) // BLOCK))
     for i, a in enumerate(_blocks(left)):
         carry, end = 0, i
@@ -33,12 +50,12 @@ def product(left, right):
     return list("".join(f"{block:0{BLOCK}}" for block in reversed(total)).lstrip("0") or "0")
 
 
-def short(text):
-    """The text as it stands in a message."""
+def short(text: str) -> str:
+    """Cut a text to the length that an error message can quote."""
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _blocks(digits):
-    """A number in base 10^9, lowest block first."""
+def _blocks(digits: Sequence[str]) -> list[int]:
+    """Convert a number to base 10^9, the lowest block first."""
     text = "".join(digits)
     return [int(text[max(0, end - BLOCK) : end]) for end in range(len(text), 0, -BLOCK)]

@@ -8,7 +8,7 @@ from tallystick.tasks.base import Defaults, Task
 class Reverse(Task):
     """Reverse a bit string: 101> answers 101 backwards, 1101> answers 1011.
 
-    `direct` has no tool: to answer n bits, its state must hold n bits (`tallystick theory bound reverse`).
+    `direct` has no tool: to answer n bits, a model's state must hold n bits (`tallystick theory bound reverse`).
     """
 
     symbols = "01>"
@@ -22,15 +22,15 @@ class Reverse(Task):
             self.tools = ()
 
     def sample(self, length, rng):
-        """`length` bits, then >."""
+        """Draw `length` bits, then >."""
         return [*rng.choices("01", k=length), ">"]
 
     def worst_cases(self, length):
-        """All alike, and alternating."""
+        """Bits all alike, and alternating."""
         return [[*bits, ">"] for bits in ("0" * length, "1" * length, ("01" * length)[:length])]
 
     def parse(self, text):
-        """The closing > may be left out."""
+        """Read bits, with or without the closing >."""
         bits = text.removesuffix(">")
         if ">" in bits:
             raise ValueError(f"{text!r} is not a bit string; write 0 and 1, as in 1101")
@@ -41,7 +41,7 @@ class Reverse(Task):
         return prompt[-2::-1]
 
     def solve(self, w):
-        """Walk to the end, then back, saying what is read."""
+        """Walk to the end, then back, saying each bit."""
         p = w.pointer(0)
         while p.read() != ">":
             p.right()

@@ -1,43 +1,64 @@
-"""Turing machines on the tape (paper, theorem 2.2), 5 tokens a step."""
+"""Turing machines on the tape (paper, theorem 2.2), 5 tokens per step."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.machines import DIGITS, MARKS, Machine, read
+from tallystick.tasks.numbers import short
 
 MARGIN = 1000
 """Cells that a simulation has on both sides of the head, so that it need not look for the end at each step."""
 
 
 class Problem(NamedTuple):
-    """What a prompt says."""
+    """The parts of a prompt."""
 
     cells: list[str]
+    """The symbols on the tape, the head on the first."""
     steps: int | None
-    """After which the run is cut off; None: never."""
+    """The run is cut off after so many steps; None: never."""
     state: str
+    """The state to start in."""
 
 
-class Turing(Task):
-    """Run a Turing machine: turing:increment (default), multiplication, palindrome, bb2 to bb5, or your own file.
-
-    `length` is a number of steps. The prompt is what stands on the tape, the head on its first cell; `|40` if the run
-    is cut off after 40 steps; `>`; and the state, if it is not the machine's start. Random problems have random tapes
-    and states, and are cut off after `length` steps. The worst case is the blank tape, which is never among them: what is
-    trained on a few dozen steps of any kind is run from the start, as far as wanted; `>` alone runs to the halt.
-
-    Nobody counts the steps: the tape is closed after the last one, and a machine that reads [EOS] there answers with
-    the state that it is in. So a cut run is as local as any other, and has an answer that can be checked. At a halt the
-    answer is the halting state or, read off the tape, what stands between the head and the first blank (nothing if the
-    tape has just been closed). A busy beaver answers with its state: among its ones stand zeros, its blank, and no
-    reader could know where they end.
-    """
+class TapeTask(Task):
+    """A machine that runs on the tape, possibly cut off after some steps, which are the `length`."""
 
     takes_options = True
     defaults = Defaults(train_length=40, check=(10, 20, 40, 80, 160), eval=(40, 100, 1000, 10_000))
     max_length = 100_000_000
+
+    def problem_of(self, prompt: Sequence[str]) -> Problem:
+        """Read a prompt."""
+        raise NotImplementedError
+
+    def tape(self, prompt):
+        """The problem's cells, the head on the first."""
+        return self.problem_of(prompt).cells, 0
+
+    def tape_limit(self, prompt):
+        """The number of steps, each of which writes once."""
+        return self.problem_of(prompt).steps
+
+
+class Turing(TapeTask):
+    """Run a Turing machine: turing:increment (default), multiplication, palindrome, bb2 to bb5, or your own file.
+
+    `length` is a number of steps. The prompt is what stands on the tape, the head on its first cell; `|40` if the run
+    is cut off after 40 steps; `>`; and the state, if it is not the machine's start. Random problems have random tapes
+    and states, and are cut off after `length` steps. The worst case is the blank tape, which is never among them: a
+    model trained on a few dozen random steps runs the machine from its start, for any number of steps; `>` alone runs
+    to the halt.
+
+    The program counts no steps. The tape is closed after the last one, and a machine that reads [EOS] there answers
+    with its state; so a cut run is as local as any other, and has an answer that can be checked. At a halt the answer
+    is the halting state or, read off the tape, what stands between the head and the first blank (nothing if the tape
+    has just been closed). A busy beaver answers with its state: zeros, its blank, stand among its ones, and no reader
+    could tell where they end.
+    """
 
     def __init__(self, options: str = "", variant: str | None = None):
         super().__init__(options, variant)
@@ -48,7 +69,7 @@ class Turing(Task):
         self._between = "" if all(len(symbol) == 1 for symbol in self.symbols) else " "
 
     def sample(self, length, rng):
-        """A random tape of at most `length` cells, not blank, and a random state, cut off after `length` steps."""
+        """Draw a tape of at most `length` cells, not blank, and a state; the run is cut off after `length` steps."""
         machine = self.machine
         cells = rng.choices(machine.symbols, k=rng.randint(1, length))
         if set(cells) == {self.blank}:
@@ -60,53 +81,46 @@ class Turing(Task):
         """The blank tape."""
         return [["|", *str(length), ">"]]
 
-    def tape(self, prompt):
-        """The cells, the head on the first."""
-        return self._problem(prompt).cells, 0
-
-    def tape_limit(self, prompt):
-        """The steps."""
-        return self._problem(prompt).steps
-
     def token_limit(self, prompt):
-        """A step's five tokens and as many for the answer; a billion for a run that is not cut off."""
-        steps = self._problem(prompt).steps
+        """Five tokens for a step and as many for the answer; a billion for a run that is not cut off."""
+        steps = self.problem_of(prompt).steps
         return 1_000_000_000 if steps is None else 1_000_000 + 10 * (steps + len(prompt))
 
     def parse(self, text):
-        """ "1011", "1011|40>" or "1011|40>B"; spaces stand between if a symbol or state has several characters."""
+        """Read "1011", "1011|40>" or "1011|40>B"; with spaces between if a symbol or state has several characters."""
         prompt = text.split() if self._between else list(text)
         prompt += [] if ">" in prompt else [">"]
-        if not self._understood(prompt):
+        if not self._is_problem(prompt):
             raise ValueError(
-                f"{text[:40]!r} is no problem; write a tape of {' '.join(self.machine.symbols)}, then, if wanted, "
+                f"{short(text)!r} is not a problem; write a tape of {' '.join(self.machine.symbols)}, then, if wanted, "
                 f"|STEPS> and the state to start in, one of {' '.join(self.machine.states)}"
             )
         return prompt[:-1] if prompt[-1] == self.machine.states[0] else prompt
 
     def format(self, tokens):
-        """With spaces between if a symbol or state has several characters."""
+        """Join the symbols; with spaces between if a symbol or state has several characters."""
         return self._between.join(tokens)
 
-    def _problem(self, prompt):
+    def problem_of(self, prompt):
+        """Read a prompt; without a state it starts in the machine's first."""
         cells, steps, state = parts(prompt)
         return Problem(cells, int("".join(steps)) if steps else None, [*state, self.machine.states[0]][0])
 
-    def _understood(self, prompt):
+    def _is_problem(self, prompt: Sequence[str]) -> bool:
         cells, steps, state = parts(prompt)
         known = {*cells} <= {*self.machine.symbols} and {*steps} <= {*DIGITS} and {*state} <= {*self.machine.states}
-        return known and len(state) <= 1 and len(steps) < 16 and (steps or "|" not in prompt)
+        return known and len(state) <= 1 and len(steps) < 16 and (bool(steps) or "|" not in prompt)
 
     def answer(self, prompt):
-        """By simulation on a row of cells that grows at both ends."""
-        problem = self._problem(prompt)
+        """The machine's answer, by simulation on a row of cells that grows at both ends."""
+        problem = self.problem_of(prompt)
         state, word, steps = simulate(self.machine, *problem)
         if state in self.machine.states or not self.machine.answers_tape:
             return [state]
         return [] if steps == problem.steps else word
 
     def solve(self, w):
-        """Think the state, read, write, move: the state and the symbol read decide what comes next."""
+        """Think the state, read, write, move: state and symbol decide what comes next."""
         machine, tape = self.machine, w.tape
         rows, halts, moves = machine.rows, machine.halts, {"L": tape.left, "R": tape.right}
         state = machine.states[0] if w.prompt[-1] == ">" else w.prompt[-1]
@@ -127,15 +141,19 @@ class Turing(Task):
             w.output(state)
 
 
-def parts(prompt: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """A prompt's cells, the digits of its steps, and its state: each may be empty."""
+def parts(prompt: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Split a prompt into its cells, the digits of its steps, and its state; each may be empty."""
+    prompt = list(prompt)
     end = prompt.index(">")
     bar = prompt.index("|") if "|" in prompt[:end] else end
     return prompt[:bar], prompt[bar + 1 : end], prompt[end + 1 :]
 
 
 def simulate(machine: Machine, cells: list[str], steps: int | None, state: str) -> tuple[str, list[str], int]:
-    """(last state, the symbols from the head to the first blank, steps done), after `steps` steps or at the halt."""
+    """Run a machine for `steps` steps or to its halt.
+
+    Returns the last state, the symbols from the head to the first blank, and the number of steps done.
+    """
     number = {symbol: i for i, symbol in enumerate(machine.symbols)}
     states, size = [*machine.states, *machine.halts], len(number)
     table = [

@@ -1,62 +1,61 @@
-"""Any Turing machine: its rows stand in the prompt, and the program finds the one that it needs, 16 tokens a step."""
+"""Any Turing machine: its rows stand in the prompt, and the program searches for the one it needs."""
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import permutations
 
-from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.machines import DIGITS, MACHINES, MARKS, Machine, read
-from tallystick.tasks.turing import Problem, parts, simulate
+from tallystick.tasks.numbers import short
+from tallystick.tasks.turing import Problem, TapeTask, parts, simulate
 
 STATES = "ABCDEFGIJKMNOPQSTUVWXYZ"
 """Names of states: without H, which halts, and L and R, the moves."""
 HALT = "H"
 HALTING = 1 / 16
-"""Share of a random machine's rows that lead to the halt: about a third of the machines have none."""
+"""The share of a random machine's rows that lead to the halt: about a third of the machines have none."""
 WIDEST = 9
-"""Digits of the number of steps: in random problems often with zeros in front, for without them models trained on two
-digits stumbled over the prompts of long runs (dev/LOG.md)."""
+"""The most digits that the number of steps has in random problems, often with zeros in front: models trained on two
+digits failed at the prompts of long runs (dev/LOG.md)."""
 CHAMPIONS = ("bb2", "bb3", "bb4", "bb5")
 MIRROR = str.maketrans("LR", "RL")
 ROW = re.compile(f"[{STATES}][01][01][LR][{STATES}{HALT}]")
 TAPE = re.compile(rf"[01]*(\|[0-9]{{1,15}})?(>[{STATES}]?)?")
 
 
-class TuringUniversal(Task):
+class TuringUniversal(TapeTask):
     """Run the Turing machine that the prompt describes: A01RB A11LB B01LA B11RH |6>A answers H (a line each).
 
-    A row says state, symbol read, symbol written, move and next state; the last line, what stands on the tape (the
-    head on its first cell), after how many steps the run is cut off (if it is) and the state to start in. `length` is
-    that number of steps. At each step the program reads the tape, asks for the line that contains state and symbol
-    (nothing but a row begins so), and does what it says; it answers with the state that it ends in. It thinks nothing:
-    the memory is the prompt, however long the run.
+    A row gives state, symbol read, symbol written, move and next state. The last line gives what stands on the tape
+    (the head on its first cell), after how many steps the run is cut off (if at all), and the state to start in.
+    `length` is that number of steps. At each step the program reads the tape, searches for the line that contains state
+    and symbol (only a row begins so), and does what it says: 16 tokens per step. It answers with its last state. It has
+    no thoughts: the memory is the prompt, however long the run.
 
-    A random problem has 2 to 5 states of any names, a row in 16 leading to the halt, lines in random order, and a
-    random tape. The busy beavers are never among the random ones, under any names or mirrored: they are the worst cases,
-    run from the blank tape. turing-universal:bb5, or your file of a machine on 0 and 1, is the same with this machine
-    alone, its states renamed A, B, C and so on.
+    A random problem has 2 to 5 states of any names, a halt in one row of 16, lines in random order, and a random tape.
+    The busy beavers are never among the random machines, under any names or mirrored: they are the worst cases, run
+    from the blank tape. turing-universal:bb5, or your file of a machine on 0 and 1, runs that machine alone, its states
+    renamed A, B, C and so on.
 
-    Local and covered, though a machine that was never met is run: what is copied from the line found to the next
-    question is one of 23 states and one of 2 symbols, and the last 8 tokens, the copied state first, have room for but
-    a few hundred contexts, all met in a few thousand steps of any machines. Where names are longer than a symbol, as in
-    logic-graph, this ends.
+    It is local and covered even for machines never met: what is copied from the line found to the next search is one
+    of 23 states and one of 2 symbols, and the last 8 tokens, the copied state first, make only a few hundred contexts,
+    all met in a few thousand steps of any machines. With names longer than one symbol, as in logic-graph, that is no
+    longer so.
     """
 
     symbols = (*"01", *DIGITS[2:], *MARKS, *STATES, HALT, *"LR", "\n")
     tools = ("tape:01", "search")
     blank = "0"
-    takes_options = True
-    defaults = Defaults(train_length=40, check=(10, 20, 40, 80, 160), eval=(40, 100, 1000, 10_000))
-    max_length = 100_000_000
 
     def __init__(self, options: str = "", variant: str | None = None):
         super().__init__(options, variant)
         self._rows = rows_of(options) if options else []
 
     def sample(self, length, rng):
-        """A random machine, tape of at most `length` cells, and state, cut off after `length` steps."""
+        """Draw a machine, a tape of at most `length` cells, and a state; the run is cut off after `length` steps."""
         rows = self._rows or random_rows(rng)
         tape = "".join(rng.choices("01", k=rng.randint(1, length)))
         steps = str(length).zfill(rng.randint(1, WIDEST))
@@ -67,21 +66,13 @@ class TuringUniversal(Task):
         machines = [self._rows] if self._rows else map(rows_of, CHAMPIONS)
         return [_prompt(rows, f"|{length}>{rows[0][0]}") for rows in machines]
 
-    def tape(self, prompt):
-        """The cells, the head on the first."""
-        return self._problem(prompt).cells, 0
-
-    def tape_limit(self, prompt):
-        """The steps."""
-        return self._problem(prompt).steps
-
     def token_limit(self, prompt):
-        """A step's 16 tokens; ten billion for a run that is not cut off."""
-        steps = self._problem(prompt).steps
+        """16 tokens for a step; ten billion for a run that is not cut off."""
+        steps = self.problem_of(prompt).steps
         return 10_000_000_000 if steps is None else 1_000_000 + 20 * (steps + len(prompt))
 
     def parse(self, text):
-        """Lines as in a prompt, or a built-in machine for the rows: "bb4", "bb4 |107", "bb4 0110|40>B"."""
+        """Read lines as in a prompt, or a built-in machine for the rows: "bb4", "bb4 |107", "bb4 0110|40>B"."""
         words = text.split()
         if words and words[0] in MACHINES:
             words[:1] = rows_of(words[0])
@@ -89,25 +80,26 @@ class TuringUniversal(Task):
         tape = "".join(word for word in words if not ROW.fullmatch(word))
         if not TAPE.fullmatch(tape) or not _complete(rows):
             raise ValueError(
-                f"{text[:40]!r} is no problem; write a row A01RB for every state A-Z (not {HALT}, L, R) and symbol, "
-                f"or one of {', '.join(CHAMPIONS)}; then, if wanted, a tape of 0 and 1, |STEPS, and > and a state"
+                f"{short(text)!r} is not a problem; write a row A01RB for every state A-Z (not {HALT}, L, R) and "
+                f"symbol, or one of {', '.join(CHAMPIONS)}; then, if wanted, a tape of 0 and 1, |STEPS, > and a state"
             )
         tape += "" if ">" in tape else ">"
         return _prompt(rows, tape if tape[-1] != ">" else tape + rows[0][0])
 
-    def _problem(self, prompt):
+    def problem_of(self, prompt):
+        """Read the last line of a prompt."""
         last = len(prompt) - prompt[::-1].index("\n")
         cells, steps, state = parts(prompt[last:])
         return Problem(cells, int("".join(steps)) if steps else None, state[0])
 
     def answer(self, prompt):
-        """By simulation."""
+        """The last state, by simulation."""
         rows = {(q, s): (written, move, to) for q, s, written, move, to in "".join(prompt).split("\n")[:-1]}
         machine = Machine(rows, list(dict.fromkeys(q for q, _ in rows)), [HALT], ["0", "1"], "0", False)
-        return [simulate(machine, *self._problem(prompt))[0]]
+        return [simulate(machine, *self.problem_of(prompt))[0]]
 
     def solve(self, w):
-        """Read the tape, find the row, do what it says; the state stands in the last line found."""
+        """Read the tape, find the row, do what it says; the next state stands in the line found."""
         tape, state = w.tape, w.prompt[-1]
         moves = {"L": tape.left, "R": tape.right}
         while state != HALT:
@@ -122,7 +114,7 @@ class TuringUniversal(Task):
 
 
 def rows_of(name: str) -> list[str]:
-    """A machine's rows, its states renamed in order. Raises ValueError for one that a prompt cannot describe."""
+    """The rows of a machine, its states renamed in order. Raises ValueError for one that a prompt cannot describe."""
     machine = read(name)
     if {*machine.symbols} != {"0", "1"} or machine.blank != "0" or len(machine.halts) > 1:
         raise ValueError(f"{name}: turing-universal runs machines on 0 and 1, blank 0, with one state that halts")
@@ -132,8 +124,8 @@ def rows_of(name: str) -> list[str]:
     return [f"{names[q]}{s}{written}{move}{names[to]}" for (q, s), (written, move, to) in machine.rows.items()]
 
 
-def random_rows(rng) -> list[str]:
-    """A machine of 2 to 5 states that is no busy beaver."""
+def random_rows(rng: random.Random) -> list[str]:
+    """Draw a machine of 2 to 5 states that is not a busy beaver."""
     while True:
         names = STATES[: rng.randint(2, 5)]
         rows = [
@@ -147,8 +139,8 @@ def random_rows(rng) -> list[str]:
 
 @cache
 def _champions() -> set[frozenset[str]]:
-    """The busy beavers' tables, under all names and mirrored."""
-    tables = set()
+    """The tables of the busy beavers, under all names and mirrored."""
+    tables: set[frozenset[str]] = set()
     for rows in map(rows_of, CHAMPIONS):
         names = sorted({row[0] for row in rows})
         for order in permutations(names):
@@ -157,15 +149,15 @@ def _champions() -> set[frozenset[str]]:
     return tables
 
 
-def _renamed(rows, names, new):
+def _renamed(rows: Iterable[str], names: Sequence[str], new: Sequence[str]) -> list[str]:
     return [row.translate(str.maketrans(dict(zip(names, new, strict=True)))) for row in rows]
 
 
-def _complete(rows):
-    """Whether each state that is named has a row for each symbol, and no row comes twice."""
+def _complete(rows: Sequence[str]) -> bool:
+    """Whether each state that is named has one row for each symbol."""
     named = {state for row in rows for state in (row[0], row[-1])} - {HALT}
-    return rows and sorted(row[:2] for row in rows) == sorted(q + s for q in named for s in "01")
+    return bool(rows) and sorted(row[:2] for row in rows) == sorted(q + s for q in named for s in "01")
 
 
-def _prompt(rows, tape):
+def _prompt(rows: Iterable[str], tape: str) -> list[str]:
     return [*"\n".join([*rows, tape])]

@@ -1,6 +1,6 @@
-"""Tools: each owns some tokens, and in an episode is handed the commands that the model says.
+"""Tools: each owns some tokens, takes the commands that the model says in an episode, and answers with observations.
 
-A task names its tools, with an option after the colon: ``tools = ("pointer:3",)``.
+A task names its tools, with an option behind a colon: ``tools = ("pointer:3",)``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ TOOLS = {
     "search": "tallystick.tools.search:Search",
     "calculator": "tallystick.tools.calculator:Calculator",
 }
+Command = Callable[[], Sequence[int]]
+"""A command of one token: acts on the tool's state, and returns the ids of the observation."""
 
 
 class ToolUser(Protocol):
-    """What tools need of a task; `tasks.Task` is one."""
+    """The part of a task that tools need; `tasks.Task` is one."""
 
     tools: tuple[str, ...]
     symbols: Sequence[str]
@@ -35,36 +37,36 @@ class ToolUser(Protocol):
 
     @property
     def built_tools(self) -> list[Tool]:
-        """The tools that all its episodes share."""
+        """The tools, which all episodes share."""
         ...
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
-        """The symbols on the tape at the start, and the cell that the head is on."""
+        """Lay out the tape at the start: its symbols, and the cell that the head is on."""
         ...
 
     def tape_limit(self, prompt: list[str]) -> int | None:
-        """After so many writes the tape is closed; None: never."""
+        """Number of writes after which the tape is closed; None: never."""
         ...
 
 
 class Tool(Protocol):
-    """One tool of a task, shared by all its episodes; what an episode changes lives in the closures of `start`.
+    """A tool of a task, shared by all its episodes: what an episode changes lives in the closures of `start`.
 
-    Built from its option, the text after the colon ('' for none), and the task.
+    It is built from the task and its option, the text behind the colon, "" for none.
     """
 
     tokens: tuple[str, ...]
-    """Every token that it needs in the vocabulary; it may share some with the task's symbols and other tools."""
+    """The tokens that it needs in the vocabulary; some may also be the task's symbols or another tool's."""
     reads_memory: bool
-    """Whether it reads the context memory, which is kept only if a tool does."""
+    """Whether it reads the context memory, which is kept only if a tool reads it."""
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: Sequence[str]) -> Commands:
-        """Start an episode on `prompt` with fresh state; returns the commands that act on it."""
+        """Start an episode on `prompt` with fresh state; return the commands that act on it."""
         ...
 
 
 def build(spec: str, task: ToolUser) -> Tool:
-    """Build a tool from its name and option, as "pointer:3". Raises ValueError for an unknown name or option."""
+    """Build a tool from its name and option, as "pointer:3". Raises ValueError for an unknown name or a bad option."""
     name, _, option = spec.partition(":")
     if name not in TOOLS:
         raise ValueError(f"unknown tool {name!r}; there are: {', '.join(TOOLS)}")
@@ -82,7 +84,7 @@ def _class(name: str) -> Callable[..., Tool]:
 
 
 def start_all(task: ToolUser, prompt: Sequence[str]) -> tuple[Commands, array | None]:
-    """Start all the task's tools on `prompt`: their commands, and the context memory if one of them reads it."""
+    """Start all the tools on `prompt`; return their commands, and the context memory if one of them reads it."""
     tools = task.built_tools
     memory = array("H") if any(tool.reads_memory for tool in tools) else None
     commands: Commands = {}

@@ -11,23 +11,23 @@ from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-"""Decimal, for int refuses 4,300 digits and reads and writes them in quadratic time."""
+"""Exact decimal arithmetic: Python's int refuses more than 4,300 digits, and converts them in quadratic time."""
 FUNCTIONS = {"add": EXACT.add, "mul": EXACT.multiply}
 DIGITS = "0123456789"
 
 
 class Calculator:
-    """``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; ``mul`` likewise."""
+    """Add and multiply: ``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; ``mul`` likewise."""
 
     reads_memory = False
     tokens = ("[call]", "[/call]", "[obs]", "[/obs]", *FUNCTIONS, ",", *DIGITS)
 
     def __init__(self, option: str, task: ToolUser):
         if option:
-            raise ValueError(f"calculator:{option}: calculator takes no option")
+            raise ValueError(f"calculator:{option}: the calculator takes no option; write calculator")
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """It keeps nothing."""
+        """Return its commands: it has no state."""
         ids = vocab.ids
         first, last = ids["[obs]"], ids["[/obs]"]
 
@@ -38,9 +38,9 @@ class Calculator:
 
 
 def calculate(said: list[str]) -> str:
-    """The digits of the result; said: a name, digits, a comma, digits. Raises ToolError for anything else."""
+    """Compute the digits of the result. said: a name, digits, a comma, digits. Raises ToolError for anything else."""
     name = "".join(said[:1])
     left, _, right = "".join(said[1:]).partition(",")
     if name not in FUNCTIONS or not all(number and not number.strip(DIGITS) for number in (left, right)):
-        raise ToolError(f"a call is {' or '.join(FUNCTIONS)}, and two whole numbers with a comma between")
+        raise ToolError(f"a call is {' or '.join(FUNCTIONS)}, and two whole numbers with a comma between them")
     return f"{FUNCTIONS[name](Decimal(left), Decimal(right)):f}"

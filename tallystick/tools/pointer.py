@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 from tallystick.episode import BOS, EOS, Commands
-from tallystick.tools import ToolUser
+from tallystick.tools import Command, ToolUser
 from tallystick.vocab import Vocabulary
 
 
 class Pointer:
-    """`count` pointers, all on cell 0, the first prompt token, from the start.
+    """`count` pointers, all on cell 0, the first prompt token, at the start.
 
-    A position is an integer that is never clamped: below 0 it reads [BOS], at or beyond the memory's present length
-    [EOS], and when the memory grows over it, the new token. option: the count, 1 to 9; 1 if there is none.
+    A position is an integer that is never clamped: a pointer reads [BOS] below 0, [EOS] at or beyond the present length
+    of the memory, and the new token once the memory has grown past it. option: the count, from 1 to 9; by default 1.
     """
 
     reads_memory = True
@@ -21,12 +22,12 @@ class Pointer:
     def __init__(self, option: str, task: ToolUser):
         option = option or "1"
         if not option.isdecimal() or not 1 <= int(option) <= 9:
-            raise ValueError(f"pointer:{option}: the number of pointers is 1 to 9, as in pointer:2")
+            raise ValueError(f"pointer:{option}: the number of pointers must be 1 to 9, as in pointer:2")
         self.count = int(option)
         self.tokens = tuple(f"[p{i}.{verb}]" for i in range(self.count) for verb in ("read", "left", "right"))
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """Fresh pointers over `memory`."""
+        """Put fresh pointers on `memory`."""
         assert memory is not None
         commands: Commands = {}
         for i in range(self.count):
@@ -36,21 +37,21 @@ class Pointer:
         return commands
 
 
-def _pointer(memory: array):
-    """Three closures over one position: the fastest form that plain Python has, and programs run on it."""
+def _pointer(memory: array) -> tuple[Command, Command, Command]:
+    """Make read, left and right as closures over one position: the fastest form in plain Python, as programs use it."""
     position = 0
 
-    def read():
+    def read() -> Sequence[int]:
         if position < 0:
             return (BOS,)
         return (memory[position],) if position < len(memory) else (EOS,)
 
-    def left():
+    def left() -> Sequence[int]:
         nonlocal position
         position -= 1
         return ()
 
-    def right():
+    def right() -> Sequence[int]:
         nonlocal position
         position += 1
         return ()

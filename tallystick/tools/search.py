@@ -1,4 +1,4 @@
-"""Search in the context memory (paper, section 2): the lines that contain what is asked for, as grep gives them."""
+"""Search in the context memory (paper, section 2): all lines that contain some symbols, as grep finds them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 TAIL = 4096
-"""Tokens that are scanned, before they go into the index: short episodes never build one."""
+"""The newest tokens are scanned, up to this many, before they go into the index: short episodes never build one."""
 
 
 class Search:
-    """``[find] x ... [/find]`` is answered ``[obs] line [/line] ... [/obs]``: the lines with x side by side, in order.
+    """Find lines: ``[find] x ... [/find]`` is answered ``[obs] line [/line] ... [/obs]``.
 
-    Lines are cut at the symbol "\\n", which is in none of them; the last one may still be growing.
+    These are all lines that contain the symbols x ... side by side, in order. The memory is cut into lines at the
+    symbol "\\n", which belongs to none of them; the last line may still be growing.
     """
 
     reads_memory = True
@@ -27,10 +28,10 @@ class Search:
 
     def __init__(self, option: str, task: ToolUser):
         if option:
-            raise ValueError(f"search:{option}: search takes no option")
+            raise ValueError(f"search:{option}: search takes no option; write search")
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """A fresh index over `memory`."""
+        """Start a fresh index of `memory`."""
         assert memory is not None
         ids = vocab.ids
         index = Index(memory, ids["\n"], len(vocab))
@@ -38,7 +39,7 @@ class Search:
 
         def find(symbols: list[int]) -> Sequence[int]:
             if not symbols:
-                raise BadCommand("[find] needs something to find")
+                raise BadCommand("[find] needs one or more symbols before [/find]")
             answer = [first]
             for start, end in index.lines(symbols):
                 answer += memory[start:end]
@@ -51,11 +52,12 @@ class Search:
 
 
 class Index:
-    """Where symbols stand in a memory that grows.
+    """An index of where symbols stand in a memory that grows.
 
-    A position's key is the next few symbols, packed into 64 bits. Sorted stretches of keys (a suffix array cut off at
-    that depth), each at least twice as long as the next, are merged as the memory grows: a find takes some binary
-    searches in each, and the growth of n tokens n log n steps in all. The newest tokens are scanned.
+    The key of a position is its next few symbols, packed into 64 bits. Keys are kept in sorted stretches (a suffix
+    array cut off at that depth), each at least twice as long as the next, which are merged as the memory grows. So a
+    search takes a few binary searches in each stretch, and growing to n tokens takes n log n steps in all. The newest
+    tokens are scanned.
     """
 
     def __init__(self, memory: array, newline: int, vocab_size: int):
@@ -68,7 +70,7 @@ class Index:
         self._indexed = 0  # positions in the sorted stretches
 
     def lines(self, symbols: list[int]) -> Iterator[tuple[int, int]]:
-        """(start, end) of the lines that contain the symbols, in order."""
+        """Yield (start, end) of each line that contains the symbols, in order."""
         self._grow()
         last = -1
         for position in self._occurrences(symbols):
@@ -79,6 +81,7 @@ class Index:
                 yield (self._ends[line - 1] + 1 if line else 0), end
 
     def _occurrences(self, symbols: list[int]) -> list[int]:
+        """The positions at which the symbols stand side by side, in order."""
         if self._newline in symbols:
             return []
         wanted = array("H", symbols)
@@ -95,7 +98,7 @@ class Index:
         return found
 
     def _rarest(self, symbols: list[int]) -> tuple[tuple[int, int], int]:
-        """The stretch of `depth` symbols (or all of them) that occurs least: its range of keys, and where it begins."""
+        """Find the rarest `depth` neighbouring symbols (or all, if fewer); return their keys and their offset."""
         depth = min(self._depth, len(symbols))
         windows = [self._keys(symbols[i : i + depth]) for i in range(len(symbols) - depth + 1)]
         counts = [sum(s.stop - s.start for s in (_range(k, *w) for k, _ in self._sorted)) for w in windows]
@@ -103,7 +106,7 @@ class Index:
         return windows[offset], offset
 
     def _keys(self, symbols: list[int]) -> tuple[int, int]:
-        """The range of keys that begin with the symbols: first, and one beyond the last."""
+        """The range of keys that begin with the symbols: the first, and one beyond the last."""
         packed = 0
         for symbol in symbols:
             packed = packed << self._bits | symbol
@@ -111,7 +114,7 @@ class Index:
         return packed << rest, (packed + 1) << rest
 
     def _grow(self) -> None:
-        """Take in what was added to the memory; what has fewer than `depth` symbols after it waits in the tail."""
+        """Index what was added to the memory, except for the last `depth` symbols, whose keys are not complete."""
         memory, ends = self._memory, self._ends
         while True:
             try:
@@ -126,6 +129,7 @@ class Index:
             self._indexed = end
 
     def _add(self, start: int, end: int) -> None:
+        """Add a stretch, merged with those before it that are less than twice as long."""
         tokens = np.array(self._memory[start : end + self._depth], np.uint64)
         keys = np.zeros(end - start, np.uint64)
         for i in range(self._depth):

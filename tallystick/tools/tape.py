@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tallystick.episode import EOS, Commands
-from tallystick.tools import ToolUser
+from tallystick.tools import Command, ToolUser
 from tallystick.vocab import Vocabulary
 
 
 class Tape:
-    """Begins as `task.tape(prompt)` says; cells beyond are `task.blank`. The cells are its own, not the context memory.
+    """A tape that begins as `task.tape(prompt)`, apart from the context memory; all other cells read `task.blank`.
 
-    After `task.tape_limit(prompt)` writes it is closed and reads [EOS], wherever the head stands.
-    option: the symbols that can be written, "01", or "0 1 [_]" if some are longer; else the task's and the blank.
+    After `task.tape_limit(prompt)` writes it is closed, and reads [EOS] wherever the head stands. option: the symbols
+    that can be written, as "01", or "0 1 [_]" if some are longer; by default the task's symbols and the blank.
     """
 
     reads_memory = False
 
     def __init__(self, option: str, task: ToolUser):
         self.written = option.split() if " " in option else list(option) or [*task.symbols, task.blank]
-        """Symbols that have a write command."""
+        """The symbols that have a write command."""
         moves = ("[tape.read]", "[tape.left]", "[tape.right]")
         writes = (f"[tape.write {symbol}]" for symbol in self.written)
         self.tokens = (*moves, *dict.fromkeys(writes), *dict.fromkeys([*self.written, task.blank]))
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: Sequence[str]) -> Commands:
-        """A fresh tape. Raises ValueError if a cell is not in the vocabulary or the head does not stand at a cell."""
+        """Start a fresh tape. Raises ValueError for a cell outside the vocabulary, or a head outside the cells."""
         cells, head = task.tape(list(prompt))
         limit = task.tape_limit(list(prompt))
         read, left, right, writes = _tape(vocab.encode(cells), head, vocab.ids[task.blank], limit)
@@ -36,31 +36,36 @@ class Tape:
         return commands | {ids[f"[tape.write {symbol}]"]: writes(ids[symbol]) for symbol in self.written}
 
 
-def _tape(cells: list[int], head: int, blank: int, limit: int | None):
-    """Closures over two stacks and the cell between them: no position, so both ends grow alike and nothing is moved."""
+def _tape(
+    cells: list[int], head: int, blank: int, limit: int | None
+) -> tuple[Command, Command, Command, Callable[[int], Command]]:
+    """Make read, left, right, and the writes by symbol, as closures over two stacks and the cell between them.
+
+    There is no position: both ends grow alike, and nothing is moved.
+    """
     cells = cells or [blank]
     if not 0 <= head < len(cells):
-        raise ValueError(f"the head stands at {head}, beside the {len(cells)} cells of the tape")
+        raise ValueError(f"the head must stand on a cell of the tape, 0 to {len(cells) - 1}, not {head}")
     before, here, after = array("H", cells[:head]), cells[head], array("H", reversed(cells[head + 1 :]))
     left_over = -1 if limit is None else limit
 
-    def read():
+    def read() -> Sequence[int]:
         return (here,) if left_over else (EOS,)
 
-    def left():
+    def left() -> Sequence[int]:
         nonlocal here
         after.append(here)
         here = before.pop() if before else blank
         return ()
 
-    def right():
+    def right() -> Sequence[int]:
         nonlocal here
         before.append(here)
         here = after.pop() if after else blank
         return ()
 
-    def writes(symbol):
-        def write():
+    def writes(symbol: int) -> Command:
+        def write() -> Sequence[int]:
             nonlocal here, left_over
             here = symbol
             left_over -= left_over > 0

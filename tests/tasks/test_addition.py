@@ -74,7 +74,7 @@ def test_parse(text, prompt):
 
 
 @pytest.mark.parametrize("text", ["", "=", "+", "1+", "+1", "12", "1+2+3", "1-2", "a+1", "1+2==", "1+²", "1a2+3"])
-def test_what_is_not_a_sum_is_refused_in_one_line(text):
+def test_a_bad_sum_is_refused_in_one_line(text):
     with pytest.raises(ValueError, match="is not a sum; write two numbers of digits 0-9") as error:
         ADDITION.parse(text)
     assert "\n" not in str(error.value)

@@ -3,187 +3,56 @@
 import json
 import subprocess
 import sys
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tallystick import locality, runs
+from tallystick import locality, runs, suffix
 from tallystick.config import configure
 from tallystick.episode import Recorder, Role
 from tallystick.evaluation import sweep
+from tallystick.locality import sequences
 from tallystick.tasks import load
+from tallystick.tasks.annotate import traces
 from tallystick.tasks.registry import source
-from tallystick.tasks.runner import run
+from tallystick.tasks.runner import record, run
 from tallystick.training import loop
 from tallystick.workspace import ProgramError
 
 ROOT = Path(__file__).parents[2]
-LARGER = f"{ROOT / 'examples' / 'naive.py'}:Larger"
-QUICK = [("addition", "paper"), (LARGER, "default")]
+PROGRAMS = Path(__file__).parent / "programs.py"
+NAIVE = ROOT / "examples" / "naive.py"
+QUICK = [("addition", "paper"), (f"{NAIVE}:Larger", "default")]
 LOCAL = [*QUICK, *((name, "paper") for name in ("multiplication-1", "multiplication-2", "hanoi-recursive"))]
-FILE = '''
-import re
-from tallystick import Defaults, Task
+KEEPERS = ("Largest", "Smallest", "LastOddDigit", "CountModulo3")
+NEAR = 8
+"""Tokens that decide at the most once a program says what it keeps."""
 
 
-class Parity(Task):
-    """Are the ones odd?"""
-
-    symbols = "01="
-    tools = ("pointer:1",)
-    defaults = Defaults(train_length=6, check=(4, 8, 16))
-
-    def sample(self, length, rng):
-        return [*rng.choices("01", k=length), "="]
-
-    def answer(self, prompt):
-        return [str(prompt.count("1") % 2)]
-
-    def solve(self, w):
-        p, odd = w.pointer(0), 0
-        while (symbol := p.read()) != "=":
-            odd ^= symbol == "1"
-            p.right()
-        w.answer()
-        w.output(str(int(odd)))
+@pytest.fixture(autouse=True, scope="module")
+def few_random_problems():
+    """Record fewer problems than usual: enough for such small programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(traces, "PROBLEMS", 500)
+        patch.setattr(traces, "QUESTIONS", 5000)
+        yield
 
 
-class Recursive(Parity):
-    def solve(self, w):
-        odd = self._rest(w.pointer(0))
-        w.answer()
-        w.output(str(odd))
-
-    def _rest(self, p):
-        symbol = p.read()
-        if symbol == "=":
-            return 0
-        p.right()
-        return self._rest(p) ^ int(symbol)
+@cache
+def plain(name):
+    return load(f"{PROGRAMS}:{name}")
 
 
-class Listing(Parity):
-    def solve(self, w):
-        p, seen = w.pointer(0), []
-        while (symbol := p.read()) != "=":
-            seen.append(symbol)
-            p.right()
-        w.answer()
-        w.output(str(seen.count("1") % 2))
+@cache
+def annotated(name):
+    return load(f"{PROGRAMS}:{name}", "+notes")
 
 
-class Late(Parity):
-    """Its program comes to a state that no problem of the training length leads to."""
-
-    def solve(self, w):
-        p, odd, far = w.pointer(0), 0, 0
-        while (symbol := p.read()) != "=":
-            odd, far = odd ^ (symbol == "1"), min(far + 1, 8)
-            p.right()
-            odd += 2 * (far == 8 and odd < 2)
-        w.answer()
-        w.output(str(int(odd % 2)))
-
-
-class Largest(Parity):
-    """The last letter of the alphabet among these."""
-
-    symbols = "abcdefghijklmnopqrstuvwxyz="
-
-    def sample(self, length, rng):
-        return [*rng.choices(self.symbols[:-1], k=length), "="]
-
-    def answer(self, prompt):
-        return [max(prompt[:-1])]
-
-    def solve(self, w):
-        p, largest = w.pointer(0), "a"
-        while (symbol := p.read()) != "=":
-            largest = max(symbol, largest)
-            p.right()
-        w.answer()
-        w.output(largest)
-
-
-class Hesitant(Parity):
-    """Its program has no opinion before the first 1, though even would do."""
-
-    def solve(self, w):
-        p, odd = w.pointer(0), None
-        while (symbol := p.read()) != "=":
-            odd = 1 - (odd or 0) if symbol == "1" else odd
-            p.right()
-        w.answer()
-        w.output(str(odd or 0))
-
-
-class Ends(Largest):
-    """The first letter; its program finds out the last one, too."""
-
-    def answer(self, prompt):
-        return prompt[:1]
-
-    def solve(self, w):
-        first, _ = self._ends(w.pointer(0))
-        w.answer()
-        w.output(first)
-
-    def _ends(self, p):
-        first = last = p.read()
-        p.right()
-        while (symbol := p.read()) != "=":
-            last = symbol
-            p.right()
-        return first, last
-
-
-class Heady(Parity):
-    """Its program asks nothing: it knows the problem by heart."""
-
-    defaults = Defaults(train_length=80, check=(80, 100, 120))
-
-    def solve(self, w):
-        w.think(*w.prompt)
-        w.answer()
-        w.output(*self.answer(w.prompt))
-
-
-class Nested(Parity):
-    """Bounded recursion, closures, a comprehension, a generator and a method in a local."""
-
-    def solve(self, w):
-        p = w.pointer(0)
-        move = p.right
-        odd = [0]
-
-        def flip(times):
-            if times:
-                odd[0] ^= 1
-                flip(times - 1)
-
-        def symbols():
-            while (symbol := p.read()) != "=":
-                yield symbol
-                move()
-
-        for symbol in symbols():
-            flip([int(x) for x in symbol][0])
-        w.answer()
-        w.output(str(odd[0]))
-'''
-
-
-@pytest.fixture
-def mine(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(FILE)
-    return path
-
-
-def record(task, prompt):
-    sink = Recorder()
-    run(task, prompt, sink)
-    return sink
+def notes_said(task, prompt):
+    sink = record(task, prompt)
+    return task.vocab.decode(sink.ids[sink.roles == Role.NOTE])
 
 
 @pytest.mark.parametrize(("name", "variant"), QUICK)
@@ -211,71 +80,85 @@ def test_hanoi_is_local_though_its_disks_are_many():
     assert [row["k"] for row in report["rows"]] == [15, 15, 15]
 
 
+@pytest.mark.parametrize("name", KEEPERS)
+def test_what_was_kept_from_far_back_is_said(name):
+    """Only long constant stretches show what it is kept for: random problems do not."""
+    task = annotated(name)
+    digits = plain(name).symbols[:-1]
+    problems = [[first, *[rest] * 99, "="] for first, rest in product(digits, repeat=2)]
+    contexts = suffix.Contexts.of([sequences.of(task, prompt) for prompt in problems], len(task.vocab))
+    assert 0 <= suffix.build(contexts).k <= NEAR
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_check_agrees_that_it_is_local(name):
+    report = locality.check(annotated(name), problems=30)
+    assert report["rows"][-1]["k"] <= NEAR
+    assert report["local"]
+
+
 @pytest.mark.parametrize("name", ["Parity", "Nested"])
-def test_only_notes_are_added(mine, name):
-    plain, noting = load(f"{mine}:{name}"), load(f"{mine}:{name}", "+notes")
+def test_only_notes_are_added(name):
+    task, noting = plain(name), annotated(name)
     added = set(noting.notes)
-    assert added == set(noting.vocab.tokens) - set(plain.vocab.tokens)
+    assert added == set(noting.vocab.tokens) - set(task.vocab.tokens)
     for i in range(5):
-        prompt = plain.problem("test", 0, 12, i)
+        prompt = task.problem("test", 0, 12, i)
         assert noting.problem("test", 0, 12, i) == prompt
-        bare, noted = record(plain, prompt), record(noting, prompt)
+        bare, noted = record(task, prompt), record(noting, prompt)
         said = zip(noting.vocab.decode(noted.ids), noted.roles, strict=True)
         assert [(token, role) for token, role in said if role != Role.NOTE] == list(
-            zip(plain.vocab.decode(bare.ids), bare.roles, strict=True)
+            zip(task.vocab.decode(bare.ids), bare.roles, strict=True)
         )
         assert {noting.vocab.tokens[t] for t in noted.ids[noted.roles == Role.NOTE]} <= added
 
 
-def test_notes_name_the_place_and_what_decides(mine):
-    assert set(load(f"{mine}:Parity", "+notes").notes) == {"{solve+2 odd=0}", "{solve+2 odd=1}"}
+def test_notes_name_the_place_and_what_decides():
+    assert set(annotated("Parity").notes) == {"{solve+2 odd=0}", "{solve+2 odd=1}"}
 
 
 def test_a_local_program_is_left_alone():
     assert list(load("addition", "local+notes").notes) == []
 
 
-def test_a_wide_local_is_said_in_the_tasks_own_symbols(mine):
-    task = load(f"{mine}:Largest", "+notes")
-    sink = record(task, [*"cxa", "="])
-    said = task.vocab.decode(sink.ids[sink.roles == Role.NOTE])
-    first, *rest = said
+def test_a_wide_local_is_said_in_the_tasks_own_symbols():
+    task = annotated("LastLetter")
+    first, *rest = notes_said(task, [*"cxa", "="])
     assert rest == [word for letter in "cxx" for word in ("[note]", "{solve+2#1}", letter, "[/note]")]
     assert list(task.notes) == [first, "{solve+2#1}"]
 
 
-def test_values_that_make_no_difference_are_said_as_one(mine):
-    assert set(load(f"{mine}:Hesitant", "+notes").notes) == {"{solve+2 odd=0|None}", "{solve+2 odd=1}"}
+def test_values_that_make_no_difference_are_said_as_one():
+    assert set(annotated("Hesitant").notes) == {"{solve+2 odd=0|None}", "{solve+2 odd=1}"}
 
 
-def test_of_many_labels_only_those_that_decide_are_said(mine):
-    task, letters = load(f"{mine}:Ends", "+notes"), load(f"{mine}:Ends").symbols
-    sink = record(task, [*"cxa", "="])
-    said = [task.vocab.tokens[token] for token in sink.ids[sink.roles == Role.NOTE]]
-    assert [word for word in said if word in letters] == ["c", "c"]
+def test_of_many_labels_only_those_that_decide_are_said():
+    task, letters = annotated("Ends"), plain("Ends").symbols
+    assert [word for word in notes_said(task, [*"cxa", "="]) if word in letters] == ["c", "c"]
     assert len(task.notes) == 1
 
 
 @pytest.mark.parametrize(
     ("name", "variant", "message"),
     [
-        ("{mine}:Recursive", None, "no notes for the default program: _rest calls itself, deeper the longer"),
-        ("{mine}:Heady", None, "what it says before it asks anything is not decided by the last 64 tokens"),
-        ("{mine}:Listing", None, "the local seen of solve takes more values the longer the problem is"),
-        (f"{ROOT / 'examples' / 'naive.py'}:Majority", None, "the local lead of solve takes more values"),
+        (f"{PROGRAMS}:Recursive", None, "no notes for the default program: _rest calls itself, deeper the longer"),
+        (f"{PROGRAMS}:PromptReader", None, "asks anything depends on tokens that lie farther back .* w.prompt"),
+        (f"{PROGRAMS}:LatePromptReader", None, "after solve.2 depends on tokens more than 64 back, .* w.prompt"),
+        (f"{PROGRAMS}:Listing", None, "the local seen of solve takes more values the longer the problem is"),
+        (f"{NAIVE}:Majority", None, "the local lead of solve takes more values"),
         pytest.param("logic-graph", "paper", "what _grep.2 asks for is longer than 64 tokens, and no note stands in",
                      marks=pytest.mark.slow),
         ("addition", "fast", "unknown variant 'fast'; there are: local, paper"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_said_is_refused_by_name(mine, name, variant, message):
+def test_what_cannot_be_said_is_refused_by_name(name, variant, message):
     with pytest.raises(ValueError, match=message) as error:
-        load(name.format(mine=mine), f"{variant or ''}+notes")
+        load(name, f"{variant or ''}+notes")
     assert "\n" not in str(error.value)
 
 
-def test_a_state_that_was_not_met_is_a_reported_failure(mine):
-    task = load(f"{mine}:Late", "+notes")
+def test_a_state_that_was_not_met_is_a_reported_failure():
+    task = annotated("Late")
     assert record(task, [*"101", "="]).ok
     with pytest.raises(
         ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: not met"
@@ -284,23 +167,22 @@ def test_a_state_that_was_not_met_is_a_reported_failure(mine):
     assert "\n" not in str(error.value)
 
 
-def test_the_same_notes_in_every_process(mine):
-    code = f"from tallystick.tasks import load; print(list(load({str(mine) + ':Nested'!r}, '+notes').vocab.tokens))"
+def test_the_same_notes_in_every_process():
+    code = f"from tallystick.tasks import load; print(list(load('{PROGRAMS}:Nested', '+notes').vocab.tokens))"
     environment = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert other.stdout == f"{list(load(f'{mine}:Nested', '+notes').vocab.tokens)}\n"
+    assert other.stdout == f"{list(annotated('Nested').vocab.tokens)}\n"
 
 
-def test_a_run_goes_round_through_its_folder(tmp_path, mine):
-    task = load(f"{mine}:Parity", "+notes")
-    config = configure(task, "lookup", {"examples": "500"})
+def test_a_run_goes_round_through_its_folder(tmp_path):
+    config = configure(annotated("Parity"), "lookup", {"examples": "500"})
     assert loop.train(tmp_path / "run", config)
     kept = runs.load(tmp_path / "run")
     assert kept.task.variant == "default+notes"
-    assert source(kept.task)[0] == (tmp_path / "run" / "task" / "source.py").read_text() == FILE
+    assert source(kept.task)[0] == (tmp_path / "run" / "task" / "source.py").read_text() == PROGRAMS.read_text()
     assert not kept.changed
     for mode in sweep.MODES:
         row, _ = sweep.evaluate(kept, [200], 3, mode)
         assert row["exact"] == 3
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["task"], config["variant"]) == (f"{mine}:Parity", "default+notes")
+    assert (config["task"], config["variant"]) == (f"{PROGRAMS}:Parity", "default+notes")

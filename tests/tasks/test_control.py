@@ -5,12 +5,13 @@ import sys
 
 import pytest
 
-from tallystick.tasks.annotate.control import Named, Opaque, Place, Site, describe, live, open_frames
+from tallystick.tasks.annotate.control import Named, Opaque, Site, describe, open_frames
+from tallystick.tasks.annotate.liveness import live_locals
 from tallystick.tasks.reverse import Reverse
 
 
 def here(depth=1):
-    """The frame of the function that calls, as a program's: whoever called it stands for what runs programs."""
+    """The open frames of the calling function, as if its own caller were what runs programs."""
     frame = sys._getframe(depth)
     assert frame.f_back is not None
     return open_frames(frame, frame.f_back.f_code)
@@ -91,14 +92,14 @@ def test_live_locals(function, arguments, names):
     assert function(*arguments)[0] - {"seen"} == names
 
 
-def test_a_loop_that_is_over_says_no_more_where_its_iterator_stands():
+def test_a_loop_variable_is_dead_after_the_loop():
     assert loop_variable(2)[1] == {"seen"}
 
 
 def test_every_instruction_has_its_live_locals():
-    for function in (overwritten, loops, handled, describe, live, test_live_locals):
-        code = function.__code__
-        assert all(isinstance(live(Place(code, i.offset)), tuple) for i in dis.get_instructions(code))
+    for function in (overwritten, loops, handled, describe, open_frames, test_live_locals):
+        live = live_locals(function.__code__)
+        assert {i.offset for i in dis.get_instructions(function)} <= live.keys()
 
 
 class Foreign:
@@ -124,7 +125,7 @@ def test_descriptions(value, described):
     assert describe(value) == described
 
 
-def test_an_iterator_is_what_is_left_of_it():
+def test_an_iterator_is_described_by_what_is_left_of_it():
     first, second = iter([1, 2]), iter([1, 2])
     assert describe(first) == describe(second)
     next(first)
@@ -133,7 +134,7 @@ def test_an_iterator_is_what_is_left_of_it():
     assert next(first) == 2
 
 
-def test_a_method_is_told_from_that_of_another_object():
+def test_methods_of_different_objects_are_described_differently():
     assert describe([].append) != describe([1].append)
     assert describe([].append) == describe([].append)
 

@@ -75,7 +75,7 @@ def test_parse(task, text):
 
 
 @pytest.mark.parametrize("text", ["", ":", "0", "101", "3 3", "7 x", "7.5", "-1", "1\n0", "²", "1 " * 200])
-def test_what_is_not_a_tower_is_refused_in_one_line(task, text):
+def test_a_bad_tower_is_refused_in_one_line(task, text):
     with pytest.raises(ValueError, match="is not a tower; write the distinct sizes") as error:
         task.parse(text)
     assert "\n" not in str(error.value)

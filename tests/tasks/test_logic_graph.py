@@ -17,7 +17,7 @@ SMALL = "ab:1\ncd=~ab\nef=cd|ab\n?ef"
 
 
 def by_python(text):
-    """The lines are nearly Python."""
+    """Evaluate the lines as Python, which they nearly are."""
     *lines, query = text.split()
     names = {}
     for line in lines:
@@ -102,7 +102,7 @@ def test_a_hundred_thousand_nodes():
 
 
 def said(task, text):
-    """By the program, and by the tool."""
+    """Everything said in the episode behind the prompt, by the program and the tool."""
     prompt = task.parse(text)
     run(task, prompt, sink := Recorder())
     return "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))

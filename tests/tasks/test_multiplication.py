@@ -114,7 +114,7 @@ def test_parse(task, text, prompt):
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 @pytest.mark.parametrize("text", ["", "=", "*", "1*", "*1", "12", "1*2*3", "1+2", "a*1", "1*²", "1\n*a", "1" * 1000])
-def test_what_is_not_a_product_is_refused_in_one_line(task, text):
+def test_a_bad_product_is_refused_in_one_line(task, text):
     with pytest.raises(ValueError, match="is not a product; write two numbers of digits 0-9") as error:
         task.parse(text)
     assert "\n" not in str(error.value)

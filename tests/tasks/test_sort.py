@@ -65,7 +65,7 @@ def test_parse(text, written):
 
 
 @pytest.mark.parametrize("text", ["", " ", "1000", "7 x", "-1", "1.5", "²", "1 a\n", "0001", "x" * 1000])
-def test_what_is_not_a_list_of_numbers_is_refused_in_one_line(text):
+def test_a_bad_list_is_refused_in_one_line(text):
     with pytest.raises(ValueError, match="is not a number 0-999; write some") as error:
         SORT.parse(text)
     assert "\n" not in str(error.value)

@@ -6,6 +6,7 @@ The golden files hold one short trajectory each. Where one has changed on purpos
 """
 
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from tallystick.episode import Recorder, Role
 from tallystick.tasks import TASKS, Task, load
-from tallystick.tasks.runner import run
+from tallystick.tasks.runner import record
 from tallystick.trajectory import Trajectory
 from tallystick.vocab import loss_mask, render
 from tallystick.workspace import start_episode
@@ -30,36 +31,39 @@ def task(request):
     return load(*request.param)
 
 
-def record(task, prompt):
-    sink = Recorder()
-    run(task, prompt, sink)
-    return sink
-
-
 def lengths(task):
-    """Short, and the first rows of its `check`."""
+    """Short lengths, and the first ones of its `check`."""
     return sorted({task.min_length, task.min_length + 1, *task.defaults.check[:3]})
 
 
-def some_problems(task, count=3):
-    return [task.problem("test", 0, n, i) for n in lengths(task) for i in range(count)]
+@cache
+def _recorded(name, variant):
+    task = load(name, variant)
+    prompts = [task.problem("test", 0, n, i) for n in lengths(task) for i in range(3)]
+    return [(prompt, record(task, prompt)) for prompt in prompts]
+
+
+def recorded(task):
+    """Some problems, each with its trajectory."""
+    return _recorded(task.name, task.variant)
 
 
 def test_problems_are_pure_functions_of_their_keys(task):
     again = load(task.name, task.variant)
     for length in lengths(task):
-        random.seed(length)  # a task that uses the global generator is found out
+        random.seed(length)  # exposes a task that uses the global generator
         assert task.problem("train", 0, length, 1) == again.problem("train", 0, length, 1)
         assert task.problem("train", 0, length, 1, up_to=True) == again.problem("train", 0, length, 1, up_to=True)
 
 
 def test_problems_and_worst_cases_are_in_the_vocabulary(task):
-    for prompt in [*some_problems(task), *(prompt for n in lengths(task) for prompt in task.worst_cases(n))]:
+    worst_cases = [prompt for n in lengths(task) for prompt in task.worst_cases(n)]
+    for prompt in [*(prompt for prompt, _ in recorded(task)), *worst_cases]:
         assert task.vocab.decode(task.vocab.encode(prompt)) == list(prompt)
 
 
 def test_programs_give_the_answer(task):
-    for i in range(300):
+    for i in range(200):
         length = lengths(task)[i % len(lengths(task))]
         assert record(task, task.problem("test", 1, length, i, up_to=i % 2 == 0)).ok
 
@@ -70,16 +74,14 @@ def test_programs_give_the_answer_in_the_worst_cases(task):
 
 
 def test_the_output_scores(task):
-    for prompt in some_problems(task):
-        sink = record(task, prompt)
+    for prompt, sink in recorded(task):
         output = task.vocab.decode(sink.ids[sink.roles == Role.OUTPUT])
         assert task.score(prompt, output) == 1.0
         assert task.score(prompt, [*output, task.vocab.tokens[-1]]) == 0.0
 
 
-def test_problem_and_answer_are_text_too(task):
-    for prompt in some_problems(task):
-        assert task.parse(task.format(prompt)) == prompt
+def test_answers_are_text_too(task):
+    for prompt, _ in recorded(task):
         assert task.part_of(prompt)[0].format(task.answer(prompt)) or not task.answer(prompt)
 
 
@@ -91,8 +93,7 @@ def test_a_foreign_symbol_is_refused_in_one_line(task, text):
 
 
 def test_roles_stand_where_they_should(task):
-    for prompt in some_problems(task):
-        sink = record(task, prompt)
+    for prompt, sink in recorded(task):
         answered = int(np.flatnonzero(sink.ids == task.vocab.ids["[ANS]"])[0])
         assert np.flatnonzero(sink.roles == Role.PROMPT).tolist() == list(range(1 + len(prompt)))
         assert Role.OUTPUT not in sink.roles[:answered]
@@ -100,8 +101,7 @@ def test_roles_stand_where_they_should(task):
 
 
 def test_render_gives_the_recorded_ids_and_mask(task):
-    for prompt in some_problems(task):
-        sink = record(task, prompt)
+    for _, sink in recorded(task):
         line = Trajectory.of(sink, task.vocab.tokens).to_json()
         ids, mask = render(Trajectory.from_json(line), task.vocab)
         assert ids.tolist() == sink.ids.tolist()
@@ -109,7 +109,7 @@ def test_render_gives_the_recorded_ids_and_mask(task):
 
 
 def replay(task, prompt, said):
-    """What is said anew into an episode with live tools; their observations are forced between."""
+    """Say tokens into a new episode with live tools, whose observations are forced between."""
     sink = Recorder()
     episode = start_episode(task, prompt, sink)
     for token in said:
@@ -119,8 +119,7 @@ def replay(task, prompt, said):
 
 
 def test_trajectories_replay_on_live_tools(task):
-    for prompt in some_problems(task):
-        sink = record(task, prompt)
+    for prompt, sink in recorded(task):
         again, episode = replay(task, prompt, sink.ids[loss_mask(sink.roles)].tolist())
         assert again.ids.tolist() == sink.ids.tolist()
         assert again.roles.tolist() == sink.roles.tolist()
@@ -128,7 +127,7 @@ def test_trajectories_replay_on_live_tools(task):
 
 
 def golden(task):
-    """One short episode, a segment a line."""
+    """Write one short episode, one segment per line."""
     sink = record(task, task.problem("test", 0, task.min_length + 1, 0))
     segments = Trajectory.of(sink, task.vocab.tokens).segments
     return "".join(f"{role.name.lower()}\t{' '.join(symbols)}\n" for role, symbols in segments)

@@ -68,7 +68,7 @@ def test_random_machines():
 
 
 def test_lines_stand_in_random_order():
-    """Drawn in pairs, for 0 and for 1; so they stand in few prompts."""
+    """They are drawn in pairs, for 0 and for 1, and few prompts keep that order."""
     prompts = [TASK.format(TASK.problem("train", 0, 5, i)).split("\n")[:-1] for i in range(50)]
     assert sum({row[1] for row in rows[::2]} == {"0"} for rows in prompts) < 25
 
@@ -131,7 +131,7 @@ def test_a_users_machine_is_renamed(tmp_path):
     ("name", "message"),
     [
         ("increment", "runs machines on 0 and 1, blank 0"),
-        ("nothing", "no machine 'nothing'"),
+        ("nothing", "unknown machine 'nothing'"),
         ("{many}", "has 24 states; turing-universal has names for 23"),
     ],
 )
@@ -161,7 +161,7 @@ def test_parse(written, line):
     "written", ["", "01", "bb2 2", "bb2 0|x", "bb2 >L", "A01RB", f"{BB2}\nA01RB", f"{BB2}\nC01RA", "A01RC A11LA 1>A"]
 )
 def test_a_bad_problem_is_refused_in_one_line(written):
-    with pytest.raises(ValueError, match="is no problem; write a row A01RB for every state") as error:
+    with pytest.raises(ValueError, match="is not a problem; write a row A01RB for every state") as error:
         TASK.parse(written)
     assert "\n" not in str(error.value)
 
@@ -173,7 +173,7 @@ def test_local_and_covered():
 
 
 def test_lookup_runs_machines_that_it_never_saw():
-    """From 1,500 problems of 40 steps: every context of 23 names is met."""
+    """1,500 problems of 40 steps hold every context of 23 names."""
     model = models.build("lookup", vocab_size=len(TASK.vocab)).fit(sequences.sample(TASK, "train", 0, 40, 1500))
     results = verify(model, TASK, [*TASK.worst_cases(1000), *(TASK.problem("test", 0, 1000, i) for i in range(5))])
     assert all(result.exact for result in results)

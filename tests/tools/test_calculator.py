@@ -39,13 +39,13 @@ def test_beyond_pythons_limit_of_digits(digits):
     [[], ["add"], ["sub", *"1,2"], ["add", *"12"], ["add", *"1,"], ["add", *",1"], ["add", *"1,2,3"], [*"1,2"],
      ["add", "add", *"1,2"], ["add", *"-1,2"], ["add", *"²,2"], ["mul", *"1e5,2"]],
 )  # fmt: skip
-def test_what_is_no_call_fails(said):
+def test_a_bad_call_fails(said):
     with pytest.raises(ToolError, match="a call is add or mul, and two whole numbers"):
         calculate(said)
 
 
 def test_it_takes_no_option():
-    with pytest.raises(ValueError, match="calculator:3: calculator takes no option"):
+    with pytest.raises(ValueError, match="calculator:3: the calculator takes no option; write calculator"):
         tools.build("calculator:3", Reverse())
 
 

@@ -12,7 +12,7 @@ TASK = Reverse()
 
 
 class Hand:
-    """Pointers over a memory of letters, by the names of their commands."""
+    """Says commands by name to pointers over a memory of letters."""
 
     def __init__(self, option="1", memory="abc"):
         tool = tools.build(f"pointer:{option}", TASK)
@@ -98,7 +98,7 @@ def test_its_tokens():
 
 @pytest.mark.parametrize("option", ["0", "10", "-1", "x", "1.5", "²"])
 def test_a_bad_option_is_refused_in_one_line(option):
-    with pytest.raises(ValueError, match=r"^pointer:.*: the number of pointers is 1 to 9.*$") as error:
+    with pytest.raises(ValueError, match=r"^pointer:.*: the number of pointers must be 1 to 9.*$") as error:
         tools.build(f"pointer:{option}", TASK)
     assert "\n" not in str(error.value)
 

@@ -46,8 +46,8 @@ def test_the_lines_that_contain_it(memory, wanted, lines):
     assert find(memory, wanted) == " ".join(f"[obs] {lines} [/obs]".split())
 
 
-def test_finding_nothing_in_particular_is_a_bad_command():
-    with pytest.raises(BadCommand, match="needs something"):
+def test_an_empty_search_is_a_bad_command():
+    with pytest.raises(BadCommand, match="needs one or more symbols"):
         find("ab\n", "")
 
 
@@ -65,7 +65,7 @@ def test_a_search_finds_what_came_later():
 
 
 def grep(memory, wanted):
-    """The same, slowly: tokens as characters."""
+    """Find the lines slowly, with tokens as characters."""
     text, needle = "".join(map(chr, memory)), "".join(map(chr, wanted))
     found, start = [], 0
     for line in text.split(chr(NEWLINE)):
@@ -77,7 +77,7 @@ def grep(memory, wanted):
 
 @pytest.mark.parametrize(("seed", "size"), [(0, 13), (1, 13), (2, 1000), (3, 65_536)])
 def test_against_grep_while_it_grows(seed, size):
-    """size: of the vocabulary, which decides how many symbols go into a key."""
+    """size: the vocabulary's, which decides how many symbols a key holds."""
     rng, memory = random.Random(seed), array("H")
     index = Index(memory, NEWLINE, size)
     letters = [*range(5), NEWLINE, size - 1, size - 2]
@@ -90,7 +90,7 @@ def test_against_grep_while_it_grows(seed, size):
 
 @pytest.mark.parametrize("before", range(10))
 def test_what_lies_across_the_end_of_the_index(before):
-    """Its rarest symbols come last, and not all of it was there when the index was made."""
+    """The rarest symbols come last, and some were not there yet when the index was built."""
     a, b, c = VOCAB.encode("abc")
     memory = array("H", [c, NEWLINE] * TAIL + [a] * before)
     index = Index(memory, NEWLINE, 65_536)
@@ -100,13 +100,13 @@ def test_what_lies_across_the_end_of_the_index(before):
 
 
 def test_it_takes_no_option():
-    with pytest.raises(ValueError, match="search:3: search takes no option"):
+    with pytest.raises(ValueError, match="search:3: search takes no option; write search"):
         tools.build("search:3", Reverse())
 
 
 @pytest.mark.slow
 def test_ten_million_tokens():
-    """Half a million lines, with finds while they come; then finds take milliseconds, growing or not."""
+    """Half a million lines are searched while they come; then a search takes milliseconds, growing or not."""
     lines, rng = 500_000, np.random.default_rng(0)
     labels = rng.integers(0, 12, (lines, 7))
     memory = array("H")

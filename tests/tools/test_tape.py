@@ -31,7 +31,7 @@ class Taped(Task):
 
 
 class Hand:
-    """The tape's commands by name."""
+    """Says commands by name to a tape."""
 
     def __init__(self, prompt="ab", **attributes):
         self.task = type("Probe", (Taped,), attributes)()
@@ -53,8 +53,8 @@ def test_the_task_says_where_the_head_is():
 
 
 @pytest.mark.parametrize("head", [-1, 2])
-def test_a_head_beside_the_cells_is_refused(head):
-    with pytest.raises(ValueError, match="beside the 2 cells"):
+def test_a_head_outside_the_cells_is_refused(head):
+    with pytest.raises(ValueError, match="the head must stand on a cell of the tape, 0 to 1, not"):
         Hand("ab", head=head)
 
 

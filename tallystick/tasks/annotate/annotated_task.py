@@ -1,4 +1,7 @@
-"""A task whose program says notes before it asks its tools: it runs as it is, in a Workspace that says them."""
+"""A task whose program says notes: it runs unchanged, in a Workspace that calls back before each question to a tool.
+
+A question is a read, a search or a call: what a program asks a tool. Moves and writes are not answered.
+"""
 
 from __future__ import annotations
 
@@ -12,121 +15,124 @@ from tallystick.tasks.annotate.control import Named
 from tallystick.tasks.base import Task
 from tallystick.workspace import PointerHandle, TapeHandle, Workspace
 
-Say = Callable[[FrameType], Sequence[str]]
-"""The notes before a question that this frame is about to ask."""
+Notes = Callable[[FrameType], Sequence[str]]
+"""Takes the frame that is about to ask a question; returns the notes to say before it."""
 
 
-class NotingHandle:
-    """A pointer or the tape, as the program holds it: notes are said before each read."""
+class AnnotatedHandle:
+    """A pointer or the tape: notes are said before each read."""
 
-    def __init__(self, name: str, handle: PointerHandle | TapeHandle, note: Callable[[FrameType], None]):
+    def __init__(self, name: str, handle: PointerHandle | TapeHandle, before_question: Callable[[FrameType], None]):
         self.control_state = Named(name)
-        self._read, self._note = handle.read, note
+        self._read, self._before_question = handle.read, before_question
         self.left, self.right = handle.left, handle.right
         if isinstance(handle, TapeHandle):
             self.write = handle.write
 
     def read(self) -> str:
-        """What stands there."""
-        self._note(sys._getframe(1))
+        """Say the notes, then read the symbol there."""
+        self._before_question(sys._getframe(1))
         return self._read()
 
 
-class NotingWorkspace:
-    """A Workspace that says notes before each question to a tool."""
+class AnnotatedWorkspace:
+    """A Workspace that says notes before each question."""
 
     control_state = Named("workspace")
 
-    def __init__(self, w: Workspace, say: Say):
-        self._w, self._say = w, say
-        self._pointers: dict[int, NotingHandle] = {}
+    def __init__(self, w: Workspace, notes: Notes):
+        self._w, self._notes = w, notes
+        self._pointers: dict[int, AnnotatedHandle] = {}
+        self.prompt_was_read = False
 
-    def _note(self, frame: FrameType) -> None:
-        notes = self._say(frame)
+    def _before_question(self, frame: FrameType) -> None:
+        notes = self._notes(frame)
         if notes:
             self._w.note(*notes)
 
-    def pointer(self, i: int) -> NotingHandle:
-        """Pointer i."""
+    def pointer(self, i: int) -> AnnotatedHandle:
+        """Pointer i, as Workspace.pointer."""
         if i not in self._pointers:
-            self._pointers[i] = NotingHandle(f"p{i}", self._w.pointer(i), self._note)
+            self._pointers[i] = AnnotatedHandle(f"p{i}", self._w.pointer(i), self._before_question)
         return self._pointers[i]
 
     @cached_property
-    def tape(self) -> NotingHandle:
-        """The tape."""
-        return NotingHandle("tape", self._w.tape, self._note)
+    def tape(self) -> AnnotatedHandle:
+        """The tape, as Workspace.tape."""
+        return AnnotatedHandle("tape", self._w.tape, self._before_question)
 
     def find(self, *symbols: str) -> list[list[str]]:
-        """As Workspace.find."""
-        self._note(sys._getframe(1))
+        """Say the notes, then search as Workspace.find does."""
+        self._before_question(sys._getframe(1))
         return self._w.find(*symbols)
 
     def call(self, name: str, *arguments: Sequence[str]) -> list[str]:
-        """As Workspace.call."""
-        self._note(sys._getframe(1))
+        """Say the notes, then call as Workspace.call does."""
+        self._before_question(sys._getframe(1))
         return self._w.call(name, *arguments)
 
+    @property
+    def prompt(self) -> list[str]:
+        """The problem, as Workspace.prompt. It asks no tool, so no note can stand before it."""
+        self.prompt_was_read = True
+        return self._w.prompt
+
     def __getattr__(self, name: str) -> Any:
-        """What asks no tool is the Workspace's own."""
+        """Everything else is the Workspace's own: it asks no tool."""
         return getattr(self._w, name)
 
 
-class Noting(Task):
+class AnnotatedTask(Task):
     """A task whose program says notes; all else is the task's own, problems included."""
 
     SAME = (
         *("options", "name", "tools", "variants", "defaults", "min_length", "max_length", "blank"),
-        *(
-            "takes_options",
-            "answers_by_token",
-            "worst_cases",
-            "sample_up_to",
-            "parse",
-            "format",
-            "score",
-            "tape",
-        ),
-        *("partial_score", "tape_limit", "problem", "home"),
+        *("takes_options", "answers_by_token", "worst_cases", "sample_up_to", "parse", "format"),
+        *("score", "partial_score", "tape", "tape_limit", "problem", "home"),
     )
+    """Attributes and methods taken over from the task."""
 
-    def __init__(self, task: Task, notes: Iterable[str], say: Say, variant: str):
-        self.task, self._say, self.variant = task, say, variant
+    def __init__(self, task: Task, symbols: Iterable[str], notes: Notes, variant: str):
+        self.task, self._notes_at, self.variant = task, notes, variant
         for name in self.SAME:
             vars(self)[name] = getattr(task, name)
-        self.notes = dict.fromkeys((*task.notes, *notes))
-        self.symbols = list(dict.fromkeys((*task.symbols, *notes)))
+        self.notes = dict.fromkeys((*task.notes, *symbols))
+        self.symbols = list(dict.fromkeys((*task.symbols, *symbols)))
+        self.reads_prompt = False
+        """Whether the program has read w.prompt in any of its runs."""
 
     @property
     def built_tools(self):
-        """The task's."""
+        """The task's own."""
         return self.task.built_tools
 
     @property
-    def own_worst_cases(self) -> bool:
-        """The task's."""
+    def own_worst_cases(self):
+        """The task's own."""
         return self.task.own_worst_cases
 
     def sample(self, length, rng):
-        """The task's."""
+        """Draw a problem of the task."""
         return self.task.sample(length, rng)
 
     def answer(self, prompt):
-        """The task's."""
+        """Answer as the task does."""
         return self.task.answer(prompt)
 
     def token_limit(self, prompt):
-        """Notes come with questions, which are two tokens at least."""
+        """Three times the task's: at most two notes and their marks come with a question of at least two tokens."""
         return 3 * self.task.token_limit(prompt)
 
     @property
     def program(self):
-        """The task's, in a Workspace that says notes."""
-        return self._noting
+        """The task's program, in a Workspace that says notes."""
+        return self._annotated
 
-    def _noting(self, w: Workspace) -> None:
-        self.task.program(NotingWorkspace(w, self._say))
+    def _annotated(self, w: Workspace) -> None:
+        workspace = AnnotatedWorkspace(w, self._notes_at)
+        self.task.program(workspace)
+        self.reads_prompt |= workspace.prompt_was_read
 
 
-BASE = Noting._noting.__code__
-"""The frame below a program's own."""
+BASE = AnnotatedTask._annotated.__code__
+"""The code of the frame that calls a program: the program's own frames are those above it."""

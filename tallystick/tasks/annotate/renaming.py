@@ -1,7 +1,7 @@
-"""Contexts seen by one to whom some symbols are but names: what decides is where they stand again, not which they are.
+"""Contexts up to a renaming of symbols that are mere names to the program, as labels that it copies and compares.
 
-A program that copies labels hardly ever comes to the same context twice, and every token seems to be decided by the few
-before it. Told up to renaming, its contexts are few, and what is not decided shows.
+A program that copies labels hardly ever meets a context twice, and so every token seems to be decided by the few
+before it. Up to renaming there are few contexts, and what they do not decide shows.
 """
 
 from __future__ import annotations
@@ -15,41 +15,45 @@ from tallystick import suffix
 
 
 @dataclass(frozen=True)
-class Renamed(suffix.Contexts):
-    """Contexts in which a name is told by how far on it stands again, up to the predicted token; that by how far back
-    it stood."""
+class RenamedContexts(suffix.Contexts):
+    """Contexts in which a name is replaced by the distance to its next occurrence before the predicted token.
 
-    again: np.ndarray
-    """By token of `ids` how far on the same name stands next; 0 for what is no name, int64 [N]."""
-    before: np.ndarray
-    """The same backwards, int64 [N]."""
+    A predicted name is replaced by the distance to its last occurrence. So two contexts are equal if they differ in
+    the choice of names alone.
+    """
+
+    to_next: np.ndarray
+    """For each token of `ids`, the distance to the next occurrence of the same name; 0 if it is no name, int64 [N]."""
+    to_last: np.ndarray
+    """Likewise to the occurrence before, int64 [N]."""
     vocab_size: int
-    """Numbers of names are counted from here."""
+    """Distances are encoded as ids from here on."""
     reach: int
-    """How far back a name may stand to be told so."""
+    """The farthest last occurrence of a predicted name that counts; a name farther back stands for itself."""
 
     @classmethod
-    def of(cls, contexts: suffix.Contexts, names: Sequence[int], reach: int) -> Renamed:
-        """These contexts with names; reach: as of `suffix.build`."""
+    def of(cls, contexts: suffix.Contexts, names: Sequence[int], reach: int) -> RenamedContexts:
+        """Rename these ids in the contexts; reach: the `max_depth` that `suffix.build` will be given."""
         ids = contexts.ids
         where = np.flatnonzero(np.isin(ids, names))
         where = where[np.argsort(ids[where], kind="stable")]
-        again, before = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        to_next, to_last = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
         gaps = np.where(np.diff(ids[where]) == 0, np.diff(where), len(ids))
-        again[where], before[where] = np.append(gaps, len(ids)), np.insert(gaps, 0, len(ids))
+        to_next[where], to_last[where] = np.append(gaps, len(ids)), np.insert(gaps, 0, len(ids))
         size = contexts.pad
-        return cls(ids, contexts.starts, contexts.positions, size + reach + 1, again, before, size, reach)
+        return cls(ids, contexts.starts, contexts.positions, size + reach + 1, to_next, to_last, size, reach)
 
     @property
     def targets(self) -> np.ndarray:
-        """The tokens to be predicted, names within reach by how far back they stood, int64 [M]."""
-        back = self.before[self.positions]
+        """The predicted tokens, a name within reach as the distance to its last occurrence, int64 [M]."""
+        back = self.to_last[self.positions]
         known = (back > 0) & (back <= np.minimum(self.reach, self.positions - self.starts))
         return np.where(known, self.vocab_size + back, self.ids[self.positions])
 
     def back(self, distance: int, which: np.ndarray) -> np.ndarray:
-        """As of Contexts, int64; a name by how far on it stands again, or as one that does not."""
+        """The tokens `distance` before the positions numbered `which`, int64, a name as the distance to its next
+        occurrence: 0 if that is not before the predicted token."""
         at = self.positions[which] - distance
-        again = self.again[at]
-        told = np.where(again < distance, again, 0) + self.vocab_size
-        return np.where(at < self.starts[which], self.pad, np.where(again > 0, told, self.ids[at]))
+        to_next = self.to_next[at]
+        renamed = np.where(to_next < distance, to_next, 0) + self.vocab_size
+        return np.where(at < self.starts[which], self.pad, np.where(to_next > 0, renamed, self.ids[at]))

@@ -1,8 +1,8 @@
 """The 15 tasks of Delétang et al. 2023 (arXiv 2207.02098), "Neural Networks and the Chomsky Hierarchy".
 
-Alphabets, distributions and what `length` counts are those of the paper's published code, which decides where its text
-differs. A prompt is their input and nothing else: that it ends is seen by reading beyond it. Where their output is
-padded behind a termination token, ours ends with that token.
+Alphabets, distributions and the meaning of `length` are those of the paper's published code, which decides where its
+text differs. A prompt is their input and nothing else: a program finds its end by reading beyond it. Where their output
+is padded behind a termination token, ours ends with that token.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ CLASSES = {
     "odds-first": "context_sensitive:OddsFirst",
     "binary-addition": "arithmetic:BinaryAddition",
     "binary-multiplication": "arithmetic:BinaryMultiplication",
-    "compute-sqrt": "arithmetic:ComputeSqrt",
+    "compute-sqrt": "square_root:ComputeSqrt",
     "bucket-sort": "context_sensitive:BucketSort",
 }
-"""In the order of the paper's tables: short name -> module of this package and class."""
+"""Short name -> module of this package and class, in the order of the paper's tables."""
 CHOMSKY = {f"chomsky:{name}": f"tallystick.tasks.chomsky.{place}" for name, place in CLASSES.items()}
-"""The 15 names that tasks.load takes, and where each is."""
+"""Name for `tasks.load` -> place of the class."""
 QUADRATIC = ("chomsky:binary-multiplication", "chomsky:compute-sqrt")
-"""Those whose programs take quadratically many tokens."""
+"""The tasks whose programs take quadratically many tokens."""
 PUBLISHED = dict.fromkeys(
     [
         "chomsky:even-pairs",
@@ -42,5 +42,5 @@ PUBLISHED = dict.fromkeys(
     ],
     100.0,
 )
-"""The paper's best score at lengths 41 to 500, in percent, of RNN, Stack-RNN, Tape-RNN, Transformer and LSTM (its table
-of results). The seven others are left out: their figures could not be checked."""
+"""The best score of the paper's RNN, Stack-RNN, Tape-RNN, Transformer and LSTM at lengths 41 to 500, in percent (its
+table of results). Seven tasks are left out: their figures could not be checked."""

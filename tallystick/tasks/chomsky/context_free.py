@@ -1,4 +1,7 @@
-"""Deterministic context-free: the tape is the stack, its head on the first free cell; a pointer reads the input."""
+"""The deterministic context-free tasks: a pointer reads the input, and the tape serves as a stack.
+
+The head stands on the first free cell.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,33 @@ import re
 from dataclasses import replace
 from itertools import product
 
-from tallystick.tasks.chomsky.base import END, LINEAR, Chomsky, plain_worst_cases
+from tallystick.tasks.chomsky.base import END, LINEAR, BitString, Chomsky
 from tallystick.tasks.chomsky.expressions import DIGITS, MODULUS, chains, evaluate, expression
+from tallystick.workspace import PointerHandle, Workspace
 
 CONSTANTS = tuple(DIGITS)
 LINES = tuple(f"{sign}x+{n}" for sign in ("", "-") for n in DIGITS)
-"""What an expression with the unknown can be worth."""
+"""The values of expressions that hold the unknown."""
 OF_PARTS: dict[tuple[int, int], str] = dict(zip(product((0, 1, -1), range(MODULUS)), (*CONSTANTS, *LINES), strict=True))
 """(a, b) -> the symbol of ax+b."""
 LINEAR_PARTS = {symbol: parts for parts, symbol in OF_PARTS.items()}
+"""Symbol -> (a, b) of ax+b."""
 NEGATED = {**{digit: DIGITS[-int(digit) % MODULUS] for digit in DIGITS}, "x": "-x+0"}
 
 
 class _OnStack(Chomsky):
-    """The tape begins empty."""
+    """A task with a stack on the tape."""
 
     def tape(self, prompt):
-        """Blank."""
+        """The stack begins empty."""
         return [], 0
 
 
 class StackManipulation(_OnStack):
-    """Bits make a stack; 2 pops, 3 pushes 0, 4 pushes 1: 0110422 answers 1102, 110222 answers 2. 9 tokens a symbol.
+    """Bits make a stack; 2 pops, 3 pushes 0, 4 pushes 1: 0110422 answers 1102, 110222 answers 2. 9 tokens per symbol.
 
-    The answer is the stack from its top, and the termination token 2; a pop from the empty stack does nothing. The last
-    4 tokens decide.
+    The answer is the stack from its top, and the termination token 2; popping an empty stack does nothing. The last 4
+    tokens decide.
     """
 
     alphabet = "01234"
@@ -39,7 +44,7 @@ class StackManipulation(_OnStack):
     example = "0110422"
 
     def sample(self, length, rng):
-        """1 to length - 1 bits, then actions; a single bit for length 1."""
+        """Draw 1 to length - 1 bits, then actions; a single bit for length 1."""
         bits = rng.randrange(1, length) if length > 1 else 1
         return rng.choices("01", k=bits) + rng.choices("234", k=length - bits)
 
@@ -59,7 +64,7 @@ class StackManipulation(_OnStack):
         return re.fullmatch("[01]+[234]*", "".join(prompt)) is not None
 
     def answer(self, prompt):
-        """By a list."""
+        """The stack at the end, kept as a list."""
         stack = []
         for symbol in prompt:
             if symbol != "2":
@@ -69,7 +74,7 @@ class StackManipulation(_OnStack):
         return [*reversed(stack), "2"]
 
     def solve(self, w):
-        """Each symbol is pushed or pops; then all is popped."""
+        """Push or pop for each symbol; then pop all."""
         p = w.pointer(0)
         while (symbol := p.read()) != END:
             if symbol != "2":
@@ -83,26 +88,17 @@ class StackManipulation(_OnStack):
         w.output("2")
 
 
-class ReverseString(Chomsky):
-    """Reverse a bit string: 011010 answers 010110, 1101 answers 1011. 8 tokens a symbol; the last 3 decide."""
+class ReverseString(BitString):
+    """Reverse a bit string: 011010 answers 010110, 1101 answers 1011. 8 tokens per symbol; the last 3 decide."""
 
-    symbols = "01"
     example = "011010"
-
-    def sample(self, length, rng):
-        """Uniform bits."""
-        return rng.choices("01", k=length)
-
-    def worst_cases(self, length):
-        """Bits all alike, alternating, and one alone."""
-        return plain_worst_cases(length)
 
     def answer(self, prompt):
         """The bits, last first."""
         return prompt[::-1]
 
     def solve(self, w):
-        """To the end, then back, saying what is read."""
+        """Walk to the end, then back, saying each bit."""
         p = w.pointer(0)
         while p.read() != END:
             p.right()
@@ -114,10 +110,10 @@ class ReverseString(Chomsky):
 
 
 class ModularArithmeticBrackets(_OnStack):
-    """The value modulo 5 of an expression: ((1-2)*(-3)) answers 3, (4-(2+(3))) answers 4. 8 tokens a symbol.
+    """The value modulo 5 of an expression: ((1-2)*(-3)) answers 3, (4-(2+(3))) answers 4. 8 tokens per symbol.
 
-    Each operation has its brackets, so that a closing one says what to do with the last symbols on the stack. A digit's
-    own minus is taken with it. The last 8 tokens decide.
+    Each operation has its brackets: a closing one reduces the last symbols on the stack to their value. A digit's own
+    minus sign is read together with it. The last 8 tokens decide.
     """
 
     operators = "+-*"
@@ -127,33 +123,33 @@ class ModularArithmeticBrackets(_OnStack):
     example = "((1-2)*(-3))"
 
     def sample(self, length, rng):
-        """Their grammar."""
+        """Draw an expression by the grammar of the paper's code."""
         return expression(length, self.operators, rng)
 
     def worst_cases(self, length):
-        """Brackets as deep as can be, on the left and on the right, for each operator and with minus signs."""
+        """The deepest brackets, on the left and on the right, for each operator, with and without minus signs."""
         return chains(length, self.operators)
 
     def allows(self, prompt):
-        """Whether it has a value."""
+        """Any expression that has a value."""
         return evaluate(prompt) >= 0
 
     def answer(self, prompt):
-        """By reductions of the last symbols read."""
+        """The value, by reducing the last symbols read."""
         return [DIGITS[evaluate(prompt)]]
 
     def solve(self, w):
-        """The value is what is left on the stack."""
+        """Evaluate; the value is left on the stack."""
         _evaluate(w, w.pointer(0))
         w.answer()
         w.output(_pop(w))
 
 
 class SolveEquation(_OnStack):
-    """Solve an equation modulo 5 for x: (2-(x+4))=1 answers 2, -x=3 answers 2. 8 tokens a symbol.
+    """Solve an equation modulo 5 for x: (2-(x+4))=1 answers 2, -x=3 answers 2. 8 tokens per symbol.
 
-    As in their code the operators are + and -, and inputs of length 1 and 2 are zeros, whose answer is 0. The values on
-    the stack are constants or, where x is in them, lines: x+0 ... x+4, -x+0 ... -x+4. The last 8 tokens decide.
+    As in the paper's code, the operators are + and -, and inputs of length 1 and 2 are zeros, which answer 0. The
+    values on the stack are constants or, if x is in them, lines: x+0 ... x+4, -x+0 ... -x+4. The last 8 tokens decide.
     """
 
     operators = "+-"
@@ -164,7 +160,7 @@ class SolveEquation(_OnStack):
     defaults = replace(LINEAR, steps=4000)
 
     def sample(self, length, rng):
-        """An expression, one digit of which is hidden, and its value."""
+        """Draw an expression and its value, and hide one of the digits."""
         if length < 3:
             return ["0"] * length
         left = expression(length - 2, self.operators, rng)
@@ -174,7 +170,7 @@ class SolveEquation(_OnStack):
         return _hide(left, hidden)
 
     def worst_cases(self, length):
-        """Deep brackets with x at the beginning, in the middle and at the end."""
+        """The deepest brackets, with x at the beginning, in the middle and at the end."""
         if length < 3:
             return [["0"] * length]
         equations = []
@@ -185,17 +181,17 @@ class SolveEquation(_OnStack):
         return equations
 
     def allows(self, prompt):
-        """One x, before the =, and one digit behind it."""
+        """One x, left of the =, and one digit right of it."""
         whole = prompt[-2:-1] == ["="] and prompt[-1] in DIGITS and prompt.count("x") == 1
         return prompt in (["0"], ["0", "0"]) or (whole and evaluate(_set(prompt, "0")) >= 0)
 
     def answer(self, prompt):
-        """The digit with which the left side has the right side's value."""
+        """The digit for which the left side has the right side's value."""
         solutions = [x for x in DIGITS if evaluate(_set(prompt, x)) == int(prompt[-1])]
         return solutions if "x" in prompt else ["0"]
 
     def solve(self, w):
-        """ax+b = c with a = 1 or -1, which is its own inverse."""
+        """Evaluate the left side to ax+b and solve ax+b = c, where a is 1 or -1 and so its own inverse."""
         p = w.pointer(0)
         if _evaluate(w, p) == "=":
             p.right()
@@ -208,9 +204,9 @@ class SolveEquation(_OnStack):
             w.output(_pop(w))
 
 
-def _evaluate(w, p):
-    """Leaves the value of what the pointer reads on the stack; returns the = or the end that comes after it."""
-    begins = True  # whether an operand begins here, where - is no operator but the digit's own
+def _evaluate(w: Workspace, p: PointerHandle) -> str:
+    """Evaluate what the pointer reads, leave the value on the stack, and return the = or the end that follows."""
+    begins = True  # whether an operand begins here, where - is not an operator but the digit's own sign
     while (symbol := p.read()) not in (END, "="):
         if symbol == ")":
             _close(w)
@@ -224,8 +220,8 @@ def _evaluate(w, p):
     return symbol
 
 
-def _close(w):
-    """(a+b) becomes its value, and so does (a)."""
+def _close(w: Workspace) -> None:
+    """Reduce (a+b) or (a) on the stack to its value."""
     right = _pop(w)
     operator = _pop(w)
     if operator == "(":
@@ -237,8 +233,8 @@ def _close(w):
     w.tape.right()
 
 
-def _operate(left, operator, right):
-    """Of two values; one at least is a constant, and both are where they are multiplied."""
+def _operate(left: str, operator: str, right: str) -> str:
+    """Apply an operator to two values: one of them is a constant, and both are for *."""
     (a, b), (c, d) = LINEAR_PARTS[left], LINEAR_PARTS[right]
     if operator == "*":
         return DIGITS[b * d % MODULUS]
@@ -246,23 +242,23 @@ def _operate(left, operator, right):
     return OF_PARTS[a + sign * c, (b + sign * d) % MODULUS]
 
 
-def _push(w, symbol):
-    """On top; the head goes to the next free cell."""
+def _push(w: Workspace, symbol: str) -> None:
+    """Write on top, and move to the next free cell."""
     w.tape.write(symbol)
     w.tape.right()
 
 
-def _pop(w):
-    """What was on top, whose cell is free now; the blank below the bottom."""
+def _pop(w: Workspace) -> str:
+    """Read and free the top cell; the blank if the stack is empty."""
     w.tape.left()
     return w.tape.read()
 
 
-def _hide(left, place):
-    """The equation in which x stands at this place of the left side."""
+def _hide(left: list[str], place: int) -> list[str]:
+    """Make the equation with x at this place of the left side."""
     return [*left[:place], "x", *left[place + 1 :], "=", DIGITS[evaluate(left)]]
 
 
-def _set(prompt, digit):
-    """The left side, x being the digit."""
+def _set(prompt: list[str], digit: str) -> list[str]:
+    """The left side with the digit in place of x."""
     return [digit if symbol == "x" else symbol for symbol in prompt[:-2]]

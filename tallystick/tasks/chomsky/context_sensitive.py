@@ -1,34 +1,25 @@
-"""Context-sensitive, strings: pointers walk, and which pointer is at work says what is being done."""
+"""The context-sensitive tasks on strings: which pointer is moving tells what is being done."""
 
 from __future__ import annotations
 
-from tallystick.tasks.chomsky.base import END, Chomsky, plain_worst_cases
+from tallystick.tasks.chomsky.base import END, BitString, Chomsky, worst_bits
 
 ANS = "[ANS]"
-"""What a pointer reads behind the prompt once the answer has begun."""
+"""The symbol that a pointer reads behind the prompt once the answer has begun."""
 
 
-class DuplicateString(Chomsky):
-    """Say a bit string twice: 101 answers 101101, 0011 answers 00110011. 9 tokens a symbol; the last 3 decide."""
+class DuplicateString(BitString):
+    """Say a bit string twice: 101 answers 101101, 0011 answers 00110011. 9 tokens per symbol; the last 3 decide."""
 
-    symbols = "01"
     tools = ("pointer:2",)
     example = "101"
 
-    def sample(self, length, rng):
-        """Uniform bits."""
-        return rng.choices("01", k=length)
-
-    def worst_cases(self, length):
-        """Bits all alike, alternating, and one alone."""
-        return plain_worst_cases(length)
-
     def answer(self, prompt):
-        """Twice."""
+        """The bits twice."""
         return prompt * 2
 
     def solve(self, w):
-        """A pointer for each copy."""
+        """Copy the bits, each time with another pointer."""
         w.answer()
         for p in (w.pointer(0), w.pointer(1)):
             while (symbol := p.read()) != ANS:
@@ -37,10 +28,10 @@ class DuplicateString(Chomsky):
 
 
 class MissingDuplicate(Chomsky):
-    """A string twice, a bit of it hidden by 2: 01100210 answers 1, 1011213 answers 0. 5 tokens a symbol.
+    """Find the bit of a doubled string that 2 hides: 01100210 answers 1, 1011213 answers 0. 5 tokens per symbol.
 
-    An odd length ends in 3; length 1 is the bit 1, which answers itself. While pointer 1 takes two steps pointer 0
-    takes one, and so finds the second copy; then pointer 2 goes through the first beside it. The last 4 tokens decide.
+    An odd length ends in 3; length 1 is the bit 1, which answers itself. Pointer 0 takes one step for every two of
+    pointer 1, and so finds the second copy; then pointer 2 goes through the first beside it. The last 4 tokens decide.
     """
 
     alphabet = "0123"
@@ -49,7 +40,7 @@ class MissingDuplicate(Chomsky):
     example = "1011213"
 
     def sample(self, length, rng):
-        """Uniform bits and place."""
+        """Draw uniform bits and a uniform place to hide."""
         if length == 1:
             return ["1"]
         half = rng.choices("01", k=length // 2)
@@ -61,10 +52,10 @@ class MissingDuplicate(Chomsky):
             return [["1"]]
         half = length // 2
         places = dict.fromkeys((0, half // 2, half - 1, half, half + half // 2, 2 * half - 1))
-        return [_hide(bits, place, length) for bits in plain_worst_cases(half) for place in places]
+        return [_hide(bits, place, length) for bits in worst_bits(half) for place in places]
 
     def allows(self, prompt):
-        """Two halves that differ in the 2 alone, of which there is one."""
+        """Two halves that are equal but for one 2."""
         text = "".join(prompt)
         if text == "1":
             return True
@@ -74,12 +65,12 @@ class MissingDuplicate(Chomsky):
         return alike and (first + second).count("2") == 1 and "3" not in first + second and rest in ("", "3")
 
     def answer(self, prompt):
-        """The bit at the same place of the other copy."""
+        """The bit in the same place of the other copy."""
         half = len(prompt) // 2
         return [prompt[(prompt.index("2") + half) % (2 * half)]] if "2" in prompt else ["1"]
 
     def solve(self, w):
-        """Find the middle, then compare."""
+        """Find the middle, then compare the copies."""
         second, ahead, first = (w.pointer(i) for i in range(3))
         while ahead.read() not in ("3", END):
             second.right()
@@ -95,31 +86,22 @@ class MissingDuplicate(Chomsky):
         w.output(b if a == "2" else a)
 
 
-class OddsFirst(Chomsky):
-    """The bits at odd places, then those at even ones: 00110101 answers 01110100, 110 answers 110. 8 tokens a symbol.
+class OddsFirst(BitString):
+    """The bits at odd places, then those at even ones: 00110101 answers 01110100, 110 answers 110. 8 tokens per symbol.
 
-    Places count from 0, as in their code (their text counts from 1). A pointer for each half reads every symbol, that
-    none runs past the end of the input, and says every second one; the last 5 tokens decide.
+    Places count from 0, as in the paper's code (its text counts from 1). A pointer for each half reads every symbol, so
+    that it does not run past the end of the input, and says every second one; the last 5 tokens decide.
     """
 
-    symbols = "01"
     tools = ("pointer:2",)
     example = "00110101"
 
-    def sample(self, length, rng):
-        """Uniform bits."""
-        return rng.choices("01", k=length)
-
-    def worst_cases(self, length):
-        """Bits all alike, alternating, and one alone."""
-        return plain_worst_cases(length)
-
     def answer(self, prompt):
-        """Odd places, even places."""
+        """The bits at odd places, then those at even ones."""
         return prompt[1::2] + prompt[::2]
 
     def solve(self, w):
-        """Pointer 0 begins by passing a symbol over, pointer 1 by saying it."""
+        """Say every second symbol: pointer 0 skips the first, pointer 1 says it."""
         w.answer()
         for p, said in ((w.pointer(0), False), (w.pointer(1), True)):
             while (symbol := p.read()) != ANS:
@@ -130,9 +112,9 @@ class OddsFirst(Chomsky):
 
 
 class BucketSort(Chomsky):
-    """Sort digits 0-4: 10204112 answers 00111224, 1110001 answers 0001111. 17 tokens a symbol.
+    """Sort digits 0-4: 10204112 answers 00111224, 1110001 answers 0001111. 17 tokens per symbol.
 
-    Five pointers, each of which goes through the input and says one digit; the last 3 tokens decide.
+    Each of five pointers goes through the input and says one of the digits; the last 3 tokens decide.
     """
 
     alphabet = "01234"
@@ -141,22 +123,22 @@ class BucketSort(Chomsky):
     example = "10204112"
 
     def sample(self, length, rng):
-        """Uniform digits."""
+        """Draw uniform digits."""
         return rng.choices(self.alphabet, k=length)
 
     def worst_cases(self, length):
-        """All alike, sorted, reversed, in turn, and without a digit."""
+        """Digits all alike, in turn, sorted, reversed, and with some missing."""
         rising = [self.alphabet[5 * i // length] for i in range(length)]
         texts = [digit * length for digit in self.alphabet]
         texts += [(turn * length)[:length] for turn in ("01234", "43210", "04", "10", "31")]
         return [list(text) for text in (*texts, rising, rising[::-1])]
 
     def answer(self, prompt):
-        """Python's sort."""
+        """The sorted digits."""
         return sorted(prompt)
 
     def solve(self, w):
-        """A sweep for each digit."""
+        """Sweep once for each digit."""
         w.answer()
         for i, digit in enumerate(self.alphabet):
             p = w.pointer(i)
@@ -166,8 +148,8 @@ class BucketSort(Chomsky):
                 p.right()
 
 
-def _hide(half, place, length):
-    """The string twice, with 2 at the place and 3 at the end of an odd length."""
+def _hide(half: list[str], place: int, length: int) -> list[str]:
+    """Write the string twice, with 2 at the place, and 3 at the end if the length is odd."""
     twice = half * 2
     twice[place] = "2"
     return [*twice, *"3" * (length % 2)]

@@ -1,21 +1,25 @@
-"""Expressions modulo 5 in which every operation has its brackets: ((1-2)*(-3)). Their grammar, values, worst cases.
+"""Expressions modulo 5 in which every operation has its brackets, as ((1-2)*(-3)): grammar, values, worst cases.
 
-An operand is d, -d, (d), (-d), or (a+b), (a-b), (a*b) of two operands; lengths 1 to 4 are the first four.
+An operand is d, -d, (d) or (-d), of lengths 1 to 4 and a digit d; or (a+b), (a-b) or (a*b) of two operands.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable
+
 MODULUS = 5
 DIGITS = "01234"
 ATOMS = ("", "{}", "-{}", "({})", "(-{})")
-"""By length, with a digit in them."""
+"""The operands that hold one digit, by length."""
 LONGEST = "({}-{})"
 """The shortest operation."""
 
 
-def expression(length, operators, rng):
-    """A random expression: operands get uniform shares of the length, as in their code."""
-    said, todo = [], [length]
+def expression(length: int, operators: str, rng: random.Random) -> list[str]:
+    """Draw an expression; operands get uniform shares of the length, as in the paper's code."""
+    said: list[str] = []
+    todo: list[str | int] = [length]
     while todo:
         part = todo.pop()
         if isinstance(part, str):
@@ -28,23 +32,24 @@ def expression(length, operators, rng):
     return said
 
 
-def evaluate(symbols):
-    """The value, 0 to 4; -1 for what is not an expression."""
-    stack = []
+def evaluate(symbols: Iterable[str]) -> int:
+    """Evaluate an expression to 0 to 4; -1 if the symbols are not an expression."""
+    stack: list[int | str] = []
     for symbol in symbols:
         stack.append(int(symbol) if symbol in DIGITS else symbol)
         if symbol in DIGITS and stack[-2:-1] == ["-"] and (len(stack) == 2 or isinstance(stack[-3], str)):
-            stack[-2:] = [-stack[-1] % MODULUS]
+            stack[-2:] = [-int(symbol) % MODULUS]
         elif symbol == ")":
-            size, value = _close(stack)
+            size, result = _close(stack)
             if not size:
                 return -1
-            stack[-size:] = [value]
-    return stack[0] if len(stack) == 1 and isinstance(stack[0], int) else -1
+            stack[-size:] = [result]
+    value = stack[0] if len(stack) == 1 else None
+    return value if isinstance(value, int) else -1
 
 
-def _close(stack):
-    """How many symbols on the stack a closing bracket makes one, and its value."""
+def _close(stack: list[int | str]) -> tuple[int, int]:
+    """The number of top symbols that the closing bracket reduces to a value, and that value; (0, 0) for none."""
     match stack[-5:]:
         case ["(", int(left), "+", int(right), ")"]:
             return 5, (left + right) % MODULUS
@@ -57,7 +62,7 @@ def _close(stack):
     return 0, 0
 
 
-def chains(length, operators):
+def chains(length: int, operators: str) -> list[list[str]]:
     """Brackets as deep as the length allows, on the left and on the right, with and without minus signs."""
     nests = []
     for operator in operators:
@@ -65,8 +70,8 @@ def chains(length, operators):
     return [_nest(length, before, after) for before, after in nests]
 
 
-def _nest(length, before, after):
-    """As many as the length allows, around an operand that fills it up."""
+def _nest(length: int, before: str, after: str) -> list[str]:
+    """Repeat `before` and `after` as often as the length allows, around an operand that fills it up."""
     count = (length - 1) // (len(before) + len(after))
     rest = length - count * (len(before) + len(after))
     inner = ATOMS[rest].format(3) if rest < len(ATOMS) else LONGEST.format(2, 4)

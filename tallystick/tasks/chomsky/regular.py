@@ -1,16 +1,16 @@
-"""Regular: a state of a few values, said as a note after each symbol, so that it never lies far back."""
+"""The regular tasks: a state of a few values is said as a note after each symbol, so that it never lies far back."""
 
 from __future__ import annotations
 
-from tallystick.tasks.chomsky.base import END, Chomsky, plain_worst_cases
+from tallystick.tasks.chomsky.base import END, BitString, Chomsky
 
 MODULUS = 5
 DIGITS = "01234"
 STEP = {"-1": -1, "0": 0, "1": 1}
 
 
-class ParityCheck(Chomsky):
-    """Is the number of ones odd? 1010100 answers 1, 01111 answers 0. 5 tokens a symbol.
+class ParityCheck(BitString):
+    """Is the number of ones odd? 1010100 answers 1, 01111 answers 0. 5 tokens per symbol.
 
     The note after each symbol is the parity so far; the last 5 tokens decide.
     """
@@ -19,20 +19,12 @@ class ParityCheck(Chomsky):
     notes: tuple[str, ...] = ("even", "odd")
     example = "1010100"
 
-    def sample(self, length, rng):
-        """Uniform bits."""
-        return rng.choices("01", k=length)
-
-    def worst_cases(self, length):
-        """Bits all alike, alternating, and one alone."""
-        return plain_worst_cases(length)
-
     def answer(self, prompt):
         """The number of ones, modulo 2."""
         return [str(prompt.count("1") % 2)]
 
     def solve(self, w):
-        """A walk, with the parity after each symbol."""
+        """Walk to the end, noting the parity after each symbol."""
         p, odd = w.pointer(0), 0
         while (symbol := p.read()) != END:
             odd ^= symbol == "1"
@@ -43,9 +35,9 @@ class ParityCheck(Chomsky):
 
 
 class EvenPairs(ParityCheck):
-    """Is the number of pairs 01 and 10 odd? 001110 answers 0, 0101001 answers 1. 5 tokens a symbol.
+    """Is the number of pairs 01 and 10 odd? 001110 answers 0, 0101001 answers 1. 5 tokens per symbol.
 
-    The note after each symbol is the parity so far; the symbol before it is still in sight. The last 5 tokens decide.
+    The note after each symbol is the parity so far; the symbol before is still in sight. The last 5 tokens decide.
     """
 
     example = "001110"
@@ -55,7 +47,7 @@ class EvenPairs(ParityCheck):
         return [str(sum(a != b for a, b in zip(prompt, prompt[1:], strict=False)) % 2)]
 
     def solve(self, w):
-        """A walk, with the parity after each symbol."""
+        """Walk to the end, noting the parity after each symbol."""
         p, odd, before = w.pointer(0), 0, ""
         while (symbol := p.read()) != END:
             odd ^= {before, symbol} == {"0", "1"}
@@ -67,7 +59,7 @@ class EvenPairs(ParityCheck):
 
 
 class CycleNavigation(Chomsky):
-    """Where does a walk on a cycle of 5 places end? 1 -1 0 -1 -1 answers 3, 1 1 1 -1 answers 2. 5 tokens a symbol.
+    """Where does a walk on a cycle of 5 places end? 1 -1 0 -1 -1 answers 3, 1 1 1 -1 answers 2. 5 tokens per symbol.
 
     The note after each step is the place; the last 5 tokens decide.
     """
@@ -78,15 +70,15 @@ class CycleNavigation(Chomsky):
     example = "1 -1 0"
 
     def sample(self, length, rng):
-        """Uniform steps."""
+        """Draw uniform steps."""
         return rng.choices(list(STEP), k=length)
 
     def worst_cases(self, length):
-        """Always the same step, and there and back."""
+        """Always the same step, and back and forth."""
         return [[step] * length for step in STEP] + [(["1", "-1"] * length)[:length]]
 
     def format(self, tokens):
-        """Words."""
+        """Join the symbols with spaces: they have up to two characters."""
         return " ".join(tokens)
 
     def answer(self, prompt):
@@ -94,7 +86,7 @@ class CycleNavigation(Chomsky):
         return [DIGITS[(prompt.count("1") - prompt.count("-1")) % MODULUS]]
 
     def solve(self, w):
-        """A walk, with the place after each step."""
+        """Walk to the end, noting the place after each step."""
         p, place = w.pointer(0), 0
         while (symbol := p.read()) != END:
             place = (place + STEP[symbol]) % MODULUS
@@ -105,10 +97,10 @@ class CycleNavigation(Chomsky):
 
 
 class ModularArithmetic(Chomsky):
-    """The value of an expression modulo 5, products first: 1+2*3 answers 2, 1-1-1 answers 4. 5 tokens a symbol.
+    """The value of an expression modulo 5, products first: 1+2*3 answers 2, 1-1-1 answers 4. 5 tokens per symbol.
 
-    Two notes: at each sign the sum of the terms before it, at each digit the product, with its sign, that is being
-    made. The last 8 tokens decide. Expressions are odd: as in their code, an even `length` gives the odd one below it.
+    The notes are the signed product so far, after each digit, and the sum of the terms so far, after each sign. The
+    last 8 tokens decide. Expressions have odd lengths: as in the paper's code, an even `length` gives one symbol less.
     """
 
     alphabet = (*DIGITS, *"+-*")
@@ -117,13 +109,13 @@ class ModularArithmetic(Chomsky):
     example = "1+2*3"
 
     def sample(self, length, rng):
-        """Uniform digits and signs."""
+        """Draw uniform digits and signs."""
         prompt = rng.choices(DIGITS, k=length)
         prompt[1::2] = rng.choices("+-*", k=length // 2)
         return prompt[: (length - 1) | 1]
 
     def worst_cases(self, length):
-        """One sign throughout, between large digits and between zeros, and all of them in turn."""
+        """One sign throughout, between large digits and between zeros, and mixed signs."""
         size = (length - 1) | 1
         pairs = ["4+", "4-", "4*", "0*", "0-", "2*3-", "1-4*", "3+2*2-"]
         return [list((pair * size)[:size]) for pair in pairs]
@@ -134,12 +126,12 @@ class ModularArithmetic(Chomsky):
         return len(prompt) % 2 == 1 and digits and {*prompt[1::2]} <= {*"+-*"}
 
     def answer(self, prompt):
-        """The sum of the terms, each a product."""
+        """The sum of the terms, each of which is a product."""
         terms = "".join(prompt).replace("-", "+-").split("+")
         return [DIGITS[sum(_product(term) for term in terms) % MODULUS]]
 
     def solve(self, w):
-        """A walk with the sum and the product, which a sign or the end adds to the sum unless it is *."""
+        """Walk to the end with a sum and a product; a sign other than *, or the end, adds the product to the sum."""
         p, total, product, sign = w.pointer(0), 0, 0, "+"
         while sign != END:
             digit = int(p.read())
@@ -155,8 +147,8 @@ class ModularArithmetic(Chomsky):
         w.output(DIGITS[total])
 
 
-def _product(term):
-    """Of "-2*3", modulo 5."""
+def _product(term: str) -> int:
+    """Evaluate a term such as "-2*3" modulo 5."""
     value = -1 if term.startswith("-") else 1
     for digit in term.removeprefix("-").split("*"):
         value = value * int(digit) % MODULUS

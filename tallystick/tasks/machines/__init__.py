@@ -1,8 +1,9 @@
 """Turing machines as small text files.
 
-A row is ``STATE READ WRITE L|R NEXT``. ``*`` reads whatever the state's other rows do not; written, it leaves the
-symbol. A state without rows halts; that of the first row is the start. ``blank SYMBOL`` (default _) names what the tape
-is full of, ``answer state`` or ``answer tape`` (default) what the machine answers at its halt; # begins a comment.
+A row is ``STATE READ WRITE L|R NEXT``. A ``*`` to read stands for every symbol that no other row of the state reads;
+a ``*`` to write leaves the symbol as it is. The first row's state is the start; a state without rows halts.
+``blank SYMBOL`` (default _) names the symbol of unwritten cells, ``answer state`` or ``answer tape`` (default) what the
+machine answers at its halt. # begins a comment.
 """
 
 from __future__ import annotations
@@ -13,34 +14,34 @@ from pathlib import Path
 MACHINES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.txt")))
 DIGITS = "0123456789"
 MARKS = ("|", ">")
-"""With the digits what a prompt has beside the tape's symbols and the states."""
+"""Marks of a prompt: it consists of these, the digits, the tape's symbols and the states."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a file says."""
+    """A machine as its file describes it."""
 
     rows: dict[tuple[str, str], tuple[str, str, str]]
     """(state, symbol read) -> (symbol written, L or R, next state), for every symbol of the tape."""
     states: list[str]
-    """Those that have rows; the first is the start."""
+    """The states that have rows; the first is the start."""
     halts: list[str]
-    """Those that have none."""
+    """The states that have none."""
     symbols: list[str]
-    """What stands on the tape."""
+    """The symbols of the tape, the blank among them."""
     blank: str
-    """One of them."""
+    """The symbol of unwritten cells."""
     answers_tape: bool
     """Whether the answer is read off the tape; else it is the halting state."""
 
 
 def read(name: str) -> Machine:
-    """A built-in machine, or a user's file. Raises ValueError, in one line, for what is neither or is no machine."""
+    """Read a built-in machine or a user's file. Raises ValueError if it is neither, or does not describe a machine."""
     path = Path(__file__).parent / f"{name}.txt" if name in MACHINES else Path(name)
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError):
-        raise ValueError(f"no machine {name!r}; there are: {', '.join(MACHINES)}, or your own file") from None
+        raise ValueError(f"unknown machine {name!r}; there are: {', '.join(MACHINES)}, or your own file") from None
     try:
         return parse(text)
     except ValueError as error:
@@ -48,7 +49,7 @@ def read(name: str) -> Machine:
 
 
 def parse(text: str) -> Machine:
-    """The machine that a file's text describes. Raises ValueError, in one line, for what is not understood."""
+    """Parse a file's text. Raises ValueError, in one line, if it does not describe a machine."""
     rows: dict[tuple[str, str], tuple[str, str, str]] = {}
     settings = {"blank": "_", "answer": "tape"}
     for number, line in enumerate(text.splitlines(), 1):
@@ -58,7 +59,7 @@ def parse(text: str) -> Machine:
         elif len(words) == 5 and words[3] in ("L", "R") and (words[0], words[1]) not in rows:
             rows[words[0], words[1]] = words[2], words[3], words[4]
         elif words:
-            raise ValueError(f"line {number}, {' '.join(words)!r}, is not STATE READ WRITE L|R NEXT, or comes twice")
+            raise ValueError(f"line {number}, {' '.join(words)!r}, is not STATE READ WRITE L|R NEXT, or is a duplicate")
     machine = _machine(rows, **settings)
     _check(machine, settings["answer"])
     return machine
@@ -79,15 +80,21 @@ def _machine(rows: dict[tuple[str, str], tuple[str, str, str]], blank: str, answ
 
 
 def _check(machine: Machine, answer: str) -> None:
-    """Raises ValueError for rows that are missing, and for names that a prompt could not tell apart."""
+    """Raise ValueError for missing rows, and for names that a prompt could not tell apart."""
     missing = [f"{q} {s}" for q in machine.states for s in machine.symbols if (q, s) not in machine.rows]
-    names = [*machine.states, *machine.halts]
-    clash = [*({*names} & {*machine.symbols, *DIGITS, *MARKS}), *({*machine.symbols} & {*MARKS})]
+    states = [name for name in (*machine.states, *machine.halts) if name in (*machine.symbols, *DIGITS, *MARKS)]
+    marks = [symbol for symbol in machine.symbols if symbol in MARKS]
     if answer not in ("state", "tape"):
-        raise ValueError(f"answer {answer}: it is 'state' or 'tape'")
+        raise ValueError(f"answer must be state or tape, got {answer!r}")
     if not machine.rows or len(machine.symbols) < 2:
-        raise ValueError("a machine has rows, STATE READ WRITE L|R NEXT, and at least two symbols")
+        raise ValueError("a machine needs rows, STATE READ WRITE L|R NEXT, and at least two symbols")
     if missing:
-        raise ValueError(f"no row for {missing[0]}; a state has one for each of {' '.join(machine.symbols)}, or for *")
-    if clash:
-        raise ValueError(f"{clash[0]!r} cannot be the name of a state, or of a symbol: digits are for symbols only")
+        raise ValueError(
+            f"no row for {missing[0]}; a state needs one for each of {' '.join(machine.symbols)}, or for *"
+        )
+    if marks:
+        raise ValueError(f"{marks[0]!r} cannot be a symbol of the tape: prompts use {' and '.join(MARKS)} as marks")
+    if states:
+        raise ValueError(
+            f"{states[0]!r} cannot name a state: neither a symbol of the tape, nor a digit, nor a mark can"
+        )

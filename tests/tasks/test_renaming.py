@@ -1,16 +1,16 @@
-"""Contexts up to renaming: where a name stands again counts, not which it is."""
+"""Contexts up to renaming: where a name occurs again counts, not which name it is."""
 
 import numpy as np
 
 from tallystick import suffix
-from tallystick.tasks.annotate.renaming import Renamed
+from tallystick.tasks.annotate.renaming import RenamedContexts
 
 NAMES = [3, 4, 5, 6]
 
 
 def renamed(*runs, reach=8):
     sequences = [(np.array(ids, np.uint16), np.ones(len(ids), bool)) for ids in runs]
-    return Renamed.of(suffix.Contexts.of(sequences, 7), NAMES, reach)
+    return RenamedContexts.of(suffix.Contexts.of(sequences, 7), NAMES, reach)
 
 
 def seen(contexts, which):
@@ -25,7 +25,7 @@ def test_contexts_that_differ_in_names_alone_are_alike():
     assert one.targets.tolist()[3:] == other.targets.tolist()[3:]
 
 
-def test_where_a_name_stands_again_counts():
+def test_where_a_name_occurs_again_counts():
     one, other = renamed([3, 1, 4, 3, 2]), renamed([3, 1, 4, 4, 2])
     assert seen(one, 4) != seen(other, 4)
     assert one.targets[3] != other.targets[3]
