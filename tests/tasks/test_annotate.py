@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -31,9 +32,9 @@ NEAR = 8
 """Tokens that decide at the most once a program says what it keeps."""
 
 
-@pytest.fixture(autouse=True, scope="module")
+@contextmanager
 def few_random_problems():
-    """Record fewer problems than usual: enough for such small programs."""
+    """Record fewer problems than usual: enough for small programs, and for errors."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "PROBLEMS", 500)
         patch.setattr(traces, "QUESTIONS", 5000)
@@ -47,7 +48,8 @@ def plain(name):
 
 @cache
 def annotated(name):
-    return load(f"{PROGRAMS}:{name}", "+notes")
+    with few_random_problems():
+        return load(f"{PROGRAMS}:{name}", "+notes")
 
 
 def notes_said(task, prompt):
@@ -118,7 +120,8 @@ def test_notes_name_the_place_and_what_decides():
 
 
 def test_a_local_program_is_left_alone():
-    assert list(load("addition", "local+notes").notes) == []
+    with few_random_problems():
+        assert list(load("addition", "local+notes").notes) == []
 
 
 def test_a_wide_local_is_said_in_the_tasks_own_symbols():
@@ -152,7 +155,7 @@ def test_of_many_labels_only_those_that_decide_are_said():
     ],
 )  # fmt: skip
 def test_what_cannot_be_said_is_refused_by_name(name, variant, message):
-    with pytest.raises(ValueError, match=message) as error:
+    with few_random_problems(), pytest.raises(ValueError, match=message) as error:
         load(name, f"{variant or ''}+notes")
     assert "\n" not in str(error.value)
 

@@ -16,9 +16,9 @@ K = {
     "sort": 8,
 }
 """The number of last tokens that decide, as the task's docstring has it."""
-SHORT = {"multiplication": [4, 6, 8], "hanoi": [4, 5, 6], "hanoi-recursive": [4, 6, 8], "sort": [4, 8, 10]}
-PROBLEMS = {"sort": 100}
-"""Random problems for each length, enough to cover the task; 300 for the others."""
+SHORT = {"multiplication": [3, 5, 7], "hanoi": [3, 5, 7], "hanoi-recursive": [3, 5, 7], "sort": [4, 8, 10]}
+PROBLEMS = {"multiplication-1": 300, "sort": 100}
+"""Random problems for each length, enough to cover the task; 200 for the others."""
 FAR = {
     "multiplication-1": 1000,
     "multiplication-2": 1000,
@@ -37,7 +37,7 @@ def fitted_lookup(task, examples):
 
 @pytest.mark.parametrize("name", K)
 def test_local_and_covered(name):
-    report = locality.check(load(name), SHORT.get(name, [6, 10, 14]), problems=PROBLEMS.get(name, 300))
+    report = locality.check(load(name), SHORT.get(name, [6, 10, 14]), problems=PROBLEMS.get(name, 200))
     assert [row["k"] for row in report["rows"]] == [K[name]] * 3
     assert report["local"]
     assert all(row["coverage"] > 0.9999 for row in report["rows"])
