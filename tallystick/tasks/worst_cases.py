@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import permutations
 
 Sample = Callable[[int, random.Random], list[str]]
 Draw = Callable[[int], float]
@@ -39,7 +40,7 @@ class PatternRandom(random.Random):
 
 
 def generic(sample: Sample, length: int) -> list[list[str]]:
-    """Make up to 17 distinct prompts of this length by `sample`; always the same ones."""
+    """Make up to 23 distinct prompts of this length by `sample`; always the same ones."""
     noise = random.Random(length)
     counting = PatternRandom(lambda number: noise.random(), patience=2**62)
     sample(length, counting)
@@ -52,7 +53,7 @@ def _patterns(draws: int) -> Iterator[Draw]:
     """Patterns for a sample of so many draws, the plainest first."""
     for value in (LOW, HIGH, MIDDLE):
         yield lambda number, value=value: value
-    for value, other in ((LOW, HIGH), (LOW, MIDDLE), (HIGH, LOW)):
+    for value, other in permutations((LOW, MIDDLE, HIGH), 2):
         for place in (0, draws - 1):
             yield lambda number, value=value, other=other, place=place: other if number == place else value
     yield lambda number: HIGH if number % 2 else LOW

@@ -129,7 +129,7 @@ def test_fewer_than_three_lengths_decide_nothing():
 
 def test_problems_and_worst_cases_are_counted_up_to_a_row():
     rows = locality.check(tasks.load("addition"), [3, 4], problems=20)["rows"]
-    assert [(row["problems"], row["worst_cases"]) for row in rows] == [(20, 26), (40, 52)]
+    assert [(row["problems"], row["worst_cases"]) for row in rows] == [(20, 32), (40, 64)]
 
 
 @pytest.mark.parametrize("variant", ["local", "paper"])
@@ -149,7 +149,7 @@ def test_every_worst_case_is_held_out_though_it_adds_no_context():
     chosen, _ = held_out.choose(task, 0, 5)
     held = {record.ids.tobytes() for record in chosen}
     assert {ids.tobytes() for ids, _ in sequences.worst_cases(task, 5)} <= held
-    assert len(sequences.worst_cases(task, 5)) == 26
+    assert len(sequences.worst_cases(task, 5)) == 32
 
 
 def test_where_covering_takes_too_many_the_worst_cases_stay():

@@ -106,9 +106,20 @@ class Traces:
         self._to_arrays()
 
     def _record_row(self, row: int, length: int) -> None:
-        """Record every worst case, then random problems until there are enough of them or of their questions."""
-        for prompt in self.task.every_worst_case(length):
+        """Record the task's worst cases, random problems until there are enough, and then the generic worst cases.
+
+        States, and with them notes, are numbered in the order in which they are met.
+        """
+        worst, every = self.task.worst_problems(length), self.task.every_worst_case(length)
+        for prompt in worst:
             self._record(prompt, row, Use.NOTES)
+        self._record_random(row, length)
+        for prompt in every:
+            if prompt not in worst:
+                self._record(prompt, row, Use.NOTES)
+
+    def _record_random(self, row: int, length: int) -> None:
+        """Record random problems until there are enough of them or of their questions."""
         begin = len(self._asked)
         problems, questions = (ROW_PROBLEMS, ROW_QUESTIONS) if row else (PROBLEMS, QUESTIONS)
         for i in range(problems):
