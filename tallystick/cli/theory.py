@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tallystick import tasks
-from tallystick.cli.console import note
+from tallystick.cli.console import note, result
 from tallystick.cli.options import Device, Json, Lengths, app, print_json, read_lengths
 from tallystick.launch.seeds import parse_seeds
 
@@ -76,7 +76,7 @@ def _show(document: dict[str, Any], text: str, out: Path | None, as_json: bool) 
     if as_json:
         print_json(document)
     else:
-        print(text, end="")
+        result(text.rstrip("\n"))
 
 
 def _place(environment: dict[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _check(declared: LocalityCheck, seed: int) -> Outcome:
 def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder: Path) -> Outcome:
     path = trained(experiment, seed, device, say, folder)
     run = runs.load(path, device)
-    torch.set_num_threads(run.config["settings"]["threads"])
+    torch.set_num_threads(run.config.settings.threads)
     began = time.monotonic()
     here = [at for at in experiment.at if at.seed in (None, seed)]
     groups = [rows for at in here for rows in _at(run, at, experiment, seed, say)]
