@@ -41,6 +41,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model; the run folder's path is the last line."""
+    from tallystick import runs
     from tallystick.config import configure
     from tallystick.training import loop
 
@@ -52,7 +53,10 @@ def train(
     config = configure(loaded, model, pairs, **given)
     if seeds is not None:
         paths = {s: _folder(out, loaded, model, s) for s in parse_seeds(seeds)}
-        train_side_by_side(config, paths)
+        for path in paths.values():
+            runs.check_new(path)
+        with _can_go_on(*paths.values()):
+            train_side_by_side(config, paths)
     else:
         number = config.settings.seed
         paths = {number: _folder(out, loaded, model, None if out else number)}
@@ -104,13 +108,14 @@ def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None
 
 
 @contextmanager
-def _can_go_on(path: Path) -> Iterator[None]:
-    """Tell how to go on with a run that is interrupted, also by a full disk."""
+def _can_go_on(*paths: Path) -> Iterator[None]:
+    """Tell how to go on with runs that are interrupted, also by a full disk."""
     try:
         yield
     except (KeyboardInterrupt, OSError):
-        if path.exists():
-            note(f"go on with: tallystick resume {shlex.quote(str(path))}")
+        for path in paths:
+            if path.exists():
+                note(f"go on with: tallystick resume {shlex.quote(str(path))}")
         raise
 
 
