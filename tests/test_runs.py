@@ -281,12 +281,6 @@ class TestOwnTasks:
         assert loaded.changed == (text is not None)
         assert loaded.task.answer([*"10", ">"]) == [*"01"]
 
-    def test_non_ascii_sources_are_kept(self, tmp_path, mine):
-        mine.write_text("# größer\n" + mine.read_text(), encoding="utf-8")
-        task = tasks.load(f"{mine}:Reverse")
-        runs.create(tmp_path / "run", configure(task, "lookup", {}), task)
-        assert (tmp_path / "run" / "task" / "source.py").read_text(encoding="utf-8").startswith("# größer")
-
     def test_resume_goes_on_with_the_program_that_it_began_with(self, tmp_path, mine):
         """Bit for bit as if the file had not been edited."""
         config = configure(tasks.load(f"{mine}:Reverse"), "mamba2:tiny", SMALL | {"min_margin": "99"}, steps=8)

@@ -15,8 +15,6 @@ TWICE = {
     "seed 0": (["seed=3", "--seed", "0"], "seed is given twice"),
     "device": (["device=cpu", "--device", "cpu"], "device is given twice"),
     "train length": (["train_length=3", "--train-length", "3"], "train_length is given twice: --train-length 3"),
-    "seeds and a setting": (["--seeds", "0-1", "seed=5"], "--seeds 0-1: another seed is given, too"),
-    "seeds and seed": (["--seeds", "0-1", "--seed", "0"], "--seeds 0-1: another seed is given, too"),
 }
 
 
