@@ -27,7 +27,7 @@ from tallystick.models.base import Model
 from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
 from tallystick.rows import EvalReport, MetricsRow, Progress, Trained
-from tallystick.storage import beside_name, check_writable, locked, replace_file, write_json, write_text, writing
+from tallystick.storage import beside_name, check_makable, locked, replace_file, write_json, write_text, writing
 from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
@@ -58,10 +58,7 @@ def check_new(path: Path) -> None:
     """Check, before the work, that the folder can be made. Raises RunError if it already exists, OSError if not."""
     if path.exists():
         raise RunError(f"{path} already exists; continue it with `tallystick resume`, or choose another --out")
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
-    check_writable(parent / path.name)
+    check_makable(path)
 
 
 def create(path: Path, config: RunConfig, task: Task) -> None:
@@ -296,11 +293,6 @@ def read_eval(path: Path, part: str | None = None) -> EvalReport | None:
 def eval_file(path: Path, part: str | None = None) -> Path:
     """Name the file of an evaluation."""
     return path / (f"eval-{part.replace(':', '-').replace('/', '-')}.json" if part else "eval.json")
-
-
-def write_report(path: Path, page: str) -> None:
-    """Write report.html, wherever `path` says."""
-    write_text(path, page)
 
 
 def _read_text(file: Path) -> str:

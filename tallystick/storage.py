@@ -88,6 +88,14 @@ def check_writable(path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def check_makable(path: Path) -> None:
+    """Check, before the work, that a file or folder can be made there, with the folders that lead to it."""
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    check_writable(parent / path.name)
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the lock of a file or folder; yields whether it was free, always True with `wait`.

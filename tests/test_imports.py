@@ -35,9 +35,9 @@ ALLOWED = {
     "evaluation": "episode vocab tasks models data runs engine rows",
     "training": "episode suffix tasks models data config runs locality engine evaluation rows",
     "report": "episode vocab replay tasks models config runs locality storage",
-    "studies": "tasks models config runs locality evaluation training launch",
+    "studies": "tasks models config runs provenance locality evaluation training launch",
     "cli": "episode trajectory replay tools tasks models config runs data locality engine evaluation training report "
-    "launch studies rows storage",
+    "launch studies rows storage provenance",
     "__main__": "cli",
 }
 """What each part of the package may import beside itself, imports for type checkers included: a part stands below

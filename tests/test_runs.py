@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tallystick import provenance, runs, tasks
+from tallystick import provenance, runs, storage, tasks
 from tallystick.config import configure
 from tallystick.training import loop
 
@@ -241,7 +241,7 @@ def test_files_have_the_mode_that_the_umask_gives(tmp_path, umask, lookup_run):
     try:
         runs.create(tmp_path / "run", run.config, run.task)
         runs.save_model(tmp_path / "run", run.model, 1)
-        runs.write_report(tmp_path / "run" / "report.html", "page")
+        storage.write_text(tmp_path / "run" / "report.html", "page")
     finally:
         os.umask(before)
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
@@ -312,7 +312,7 @@ def test_what_was_left_by_killed_processes_is_removed(folder):
 def test_a_write_that_fails_leaves_the_old_file(folder):
     before = (folder / "eval.json").write_text("old")
     with pytest.raises(ValueError, match="JSON"):
-        runs.write_json(folder / "eval.json", {"margin": float("nan")})
+        storage.write_json(folder / "eval.json", {"margin": float("nan")})
     assert (folder / "eval.json").read_text() == "old"
     assert before == 3
     assert not list(folder.glob(".eval.json*"))

@@ -102,7 +102,8 @@ def _warn(loaded: list[Run]) -> None:
             steps = f"step {trained['step']:,} of at most {run.config.settings.steps:,}"
             note(f"warning: {run.path} was interrupted at {steps}; go on with: tallystick resume {run.path}")
     for name in dict.fromkeys(run.config.task for run in loaded if run.changed):
-        note(f"warning: {name} has changed since it was trained on; your own file is used as the run folder keeps it")
+        used = "; the copy in the run folder is used" if ".py:" in name and "," not in name else ""
+        note(f"warning: {name} has changed since it was trained on{used}")
 
 
 class Table:

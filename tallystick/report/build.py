@@ -18,7 +18,7 @@ from tallystick.report import page, stretches
 from tallystick.report.data import CACHE_MODEL, EpisodeSize, Program, Report, RunData, ShownEpisode
 from tallystick.report.folders import attempt, load_task, read_folder
 from tallystick.report.groups import group_runs, label_programs
-from tallystick.storage import check_writable
+from tallystick.storage import check_writable, write_text
 from tallystick.tasks import Task
 
 MOST_EPISODES = 12
@@ -42,7 +42,7 @@ def write(paths: list[Path], out: Path, problems: int = 1000) -> Written:
         runs.read_config(path)
     check_writable(out)
     html = page.render(collect(paths, problems))
-    runs.write_report(out, html)
+    write_text(out, html)
     return {"report": str(out), "bytes": len(html.encode()), "runs": [str(path) for path in paths]}
 
 

@@ -250,6 +250,8 @@ WRONG = {
     "no layers": ["train", "addition", "n_layer=0"],
     "negative width": ["train", "addition", "--model", "lstm", "d_model=-1"],
     "no model": ["train", "addition", "--model", "torch.nn:Linear"],
+    "no folder for a report": ["report", "RUN", "--out", "nowhere/page.html"],
+    "no file for a theorem": ["theory", "bound", "--lengths", "3", "--out", "/proc/theory"],
     "cannot be written": ["train", "addition", *QUICK, "--out", "/proc/no/run"],
 }
 
