@@ -198,6 +198,8 @@ def test_a_lock_ends_with_its_process(interrupted):
 
 def test_a_run_says_how_far_it_was_trained(lookup_run, interrupted, tmp_path):
     assert runs.load(lookup_run).trained == {"step": 1, "finished": True, "passed": True}
+    loop.train(tmp_path / "few", configure(tasks.load("reverse"), "lookup", {"examples": "2"}))
+    assert runs.load(tmp_path / "few").trained == {"step": 1, "finished": True, "passed": False}
     assert runs.load(interrupted).trained == {"step": 4, "finished": False, "passed": False}
     loop.resume(interrupted)
     assert runs.load(interrupted).trained == {"step": 8, "finished": True, "passed": False}

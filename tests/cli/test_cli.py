@@ -251,7 +251,17 @@ WRONG = {
     "negative width": ["train", "addition", "--model", "lstm", "d_model=-1"],
     "no model": ["train", "addition", "--model", "torch.nn:Linear"],
     "no folder for a report": ["report", "RUN", "--out", "nowhere/page.html"],
-    "no file for a theorem": ["theory", "bound", "--lengths", "3", "--out", "/proc/theory"],
+    "no file for a theorem": [
+        "theory",
+        "universal",
+        "bb2",
+        "--model",
+        "lookup",
+        "--seeds",
+        "0",
+        "--out",
+        "/proc/theory",
+    ],
     "cannot be written": ["train", "addition", *QUICK, "--out", "/proc/no/run"],
 }
 

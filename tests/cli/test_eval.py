@@ -94,19 +94,20 @@ def test_a_changed_file_is_told_once(tallystick, tmp_path):
     assert printed.err.count("has changed since it was trained on") == 1
 
 
-class Prompt(list):
-    """A prompt that can be watched."""
+class Symbol(str):
+    """A symbol that can be watched; a copy of a prompt holds it, too."""
 
 
 class Watched(Addition):
-    """Counts how many of its prompts are alive."""
+    """Counts how many of its prompts are alive, by their first symbols."""
 
     alive = most = 0
 
     def problem(self, *arguments, **options):
-        prompt = Prompt(super().problem(*arguments, **options))
+        prompt = super().problem(*arguments, **options)
+        prompt[0] = Symbol(prompt[0])
         Watched.alive += 1
-        weakref.finalize(prompt, self._freed)
+        weakref.finalize(prompt[0], self._freed)
         Watched.most = max(Watched.most, Watched.alive)
         return prompt
 
