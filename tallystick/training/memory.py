@@ -44,16 +44,16 @@ def check_training(model: Model, settings: Settings) -> None:
 def _kept_bytes(model: Model, length: int) -> int:
     """Bytes that a pass over one sequence of this length keeps for its gradient, logits included."""
     weights = {parameter.data_ptr() for parameter in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}
+    kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.data_ptr()] = tensor
-        return tensor
+        kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor.detach()  # the tensor itself would hold the graph that holds it, and break a later CUDA graph
 
     device = next(model.parameters()).device
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits_BLV, _ = model(torch.zeros(1, length, dtype=torch.long, device=device))
-    return logits_BLV.nbytes + sum(tensor.nbytes for address, tensor in kept.items() if address not in weights)
+    return logits_BLV.nbytes + sum(size for address, size in kept.items() if address not in weights)
 
 
 def _check(needed: float, device: str) -> None:

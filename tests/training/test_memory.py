@@ -1,11 +1,13 @@
 """A training that cannot fit into memory is refused before it is begun, and its estimate is near the truth."""
 
+import gc
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tallystick import models, tasks
 from tallystick.config import configure
@@ -54,3 +56,16 @@ def test_a_limit_of_the_process_counts(tmp_path):
         text=True,
     )
     assert done.stdout == f"{limit}\n", done.stderr
+
+
+def test_measuring_keeps_no_graph_alive():
+    """Gradient nodes that outlive it would break the CUDA graph of the training step."""
+    model = models.build("mamba2", vocab_size=20)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+        memory._kept_bytes(model, 16)
+        assert sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects()) == before
+    finally:
+        gc.enable()
