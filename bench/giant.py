@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tallystick import runs
 from tallystick.data.packing import Batch, Packer
 from tallystick.evaluation.verify import verify, verify_recorded
 from tallystick.tasks import runner
-from tallystick.training.loop import Trainer
+from tallystick.training.trainer import Trainer
 
 ROW_TOKENS = 8192
 
@@ -48,9 +49,9 @@ def check(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
 def train(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
     """Train one pass over the problem; then count the held-out problems that are still exact."""
     device = next(run.model.parameters()).device.type
-    settings = run.config["settings"] | {"device": device, "lr": 1e-4, "warmup": 1}
+    settings = replace(run.config.settings, device=device, lr=1e-4, warmup=1)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(Path(folder), run.config | {"settings": settings}, lambda row: None)
+        trainer = Trainer(Path(folder), replace(run.config, settings=settings), lambda row: None)
     trainer.model.load_state_dict(run.model.state_dict())
 
     def emit(batch: Batch, position: Any) -> None:
@@ -60,7 +61,7 @@ def train(run: runs.Run, prompt: list[str]) -> dict[str, Any]:
     packer.begin(0)
     runner.run(run.task, prompt, packer)
     packer.drain()
-    after = verify_recorded(trainer.model, run.task, trainer.held_out)
+    after = verify_recorded(trainer.model, run.task, trainer.validation.held_out)
     worst = max(float(loss) for loss in trainer.losses)
     return {
         "tokens": trainer.tokens,

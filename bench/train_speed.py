@@ -88,7 +88,7 @@ def contestant(pipe: Connection, options: argparse.Namespace, chunk_size: int | 
     ids_BL = torch.randint(VOCAB, (options.rows, options.length + 1))
     reset_BL = torch.rand(options.rows, options.length) < 1 / EPISODE
     if chunk_size is None:
-        allocator.keep_freed()
+        allocator.retain_freed_pages()
     else:
         model = peer(model, chunk_size)
     with torch.no_grad():

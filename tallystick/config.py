@@ -1,106 +1,178 @@
-"""How to train: every setting, its default, and what is refused before anything is written."""
+"""The configuration of a run: every setting with its default and range, and where its value comes from."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-import torch
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from tallystick import models
-from tallystick.models.base import Model
+from tallystick.ranges import check_ranges, ranged
 from tallystick.tasks import Task
+
+if TYPE_CHECKING:  # imports torch, which the data workers must not
+    from tallystick.models.base import Model
+    from tallystick.models.config import Config
+
+COUNTS = (1, 10**9)
+"""Range of a number of steps or tokens."""
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to train; each field can be set as key=value."""
 
-    train_length: int
-    """Problems are at most this long."""
-    steps: int
-    """The budget; training ends earlier once the held-out problems are exact with a margin."""
-    seed: int = 0
-    """Of the weights and the examples."""
-    batch_size: int = 8
-    """Streams side by side in a batch."""
-    seq_len: int = 256
-    """Tokens of each stream in a batch."""
-    lr: float = 6e-3
+    train_length: int = ranged(MISSING, 0, 10**9)
+    """Training problems have at most this length."""
+    steps: int = ranged(MISSING, *COUNTS)
+    """Maximum number of optimizer steps; training ends earlier once the held-out problems are exact with a margin."""
+    seed: int = ranged(0, 0, 2**63 - 1)
+    """Random seed of the weights and the problems."""
+    batch_size: int = ranged(8, 1, 2**20)
+    """Sequences in a batch."""
+    seq_len: int = ranged(256, 1, 2**24)
+    """Tokens of each sequence in a batch."""
+    lr: float = ranged(6e-3, 1e-12, 1e6)
     """Peak learning rate of AdamW."""
-    warmup: int = 50
-    """Steps to reach it."""
-    weight_decay: float = 0.0
-    """On matrices alone."""
-    grad_clip: float = 1.0
+    warmup: int = ranged(50, *COUNTS)
+    """Steps until the learning rate reaches its peak."""
+    weight_decay: float = ranged(0.0, 0.0, 1e3)
+    """Weight decay of matrices; other parameters have none."""
+    grad_clip: float = ranged(1.0, 1e-12, 1e12)
     """Largest norm of the gradient."""
-    state_passing: float
-    """Share of examples begun in the state that the one before left: 0.5 by default, 0 for models whose state grows."""
-    curriculum: int = 0
-    """Examples over which the largest length grows evenly from the task's shortest to train_length; 0: none."""
-    validate_every: int = 50
-    """Steps between two looks at the held-out problems, each of which also saves what `resume` needs."""
-    decay_at_error: float = 1e-3
+    state_passing: float = ranged(MISSING, 0.0, 1.0)
+    """Share of training problems begun in the state that the one before left: 0.5 by default, 0 if the state grows."""
+    curriculum: int = ranged(0, 0, 10**12)
+    """Number of problems over which their largest length grows evenly from the task's shortest to train_length."""
+    validate_every: int = ranged(50, *COUNTS)
+    """Steps between two validations on the held-out problems; each also saves what `resume` needs."""
+    decay_at_error: float = ranged(1e-3, 0.0, 1.0)
     """Held-out error rate per token at which the learning rate begins to fall."""
-    min_margin: float = 3.0
+    min_margin: float = ranged(3.0, 0.0, 1e9)
     """Logit margin that every held-out token must have at the end."""
-    workers: int = 1
-    """Processes that make examples."""
-    threads: int = 1
-    """Threads of the CPU: a second one gains a third for a tiny model, and loses far more on a busy machine."""
+    workers: int = ranged(1, 1, 256)
+    """Processes that make training data; their number divides batch_size."""
+    threads: int = ranged(1, 1, 256)
+    """CPU threads of torch: a second one saves a third of a tiny model's time, and costs far more on a busy machine."""
     device: str = "cpu"
     """cpu or cuda."""
 
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.batch_size % self.workers:
+            raise ValueError(f"workers={self.workers} does not divide batch_size={self.batch_size}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be cpu or cuda, got {self.device!r}")
 
-KINDS = {"int": int, "float": float, "str": str}
+
+KINDS = get_type_hints(Settings)
+"""The type of each setting."""
 
 
-def configure(task: Task, model: str, overrides: dict[str, str], **given: Any) -> dict[str, Any]:
-    """The run's config.json: names, and every setting of training and model resolved: the user's, else the model's
-    own (`Model.TRAINING`), else the task's, else the default.
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides a run's weights, beside the code."""
 
-    overrides: key=value of Settings or of the model's Config, over the task's own; given: Settings, None where nothing
-    was said.
-    Raises ValueError for an unknown key or a value out of range.
+    task: str
+    """As for `tasks.load`."""
+    variant: str
+    """The task's program."""
+    model: str
+    """As for `models.build`."""
+    model_settings: Mapping[str, Any]
+    """Every field of the model's Config, less vocab_size."""
+    settings: Settings
+    extended_from: tuple[int, ...] = ()
+    """The maximum numbers of steps that it had before `resume --steps` raised it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Write it as config.json has it."""
+        document = asdict(self) | {"model_settings": dict(self.model_settings)}
+        extended = document.pop("extended_from")
+        return document | ({"extended_from": list(extended)} if extended else {})
+
+    @classmethod
+    def from_json(cls, document: object) -> RunConfig:
+        """Read what `to_json` wrote. Raises ValueError naming what is missing, unknown, or of a wrong type or size."""
+        known = _typed("the document", document, dict)
+        _check_keys(cls, known, "", optional={"extended_from"})
+        given = _typed("settings", known["settings"], dict)
+        _check_keys(Settings, given, "settings.")
+        extended = _typed("extended_from", known.get("extended_from", []), list)
+        return cls(
+            task=_typed("task", known["task"], str),
+            variant=_typed("variant", known["variant"], str),
+            model=_typed("model", known["model"], str),
+            model_settings=_typed("model_settings", known["model_settings"], dict),
+            settings=Settings(**{key: _typed(f"settings.{key}", value, KINDS[key]) for key, value in given.items()}),
+            extended_from=tuple(_typed("extended_from", steps, int) for steps in extended),
+        )
+
+
+def _check_keys(cls: type, given: dict[str, Any], prefix: str, optional: Collection[str] = ()) -> None:
+    """Check that a JSON object has a dataclass's fields and no others."""
+    known = {field.name for field in fields(cls)}
+    for what, keys in (("no", known - given.keys() - set(optional)), ("an unknown", given.keys() - known)):
+        if keys:
+            raise ValueError(f"{what} {prefix}{min(keys)}; it may be another version's")
+
+
+def _typed(key: str, value: Any, kind: type) -> Any:
+    """Require a JSON value of this type; a whole number is also a float."""
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{key} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value
+
+
+def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any) -> RunConfig:
+    """Resolve every setting of training and model: the user's, else the model's own, else the task's, else the default.
+
+    overrides: key=value of `Settings` or of the model's Config, as text. given: `Settings`; None means not given.
+    Raises ValueError for an unknown key, a value out of range, or a key that is given twice.
     """
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given.keys() & overrides.keys():
+        option = key.replace("_", "-")
+        raise ValueError(f"{key} is given twice: --{option} {given[key]} and {key}={overrides[key]}; leave one out")
     if models.split_preset(model) == models.split_preset(task.defaults.model):
         overrides = {**task.defaults.settings, **overrides}
-    kinds = {field.name: KINDS[str(field.type)] for field in fields(Settings)}
-    built = _build(task, model, {key: value for key, value in overrides.items() if key not in kinds}, list(kinds))
+    own = {key: value for key, value in overrides.items() if key not in KINDS}
+    model_class, model_config = _resolve(model, len(task.vocab), own)
     values: dict[str, Any] = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
-    values["state_passing"] = 0.5 if built.fixed_state else 0.0
-    values |= built.TRAINING
-    values |= {key: value for key, value in given.items() if value is not None}
-    values |= {key: models.read_value(key, overrides[key], kinds[key]) for key in overrides if key in kinds}
+    values["state_passing"] = 0.5 if model_class.fixed_state else 0.0
+    values |= {**model_class.TRAINING, **given}
+    values |= {key: models.read_value(key, overrides[key], KINDS[key]) for key in overrides if key in KINDS}
     settings = Settings(**values)
-    _check_range(task, settings)
-    model_settings = {key: value for key, value in asdict(built.config).items() if key != "vocab_size"}
-    names = {"task": task.name, "variant": task.variant, "model": model, "model_settings": model_settings}
-    return names | {"settings": asdict(settings)}
+    task.check_length(settings.train_length)
+    check_device(settings.device)
+    own = {key: value for key, value in asdict(model_config).items() if key != "vocab_size"}
+    return RunConfig(task=task.name, variant=task.variant, model=model, model_settings=own, settings=settings)
 
 
-def _build(task: Task, model: str, settings: dict[str, str], others: list[str]) -> Model:
+def _resolve(model: str, vocab_size: int, overrides: dict[str, str]) -> tuple[type[Model], Config]:
+    """Resolve a model's settings. Raises ValueError that also names the settings of training for an unknown key."""
+    if "vocab_size" in overrides:
+        raise ValueError("vocab_size is no setting: it is the task's number of tokens")
     try:
-        return models.build(model, vocab_size=len(task.vocab), **settings)
+        return models.resolve(model, overrides, vocab_size=vocab_size)
     except ValueError as error:
-        extra = f"; settings of training: {', '.join(others)}" if "no setting" in str(error) else ""
+        extra = f"; settings of training: {', '.join(KINDS)}" if "no setting" in str(error) else ""
         raise ValueError(f"{error}{extra}") from None
 
 
-def _check_range(task: Task, settings: Settings) -> None:
-    task.check_length(settings.train_length)
-    for key, value in asdict(settings).items():
-        least_is_zero = key in ("seed", "weight_decay", "state_passing", "curriculum")
-        if not isinstance(value, str) and (value < 0 if least_is_zero else value <= 0):
-            raise ValueError(f"{key}={value} must {'not be negative' if least_is_zero else 'be greater than 0'}")
-    if settings.batch_size % settings.workers:
-        raise ValueError(f"workers={settings.workers} does not divide batch_size={settings.batch_size}")
-    check_device(settings.device)
-
-
 def check_device(device: str) -> None:
-    """Raises ValueError unless there is such a device."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device={device}: there are cpu and cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda: this machine has no usable GPU; leave it out or say cpu")
+    """Raise ValueError unless this machine has such a device."""
+    if device not in DEVICES:
+        raise ValueError(f"device must be cpu or cuda, got {device!r}")
+    if device == "cuda" and not has_gpu():
+        raise ValueError("device=cuda, but this machine has no usable GPU; choose device=cpu")
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU that torch can use."""
+    import torch
+
+    return torch.cuda.is_available()

@@ -2,7 +2,7 @@
 
 config.json            task, model, settings      model.safetensors       the model, for use
 vocab.json             tokens by id               optimizer.safetensors   everything that `resume` needs
-task/                  the task's source, hash    metrics.jsonl           a line a check
+task/                  the task's source, hash    metrics.jsonl           a line for each validation
 environment.json       versions, device, commit   eval.json, report.html  what eval and report made
 """
 
@@ -10,33 +10,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import shutil
-import subprocess
-import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-import tallystick
 from tallystick import models, tasks
+from tallystick.config import RunConfig
 from tallystick.models.base import Model
+from tallystick.models.lookup import Lookup
+from tallystick.provenance import environment
+from tallystick.rows import EvalReport, MetricsRow, Progress, Trained
+from tallystick.storage import beside_name, check_makable, locked, replace_file, write_json, write_text, writing
 from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
 FORMAT_VERSION = 2
-CONFIG_KEYS = ("task", "variant", "model", "model_settings", "settings")
-"""What config.json says, beside its format."""
 
 
 class RunError(ValueError):
-    """A run folder that is missing, foreign or damaged."""
+    """A run folder that is missing, foreign, damaged or in use."""
 
 
 @dataclass
@@ -44,202 +43,272 @@ class Run:
     """A loaded run folder."""
 
     path: Path
-    config: dict[str, Any]
+    config: RunConfig
     task: Task
     model: Model
     changed: bool
     """Whether the task's file is no longer the one that the run was trained with."""
     examples: int
     """Training examples that it has begun."""
+    trained: Trained | None
+    """How far it was trained; None: the folder does not tell."""
 
 
-def create(path: Path, config: dict[str, Any], task: Task) -> None:
-    """Make the folder, whole or not at all. Raises RunError if there is one already, OSError if it cannot be."""
+def check_new(path: Path) -> None:
+    """Check, before the work, that the folder can be made. Raises RunError if it already exists, OSError if not."""
     if path.exists():
-        raise RunError(f"{path} is there already: resume it, or give another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+        raise RunError(f"{path} already exists; continue it with `tallystick resume`, or choose another --out")
+    check_makable(path)
+
+
+def create(path: Path, config: RunConfig, task: Task) -> None:
+    """Make the folder, whole or not at all. Raises RunError if it already exists, OSError if it cannot be made."""
+    check_new(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making = beside_name(path)
         (making / "task").mkdir(parents=True)
+    try:
         text, digest = source(task)
-        (making / "task" / "source.py").write_text(text)
-        (making / "task" / "sha256").write_text(digest + "\n")
-        _write_json(making / "config.json", {"format": FORMAT_VERSION, **config})
-        _write_json(making / "vocab.json", list(task.vocab.tokens))
-        _write_json(making / "environment.json", environment())
+        write_text(making / "task" / "source.py", text)
+        write_text(making / "task" / "sha256", digest + "\n")
+        write_config(making, config)
+        write_json(making / "vocab.json", list(task.vocab.tokens))
+        write_json(making / "environment.json", environment())
         (making / "metrics.jsonl").touch()
         making.rename(path)
     finally:
         shutil.rmtree(making, ignore_errors=True)
 
 
+@contextmanager
+def training(path: Path) -> Iterator[None]:
+    """Hold the folder for a training process. Raises RunError if another one holds it."""
+    with locked(path, wait=False) as free:
+        if not free:
+            raise RunError(f"{path} is being trained by another process; wait for it, or stop it")
+        yield
+
+
 def load(path: str | Path, device: str = "cpu") -> Run:
-    """A run folder with its trained model, ready for use. Raises RunError, in one line."""
+    """Load a run folder with its trained model, ready for use. Raises RunError, in one line."""
     path = Path(path)
     config = read_config(path)
-    task = load_task(path, config)
-    model = models.build(config["model"], vocab_size=len(task.vocab), **config["model_settings"])
-    tensors, meta = _read(path / "model.safetensors")
-    _fill(model, tensors, path)
-    examples = int(meta["examples"])
-    _, digest = source(task)
-    changed = digest != (path / "task" / "sha256").read_text().strip()
-    return Run(path, config, task, model.to(device).eval(), changed, examples)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """config.json. Raises RunError if the folder is missing, or not of this format."""
-    if not path.is_dir():
-        raise RunError(f"no run folder {path}")
-    try:
-        config = json.loads((path / "config.json").read_text())
-        if config["format"] != FORMAT_VERSION:
-            raise RunError(f"{path} has format {config['format']}, this version reads {FORMAT_VERSION}")
-        _ = [config[key] for key in CONFIG_KEYS]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, RunError):
-            raise
-        raise RunError(f"{path} is not a tallystick run folder: no readable config.json") from error
-    return config
-
-
-def load_task(path: Path, config: dict[str, Any]) -> Task:
-    """The run's task; its vocabulary must still be the one trained with."""
-    task = tasks.load(config["task"], config["variant"])
-    try:
-        tokens = json.loads((path / "vocab.json").read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged: no readable vocab.json") from error
-    if list(task.vocab.tokens) != tokens:
-        raise RunError(f"{path} was trained with other tokens than {config['task']} has now")
-    return task
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file."""
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        what = "is missing" if not path.exists() else "is damaged"
-        raise RunError(f"{path.parent}: {path.name} {what}; nothing was trained or the run was cut off") from error
-
-
-def _fill(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    loaded = load_task(path, config)
+    model = models.build(config.model, vocab_size=len(loaded.task.vocab), **config.model_settings)
+    tensors, meta = read_tensors(path / "model.safetensors")
     try:
         model.load_state_dict(tensors)
-    except (RuntimeError, KeyError) as error:
-        raise RunError(f"{path}: model.safetensors does not fit config.json") from error
+        examples = int(meta["examples"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise RunError(f"{path}: model.safetensors does not fit config.json, or is not tallystick's") from error
+    trained = read_trained(path, config)
+    return Run(path, config, loaded.task, model.to(device).eval(), loaded.changed, examples, trained)
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read config.json. Raises RunError if the folder is missing, or not of this format."""
+    if not path.is_dir():
+        raise RunError(f"no run folder {path}")
+    file = path / "config.json"
+    if not file.exists():
+        raise RunError(f"{path} is not a tallystick run folder: it has no config.json")
+    document = _read_json(file)
+    if not isinstance(document, dict) or "format" not in document:
+        raise RunError(f"{path} is not a tallystick run folder: its config.json names no format")
+    if (version := document.pop("format")) != FORMAT_VERSION:
+        raise RunError(f"{path} has format {version}, this version reads {FORMAT_VERSION}")
+    try:
+        return RunConfig.from_json(document)
+    except ValueError as error:
+        raise RunError(f"{file} cannot be used: {error}") from error
+
+
+def write_config(path: Path, config: RunConfig) -> None:
+    """Write config.json."""
+    write_json(path / "config.json", {"format": FORMAT_VERSION, **config.to_json()})
+
+
+@dataclass
+class LoadedTask:
+    """A run's task."""
+
+    task: Task
+    name: str
+    """What `tasks.load` loads it by: the stored copy of a user's file that has changed or is gone."""
+    changed: bool
+    """Whether the task's file is no longer the one that the run was trained with."""
+
+
+def load_task(path: Path, config: RunConfig) -> LoadedTask:
+    """Load the run's task. Raises RunError if its vocabulary is not the one trained with, ValueError if it is gone."""
+    task, changed = _from_its_file(path, config)
+    name = config.task
+    if task is None:
+        head, _, rest = config.task.partition(":")
+        name = f"{path / 'task' / 'source.py'}:{rest}"
+        task = tasks.load(name, config.variant)
+        task.name = config.task
+    if list(task.vocab.tokens) != _read_json(path / "vocab.json"):
+        raise RunError(f"{path} was trained with other tokens than {config.task} has now")
+    return LoadedTask(task, name, changed)
+
+
+def _from_its_file(path: Path, config: RunConfig) -> tuple[Task | None, bool]:
+    """The task as its file has it, None where the stored copy is to be used; and whether that file has changed."""
+    file = Path(config.task.partition(":")[0])
+    own = file.suffix == ".py" and "," not in config.task
+    try:
+        task = tasks.load(config.task, config.variant)
+    except ValueError:
+        if not own:
+            raise
+        return None, file.exists()
+    changed = source(task)[1] != _read_text(path / "task" / "sha256").strip()
+    return (None if own and changed else task), changed
+
+
+def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read the tensors and metadata of a safetensors file. Raises RunError if it is missing or damaged."""
+    if not file.exists():
+        raise RunError(f"{file} is missing; nothing was trained or the run was cut off")
+    with file.open("rb"):
+        pass  # whoever may not read it is told so: safetensors would say that it is damaged
+    try:
+        with safe_open(file, "pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
 
 
 def save_model(path: Path, model: Model, examples: int) -> None:
     """Write model.safetensors; examples: how many training has begun."""
-    tensors = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    meta = {"examples": str(examples)}
-    _replace(path / "model.safetensors", lambda to: save_file(_untied(tensors), to, metadata=meta))
+    _save_tensors(path / "model.safetensors", model.state_dict(), {"examples": str(examples)})
 
 
-def _untied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Safetensors refuses tensors that share memory, as tied embeddings do."""
-    return {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-
-
-def save_progress(path: Path, tensors: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
+def save_progress(path: Path, tensors: Mapping[str, torch.Tensor], progress: Progress) -> None:
     """Write optimizer.safetensors: every tensor that training holds, and `progress` as JSON in its metadata."""
-    meta = {"progress": json.dumps(progress)}
-    tensors = _untied({name: tensor.detach().cpu() for name, tensor in tensors.items()})
-    _replace(path / "optimizer.safetensors", lambda to: save_file(tensors, to, metadata=meta))
+    _save_tensors(path / "optimizer.safetensors", tensors, {"progress": json.dumps(progress)})
 
 
-def load_progress(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """What `save_progress` wrote."""
-    tensors, meta = _read(path / "optimizer.safetensors")
-    return tensors, json.loads(meta["progress"])
+def _save_tensors(file: Path, tensors: Mapping[str, torch.Tensor], meta: dict[str, str]) -> None:
+    # safetensors refuses tensors that share memory, as tied embeddings do
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+    def write(beside: Path) -> None:
+        try:
+            save_file(own, beside, metadata=meta)
+        except SafetensorError as error:  # how safetensors tells of a full disk
+            raise OSError(str(error)) from error
+
+    replace_file(file, write)
 
 
-def add_metrics(path: Path, row: dict[str, Any]) -> None:
+def load_progress(path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
+    """Read what `save_progress` wrote. Raises RunError."""
+    file = path / "optimizer.safetensors"
+    tensors, meta = read_tensors(file)
+    return tensors, _progress(file, meta, Progress.__required_keys__)
+
+
+def read_trained(path: Path, config: RunConfig) -> Trained | None:
+    """Read how far a run was trained; None if the folder does not tell, because it has no optimizer.safetensors."""
+    file = path / "optimizer.safetensors"
+    if not file.exists():
+        return None
+    try:
+        with safe_open(file, "pt") as opened:
+            progress = _progress(file, opened.metadata() or {}, {"step", "passed"})
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
+    step, passed = progress["step"], progress["passed"]
+    fitted = step > 0 and issubclass(models.load_class(models.split_preset(config.model)[0]), Lookup)
+    return {"step": step, "finished": fitted or passed or step >= config.settings.steps, "passed": passed}
+
+
+def _progress(file: Path, meta: Mapping[str, str], required: Collection[str]) -> Progress:
+    try:
+        progress = json.loads(meta["progress"])
+        if missing := set(required) - progress.keys():
+            raise ValueError(f"its progress has no {min(missing)}")
+    except (KeyError, ValueError, AttributeError) as error:
+        raise RunError(f"{file} is not what this version of tallystick writes: {error}") from error
+    return progress
+
+
+def add_metrics(path: Path, row: MetricsRow) -> None:
     """Append a line to metrics.jsonl."""
-    with (path / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    with writing(path / "metrics.jsonl"), (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, allow_nan=False) + "\n")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl that are whole."""
-    lines = (path / "metrics.jsonl").read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+def read_metrics(path: Path) -> list[MetricsRow]:
+    """Read the lines of metrics.jsonl that are whole. Raises RunError if they are damaged."""
+    lines = _read_text(path / "metrics.jsonl").split("\n")[:-1]
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(f"{path / 'metrics.jsonl'} is damaged: {error}") from error
+
+
+def last_metrics(path: Path) -> MetricsRow:
+    """Read the last line of metrics.jsonl. Raises RunError if there is none."""
+    rows = read_metrics(path)
+    if not rows:
+        raise RunError(f"{path / 'metrics.jsonl'} is empty: the run has not been validated yet")
+    return rows[-1]
 
 
 def keep_metrics(path: Path, step: int) -> None:
     """Drop lines after `step`: they will be made again."""
     rows = [row for row in read_metrics(path) if row["step"] <= step]
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    _replace(path / "metrics.jsonl", lambda to: to.write_text(text))
+    write_text(path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def write_eval(path: Path, report: dict[str, Any]) -> None:
+def write_eval(path: Path, report: EvalReport) -> None:
     """Write eval.json, or, of one part of a mixture, eval-PART.json.
 
     Rows of the same weights stay, unless one of the same length, worst cases and mode replaces them.
     """
-    weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
     part = report.get("part")
-    before = read_eval(path, part) or {}
-    old = before["rows"] if before.get("weights") == weights else []
-    rows = {(row["mode"], row["length"], row["worst_cases"]): row for row in [*old, *report["rows"]]}
-    _write_json(_eval_file(path, part), report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
+    with locked(path / "config.json", wait=True):  # two evals may add rows at the same time
+        weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
+        before = read_eval(path, part)
+        old = before["rows"] if before and before.get("weights") == weights else []
+        rows = {(row["mode"], row["length"], row["worst_cases"]): row for row in [*old, *report["rows"]]}
+        write_json(eval_file(path, part), report | {"weights": weights, "rows": [rows[key] for key in sorted(rows)]})
 
 
-def read_eval(path: Path, part: str | None = None) -> dict[str, Any] | None:
-    """What `write_eval` wrote, or None if the run was never evaluated."""
-    file = _eval_file(path, part)
-    return json.loads(file.read_text()) if file.exists() else None
+def read_eval(path: Path, part: str | None = None) -> EvalReport | None:
+    """Read what `write_eval` wrote; None if the run was never evaluated. Raises RunError if it is damaged."""
+    file = eval_file(path, part)
+    if not file.exists():
+        return None
+    report = _read_json(file)
+    if not isinstance(report, dict) or not isinstance(report.get("rows"), list):
+        raise RunError(f"{file} is damaged: it has no rows; remove it to measure again")
+    return cast(EvalReport, report)
 
 
-def _eval_file(path: Path, part: str | None) -> Path:
+def eval_file(path: Path, part: str | None = None) -> Path:
+    """Name the file of an evaluation."""
     return path / (f"eval-{part.replace(':', '-').replace('/', '-')}.json" if part else "eval.json")
 
 
-def write_report(path: Path, page: str) -> None:
-    """Write report.html, wherever `path` says."""
-    _replace(path, lambda to: to.write_text(page, encoding="utf-8"))
-
-
-def _write_json(path: Path, value: object) -> None:
-    _replace(path, lambda to: to.write_text(json.dumps(value, indent=1) + "\n"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def _read_text(file: Path) -> str:
+    """Read a file of the run folder. Raises RunError if it is missing or damaged."""
     try:
-        write(beside)
-        beside.replace(path)
-    except SafetensorError as error:  # how safetensors tells of a full disk
-        raise OSError(f"cannot write {path}: {error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RunError(f"{file} is missing: the run folder is damaged") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
 
 
-def environment() -> dict[str, Any]:
-    """Versions, device and commit, with what is not committed, less results: they decide nothing (commit and changes
-    only where the package lies in a git checkout)."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    versions = {"tallystick": tallystick.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    return {
-        "python": platform.python_version(),
-        "versions": versions,
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "gpu": gpu,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": _git("diff", "HEAD", "--", ".", ":(exclude)results"),
-        "command": sys.argv[1:],
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    folder = Path(__file__).parent.parent
-    if not (folder / ".git").exists():
-        return None
-    result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    return result.stdout.strip() if result.returncode == 0 else None
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(_read_text(file))
+    except RunError:
+        raise
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: it is not JSON ({error})") from error

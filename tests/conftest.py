@@ -1,5 +1,18 @@
 """One thread: with two, a busy machine of two cores takes ten times as long over small tensors."""
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def lookup_run(tmp_path_factory):
+    """The run folder of a finished training, to be copied before it is changed."""
+    from tallystick import tasks
+    from tallystick.config import configure
+    from tallystick.training import loop
+
+    path = tmp_path_factory.mktemp("runs") / "lookup"
+    loop.train(path, configure(tasks.load("reverse"), "lookup", {}))
+    return path

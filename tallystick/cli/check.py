@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from tallystick import locality, tasks
-from tallystick.cli.console import OUT, visible, visible_line
+from tallystick.cli.console import OUT, table, visible, visible_line
 from tallystick.cli.options import (
     Annotate,
     Json,
@@ -78,13 +77,8 @@ def _print(task: tasks.Task, report: CheckReport) -> None:
 
 def _print_rows(report: CheckReport) -> None:
     heads = ("length <=", "problems", "worst cases", "k", "k, random", "contexts", "unseen", "coverage")
-    table = Table(*heads, box=None)
-    for row in report["rows"]:
-        counts = (row["length"], row["problems"], row["worst_cases"], row["k"], row["k_random"], row["contexts"])
-        table.add_row(*map(str, counts), str(row["unseen"]), percent(row["coverage"]))
-    for column in table.columns:
-        column.justify, column.no_wrap = "right", True
-    OUT.print(table, soft_wrap=True)
+    counts = ("length", "problems", "worst_cases", "k", "k_random", "contexts", "unseen")
+    table(heads, [[*(str(row[name]) for name in counts), percent(row["coverage"])] for row in report["rows"]])
 
 
 def percent(share: float) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 import numpy as np
 from rich.console import Console
@@ -11,8 +15,8 @@ from rich.text import Text
 from tallystick.episode import Role
 from tallystick.trajectory import cut
 
-OUT, ERR = Console(highlight=False), Console(stderr=True, highlight=False)
-
+WIDTH = 80 if os.environ.get("COLUMNS") == "0" else None
+"""Width of the terminal, if rich cannot know it: on no columns it prints nothing."""
 STYLES = {
     Role.PROMPT: "bold",
     Role.THOUGHT: "green",
@@ -22,6 +26,39 @@ STYLES = {
     Role.NOTE: "yellow",
 }
 VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})
+
+
+class Results(Console):
+    """The console of results: stdout, also while `alone` keeps everything else away from it."""
+
+    _kept: TextIO | None = None
+
+    @property
+    def file(self) -> TextIO:
+        """Where results go."""
+        return self._kept or sys.stdout
+
+    def on_broken_pipe(self) -> None:
+        """Let `main` end the command, where rich would exit with 1."""
+        raise BrokenPipeError
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep stdout for results: everything else that is printed, as by a task's own code, goes to stderr."""
+        self._kept = sys.stdout
+        try:
+            with redirect_stdout(sys.stderr):
+                yield
+        finally:
+            self._kept = None
+
+
+OUT, ERR = Results(highlight=False, width=WIDTH), Console(stderr=True, highlight=False, width=WIDTH)
+
+
+def result(text: str) -> None:
+    """Print a result, as it is."""
+    print(text, file=OUT.file)
 
 
 def visible(token: str) -> str:
@@ -46,6 +83,14 @@ def coloured(ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]) -> Tex
 def note(line: str) -> None:
     """Print a line of progress."""
     ERR.print(line, markup=False, soft_wrap=True)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as a result, its columns aligned to the right and never cut."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        result("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
 
 
 def listing(rows: dict[str, str]) -> None:

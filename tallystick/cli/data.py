@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tallystick.cli.console import result
 from tallystick.cli.options import (
     Annotate,
     Json,
@@ -42,4 +43,4 @@ def write_data(
     if as_json:
         print_json(made)
     else:
-        print(made["file"])
+        result(made["file"])

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from tallystick.cli.console import ERR, OUT
-from tallystick.cli.options import (
-    Device,
-    Json,
-    Lengths,
-    Seed,
-    app,
-    print_json,
-    read_lengths,
-)
+from tallystick.cli.console import ERR, OUT, note
+from tallystick.cli.options import Device, Json, Lengths, Seed, app, print_json, read_lengths
+from tallystick.rows import EvalReport, EvalRow
+
+if TYPE_CHECKING:  # these import torch, which takes a second
+    from tallystick.runs import Run
+
+CONTEXT = 8
+"""Tokens printed before a first error."""
 
 
 @app.command("eval")
@@ -26,14 +25,12 @@ def evaluate(
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="random problems of each length")] = 50,
     mode: Annotated[str, typer.Option(help="verify (fast) or generate (free-running, live tools)")] = "verify",
-    part: Annotated[str | None, typer.Option(help="of a mixture: problems of this task alone")] = None,
+    part: Annotated[str | None, typer.Option(help="part of a mixture: pose its problems alone")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Measure exactness at each length."""
-    import torch
-
+    """Measure exactness at each length; each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.evaluation import sweep
@@ -43,54 +40,117 @@ def evaluate(
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]
     posed = [sweep.part_of(run.task, part) for run in loaded]
-    rows = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
+    wanted = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
+    kept = [_is_kept(run, part) for run in loaded]
+    _warn(loaded)
     reports = []
-    for run, wanted in zip(loaded, rows, strict=True):
-        torch.set_num_threads(run.config["settings"]["threads"])
-        with Evaluation(run, quiet=as_json) as table:
-            made = sweep.evaluate(run, wanted, samples, mode, seed, table.row, part)
-            report = sweep.report(run, made, part)
-        runs.write_eval(run.path, report)
-        reports.append(report)
+    for run, numbers, keep in zip(loaded, wanted, kept, strict=True):
+        table = Table(run, ERR if as_json else OUT)
+        reports.append(_measure(run, numbers, samples, mode, seed, part, keep, table))
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})
 
 
-class Evaluation:
-    """Rows of `eval`, printed as they are made."""
+def _measure(
+    run: Run, lengths: list[int], samples: int, mode: str, seed: int, part: str | None, keep: bool, table: Table
+) -> EvalReport:
+    """Print the rows of one run as they are made, and keep them in its eval.json."""
+    import torch
+
+    from tallystick import runs
+    from tallystick.evaluation import sweep
+
+    def take(row: EvalRow) -> None:
+        try:
+            if keep:
+                runs.write_eval(run.path, sweep.report(run, [row], part))
+        finally:
+            table.row(row)
+
+    torch.set_num_threads(run.config.settings.threads)
+    table.head()
+    try:
+        rows = sweep.evaluate(run, lengths, samples, mode, seed, take, part)
+    except KeyboardInterrupt:
+        if keep:
+            note(f"the rows so far are in {runs.eval_file(run.path, part)}")
+        raise
+    return sweep.report(run, rows, part)
+
+
+def _is_kept(run: Run, part: str | None) -> bool:
+    """Check, before the work, that the rows can be added to eval.json; says so if the folder cannot be written."""
+    from tallystick import runs, storage
+
+    runs.read_eval(run.path, part)
+    file = runs.eval_file(run.path, part)
+    try:
+        storage.check_writable(file)
+    except OSError as error:
+        note(f"warning: {error}; the rows are printed only")
+        return False
+    return True
+
+
+def _warn(loaded: list[Run]) -> None:
+    """Say what a reader of the table would not expect: unfinished trainings, and tasks that have changed."""
+    for run in loaded:
+        trained = run.trained
+        if trained and not trained["step"]:
+            note(f"warning: {run.path} has made no training step: its weights are random")
+        elif trained and not trained["finished"]:
+            steps = f"step {trained['step']:,} of at most {run.config.settings.steps:,}"
+            note(f"warning: {run.path} was interrupted at {steps}; go on with: tallystick resume {run.path}")
+    for name in dict.fromkeys(run.config.task for run in loaded if run.changed):
+        used = "; the copy in the run folder is used" if ".py:" in name and "," not in name else ""
+        note(f"warning: {name} has changed since it was trained on{used}")
+
+
+class Table:
+    """The table of one run, printed row by row."""
 
     COLUMNS = ("length", 12), ("exact", 10), ("95 % interval", 16), ("model tokens", 14), ("errors a token <", 18), (
-        "min margin", 12), ("low-margin tokens", 11), ("seen", 7), ("seconds", 9)  # fmt: skip
+        "min margin", 12), ("low-margin tokens", 19), ("in training", 13), ("seconds", 9)  # fmt: skip
 
-    def __init__(self, run: Any, quiet: bool):
-        self._run, self._console = run, ERR if quiet else OUT
+    def __init__(self, run: Run, console: Console):
+        self._run, self._console = run, console
 
-    def __enter__(self) -> Evaluation:
+    def head(self) -> None:
+        """Print what is measured, and the columns' names."""
         config = self._run.config
-        what = f"{self._run.path}: {config['task']}, {config['variant']} program, {config['model']}"
-        length = config["settings"]["train_length"]
-        self._console.print(f"{what}, trained on lengths up to {length}", markup=False, soft_wrap=True)
-        if self._run.changed:
-            ERR.print(f"warning: {config['task']} has changed since it was trained on", markup=False, soft_wrap=True)
-        self._line([name for name, _ in self.COLUMNS])
-        return self
+        what = f"{self._run.path}: {config.task}, {config.variant} program, {config.model}"
+        self._print(f"{what}, trained on lengths up to {config.settings.train_length}")
+        self._cells([name for name, _ in self.COLUMNS])
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        pass
-
-    def row(self, row: dict[str, Any]) -> None:
-        """Show a row, and its first error."""
+    def row(self, row: EvalRow) -> None:
+        """Print a row, and its first error."""
         low, high = row["ci95"]
-        length = f"{row['length']}{' worst cases' if row['worst_cases'] else ''}"
-        self._line([length, f"{row['exact']}/{row['samples']}", f"{100 * low:.1f}-{100 * high:.1f} %",
-                    f"{row['model_tokens']:,}", f"{row['error_bound']:.1e}", f"{row['min_margin']:.2f}",
-                    str(row["low_margin_tokens"]), f"{100 * row['train_overlap']:.0f} %", f"{row['seconds']:.1f}"])  # fmt: skip
+        self._cells(
+            [
+                f"{row['length']}{' worst cases' if row['worst_cases'] else ''}",
+                f"{row['exact']}/{row['samples']}",
+                f"{100 * low:.1f}-{100 * high:.1f} %",
+                f"{row['model_tokens']:,}",
+                f"{row['error_bound']:.1e}",
+                margin_text(row["min_margin"]),
+                str(row["low_margin_tokens"]),
+                f"{100 * row['train_overlap']:.0f} %",
+                f"{row['seconds']:.1f}",
+            ]
+        )
         for error in row["first_errors"][:1]:
-            got = "nothing: never seen" if error["got"] is None else error["got"]
-            context = " ".join(error["context"][-8:])
-            self._console.print(f"    first error, token {error['position']}: after  {context}  comes {error['want']}, "
-                                f"the model says {got}", markup=False, soft_wrap=True)  # fmt: skip
+            got = "says nothing: it never saw this" if error["got"] is None else f"says {error['got']}"
+            context = " ".join(error["context"][-CONTEXT:])
+            self._print(f"    first error, token {error['position']}: after  {context}  comes {error['want']}, "
+                        f"the model {got}")  # fmt: skip
 
-    def _line(self, cells: list[str]) -> None:
-        text = "".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, self.COLUMNS, strict=True))
-        self._console.print(text, markup=False, soft_wrap=True)
+    def _cells(self, cells: list[str]) -> None:
+        self._print("".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, self.COLUMNS, strict=True)))
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+def margin_text(margin: float | None) -> str:
+    """Write a margin; one that is no number as NaN."""
+    return "NaN" if margin is None else f"{margin:.2f}"

@@ -1,4 +1,4 @@
-"""tasks, models, tools: what there is."""
+"""tasks, models, tools: list what there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tallystick.cli.options import (
 
 @app.command("tasks")
 def list_tasks(as_json: Json = False) -> None:
-    """What tasks there are."""
+    """List the built-in tasks."""
     rows = {}
     for name in tasks.TASKS:
         task = tasks.load(name)
@@ -22,7 +22,7 @@ def list_tasks(as_json: Json = False) -> None:
 
 @app.command("models")
 def list_models(as_json: Json = False) -> None:
-    """What models there are."""
+    """List the built-in models."""
     from tallystick import models
 
     rows = {}
@@ -34,5 +34,5 @@ def list_models(as_json: Json = False) -> None:
 
 @app.command("tools")
 def list_tools(as_json: Json = False) -> None:
-    """What tools there are."""
+    """List the tools."""
     listing("tools", {name: tools.about(name) for name in tools.TOOLS}, as_json)

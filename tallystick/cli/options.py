@@ -1,9 +1,12 @@
-"""What the commands share: the application, their options, and how they print and fail."""
+"""Shared by the commands: the application, their options, and how they print and fail."""
 
 from __future__ import annotations
 
-import json
+import functools
+import io
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +14,8 @@ import typer
 
 from tallystick import tasks
 from tallystick.cli import console
+from tallystick.cli.console import OUT, result
+from tallystick.storage import to_json
 
 # torch takes seconds to import: the commands that need it import it themselves
 
@@ -20,11 +25,11 @@ app = typer.Typer(
 )  # fmt: skip
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="addition, or your own file: my_task.py:Class")]
-Variant = Annotated[str | None, typer.Option(help="which of the task's programs")]
-Annotate = Annotated[bool, typer.Option("--annotate", help="the program says its control state: variant V+notes")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
-Seed = Annotated[int, typer.Option(min=0, help="of the problems")]
-Lengths = Annotated[str | None, typer.Option(help="as 5,100,1000")]
+Variant = Annotated[str | None, typer.Option(help="one of the task's programs")]
+Annotate = Annotated[bool, typer.Option("--annotate", help="let the program say its control state: variant V+notes")]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Seed = Annotated[int, typer.Option(min=0, help="random seed of the problems")]
+Lengths = Annotated[str | None, typer.Option(help="problem lengths, as 5,100,1000")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a run folder")]
 
@@ -32,39 +37,60 @@ UsageError: Any = typer.BadParameter.__base__  # click's, which newer versions o
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command line."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal cannot show is escaped, as on stderr
     try:
-        code = app(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False)
+        code = as_main()(["--help"] if len(sys.argv) == 1 else None, standalone_mode=False)
         sys.exit(fail("interrupted", 130) if code == 130 else code)  # newer versions of typer turn Ctrl-C into 130
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(fail("interrupted", 130))
     except UsageError as error:
         sys.exit(fail(f"{error.format_message()} See tallystick --help.", 2))
     except BrokenPipeError:
-        sys.exit(0)  # the reader, as in `| head`, has had enough
-    except (ValueError, OSError) as error:
+        _leave_pipe()
+    except MemoryError:
+        sys.exit(fail("out of memory", 2))
+    except OSError as error:
+        sys.exit(fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2))
+    except ValueError as error:
         sys.exit(fail(str(error), 2))
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        sys.exit(fail(f"out of memory: {str(error).splitlines()[0]}", 2))
+
+
+def _leave_pipe() -> None:
+    """End quietly: the reader, as in `| head`, has had enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would fail to flush what is left
+    sys.exit(0)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not allocate a tensor; it has an exception of its own for GPUs alone."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def fail(message: str, code: int) -> int:
-    """Say in one line on stderr what went wrong; returns the exit code."""
+    """Print in one line on stderr what went wrong; returns the exit code."""
     print(f"tallystick: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
 def print_json(value: object) -> None:
-    """The one document of --json."""
-    print(json.dumps(value, indent=1))
+    """Print the one document of --json."""
+    result(to_json(value))
 
 
 def load_task(name: str, variant: str | None, annotate: bool) -> tasks.Task:
-    """The task; with its notes if `annotate`."""
+    """Load a task, with its notes if `annotate`."""
     ending = tasks.NOTES if annotate and not (variant or "").endswith(tasks.NOTES) else ""
     return tasks.load(name, f"{variant or ''}{ending}" or None)
 
 
 def read_lengths(text: str | None, task: tasks.Task, default: tuple[int, ...]) -> list[int]:
-    """Lengths as a user writes them, or the default. Raises ValueError for what is no length of the task."""
+    """Read lengths as a user writes them, or take the default. Raises ValueError for what is no length of the task."""
     words = text.split(",") if text else map(str, default)
     try:
         return sorted({task.check_length(int(word)) for word in words})
@@ -75,7 +101,7 @@ def read_lengths(text: str | None, task: tasks.Task, default: tuple[int, ...]) -
 
 
 def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
-    """What there is of a kind, one line each."""
+    """Print what there is of a kind, one line each."""
     if as_json:
         print_json({kind: [{"name": name, "about": about} for name, about in rows.items()]})
     else:
@@ -83,5 +109,22 @@ def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
 
 
 def as_main() -> Any:
-    """The click command, for tests that freeze its names."""
-    return typer.main.get_command(app)
+    """Make the click command. Its commands print nothing on stdout but results."""
+    group = typer.main.get_command(app)
+    for command in _leaves(group):
+        command.callback = _alone(command.callback)
+    return group
+
+
+def _leaves(command: Any) -> list[Any]:
+    inner = getattr(command, "commands", {}).values()
+    return [leaf for each in inner for leaf in _leaves(each)] or [command]
+
+
+def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def run(*arguments: Any, **options: Any) -> Any:
+        with OUT.alone():
+            return callback(*arguments, **options)
+
+    return run

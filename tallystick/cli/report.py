@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from tallystick.cli.console import result
 from tallystick.cli.options import Json, app, print_json
 
 
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
-    out: Annotated[Path | None, typer.Option(help="the file; by default report.html in the first folder")] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write; by default report.html in the first folder")] = None,
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
     as_json: Json = False,
 ) -> None:
@@ -24,4 +25,4 @@ def report(
     if as_json:
         print_json(written)
     else:
-        print(written["report"])
+        result(written["report"])

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tallystick import studies
+from tallystick.cli.console import result
 from tallystick.cli.options import Device, Json, app, fail, listing
 
 
@@ -32,6 +33,7 @@ def reproduce(
     check_device(device)
     chosen = models.split(",") if models else None
     failures = make(study, budget, chosen, parse_seeds(seeds) if seeds else None, device, jobs)
-    print(study.stored(budget).text() if as_json else study.path(budget, "md").read_text(encoding="utf-8"), end="")
+    text = study.stored(budget).text() if as_json else study.path(budget, "md").read_text(encoding="utf-8")
+    result(text.rstrip("\n"))
     if failures:
         raise SystemExit(fail(f"{len(failures)} missing in the results: {'; '.join(failures)}", 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from tempfile import TemporaryFile
 from typing import Annotated, Any
 
@@ -62,7 +61,7 @@ def print_jsonl(task: Task, prompt: list[str], meta: dict[str, Any]) -> None:
     with TemporaryFile("w+", encoding="utf-8") as file:
         runner.run(task, prompt, JsonlWriter(file, task.vocab.tokens, meta))
         file.seek(0)
-        shutil.copyfileobj(file, sys.stdout)
+        shutil.copyfileobj(file, OUT.file)
 
 
 def record(task: Task, prompt: list[str]) -> Recorder:

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from tallystick.cli.console import ERR, coloured
+from tallystick.cli.console import ERR, coloured, result
 from tallystick.cli.options import (
     Folder,
     Json,
@@ -22,31 +22,31 @@ from tallystick.tasks import Task
 @app.command()
 def solve(
     folder: Folder,
-    problem: Annotated[str, typer.Argument(help='as "123+456"')],
-    trace: Annotated[bool, typer.Option("--trace", help="show what the model says, on stderr")] = False,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="of the whole episode")] = None,
+    problem: Annotated[str, typer.Argument(help='the problem, as "123+456"')],
+    trace: Annotated[bool, typer.Option("--trace", help="print what the model says, on stderr")] = False,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="maximum number of tokens of the whole episode")] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the model solve one problem; prints the answer alone."""
+    """Let the model solve one problem; prints the answer alone. Exits with 1 if it is wrong or there is none."""
     import torch
 
     from tallystick import engine, runs
 
     run = runs.load(folder)
-    torch.set_num_threads(run.config["settings"]["threads"])
+    torch.set_num_threads(run.config.settings.threads)
     prompt = run.task.parse(problem)
     sink = Trace(run.task) if trace else None
-    (result,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
-    answer = run.task.part_of(prompt)[0].format(result.output)
+    (episode,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
+    answer = run.task.part_of(prompt)[0].format(episode.output)
     if as_json:
-        print_json({"answer": answer, "right": result.answer, "exact": result.exact, "stop": result.stop,
-                     "tokens": result.tokens, "first_error": result.first_error})  # fmt: skip
-    elif result.stop == "eos":
-        print(answer)
-    if result.stop != "eos":
-        raise SystemExit(fail(f"no answer: {result.stop} after {result.tokens:,} tokens", 1))
-    if not result.answer:
-        fail("the answer differs from the ground truth", 0)
+        print_json({"answer": answer, "right": episode.answer, "exact": episode.exact, "stop": episode.stop,
+                     "tokens": episode.tokens, "first_error": episode.first_error})  # fmt: skip
+    elif episode.stop == "eos":
+        result(answer)
+    if episode.stop != "eos":
+        raise SystemExit(fail(f"no answer: {episode.stop} after {episode.tokens:,} tokens", 1))
+    if not episode.answer:
+        raise SystemExit(fail("the answer is wrong: it differs from the ground truth", 1))
 
 
 class Trace:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tallystick import tasks
-from tallystick.cli.console import note
+from tallystick.cli.console import note, result
 from tallystick.cli.options import Device, Json, Lengths, app, print_json, read_lengths
 from tallystick.launch.seeds import parse_seeds
+from tallystick.storage import check_makable, write_json, write_text
 
 theory = typer.Typer(rich_markup_mode=None, help="The paper's theorems, executable.")
 app.add_typer(theory, name="theory")
@@ -36,6 +36,7 @@ def bound(
     from tallystick.studies.theory.reports import report_bound
 
     wanted, numbers = read_lengths(lengths, tasks.load(task), ()), parse_seeds(seeds) if seeds else []
+    _check_out(out)
     document, text = report_bound(task, _names(model, MODELS), wanted, numbers, steps=steps, device=device, say=note)
     _show(document, text, out, as_json)
 
@@ -56,8 +57,16 @@ def universal(
     from tallystick.studies.theory.universal import MODELS
 
     wanted, numbers = read_lengths(lengths, tasks.load(f"turing:{machine}"), ()), parse_seeds(seeds)
+    _check_out(out)
     document, text = report_universal(machine, _names(model, MODELS), wanted, numbers, epsilon, delta, say=note)
     _show(document, text, out, as_json)
+
+
+def _check_out(out: Path | None) -> None:
+    """Check, before the work, that --out can be written."""
+    for suffix in (".json", ".md") if out else ():
+        assert out
+        check_makable(out.with_suffix(suffix))
 
 
 def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
@@ -67,16 +76,15 @@ def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
 def _show(document: dict[str, Any], text: str, out: Path | None, as_json: bool) -> None:
     """Print the document or its text; with --out, keep both, with the machine and the commit."""
     if out:
-        from tallystick import runs
+        from tallystick.provenance import environment
 
         out.parent.mkdir(parents=True, exist_ok=True)
-        kept = document | {"environment": _place(runs.environment())}
-        out.with_suffix(".json").write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n")
-        out.with_suffix(".md").write_text(text)
+        write_json(out.with_suffix(".json"), document | {"environment": _place(environment())})
+        write_text(out.with_suffix(".md"), text)
     if as_json:
         print_json(document)
     else:
-        print(text, end="")
+        result(text.rstrip("\n"))
 
 
 def _place(environment: dict[str, Any]) -> dict[str, Any]:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import closing
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as Bar
 
 from tallystick import tasks
-from tallystick.cli.console import ERR, note
-from tallystick.cli.options import (
-    Annotate,
-    Device,
-    Folder,
-    Json,
-    TaskName,
-    Variant,
-    app,
-    load_task,
-    print_json,
-)
+from tallystick.cli.console import note, result
+from tallystick.cli.options import Annotate, Folder, Json, TaskName, Variant, app, load_task, print_json
+from tallystick.cli.progress import Lines, Progress, print_verdict
 from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.launch.seeds import parse_seeds
+from tallystick.storage import check_writable
+
+if TYPE_CHECKING:  # imports torch, which takes a second
+    from tallystick.config import RunConfig
 
 
 @app.command()
@@ -37,73 +32,104 @@ def train(
     model: Annotated[str | None, typer.Option(help="name:preset")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
-    train_length: Annotated[int | None, typer.Option(help="problems are at most this long")] = None,
-    steps: Annotated[int | None, typer.Option(help="the budget")] = None,
+    train_length: Annotated[int | None, typer.Option(help="longest training problems")] = None,
+    steps: Annotated[int | None, typer.Option(help="maximum number of optimizer steps")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="random seed (weights and problems); 0 by default")] = None,
-    seeds: Annotated[str | None, typer.Option(help="several, side by side: 0-4 or 0,3")] = None,
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="the run folder; with --seeds, its beginning")] = None,
+    seeds: Annotated[str | None, typer.Option(help="train several seeds in parallel: 0-4 or 0,3")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cpu by default")] = None,
+    out: Annotated[Path | None, typer.Option(help="the run folder; with --seeds, the beginning of its name")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a model; the run folder's path is the last line."""
+    from tallystick import runs
     from tallystick.config import configure
     from tallystick.training import loop
 
     loaded, pairs = load_task(task, variant, annotate), _pairs(overrides or [])
     if seeds is not None and (seed is not None or "seed" in pairs):
         raise ValueError(f"--seeds {seeds}: another seed is given, too; name all of them in --seeds")
-    model, seed = model or loaded.defaults.model, seed or 0
-    given = {"train_length": train_length, "steps": steps, "device": device}
-    config = configure(loaded, model, pairs, seed=seed, **given)
+    model = model or loaded.defaults.model
+    given = {"train_length": train_length, "steps": steps, "seed": seed, "device": device}
+    config = configure(loaded, model, pairs, **given)
     if seeds is not None:
         paths = {s: _folder(out, loaded, model, s) for s in parse_seeds(seeds)}
-        train_side_by_side(config, paths)
+        for path in paths.values():
+            runs.check_new(path)
+        with _can_go_on(*paths.values()):
+            train_side_by_side(config, paths)
     else:
-        paths = {seed: _folder(out, loaded, model, None if out else seed)}
-        with Progress(config) as progress:
-            loop.train(paths[seed], config, progress.row)
-    _trained(list(paths.values()), as_json)
+        number = config.settings.seed
+        paths = {number: _folder(out, loaded, model, None if out else number)}
+        with Progress(config) as progress, _can_go_on(paths[number]):
+            loop.train(paths[number], config, progress.row)
+    _print_runs(list(paths.values()), as_json)
 
 
 @app.command()
-def resume(folder: Folder, as_json: Json = False) -> None:
-    """Go on with an interrupted run."""
+def resume(
+    folder: Folder,
+    steps: Annotated[int | None, typer.Option(min=1, help="go on with a finished run: its new maximum")] = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with an interrupted run, or with a finished one for more steps."""
     from tallystick import runs
     from tallystick.training import loop
 
-    with Progress(runs.read_config(folder)) as progress:
-        loop.resume(folder, progress.row)
-    _trained([folder], as_json)
+    config = runs.read_config(folder)
+    check_writable(folder / "optimizer.safetensors")
+    if runs.load_task(folder, config).changed:
+        note(f"note: {config.task} has changed since {folder} was begun; the copy that it keeps is used")
+    with Progress(config) as progress, _can_go_on(folder):
+        loop.resume(folder, progress.row, steps)
+    _print_runs([folder], as_json)
 
 
-def train_side_by_side(config: dict[str, Any], paths: dict[int, Path]) -> None:
+def train_side_by_side(config: RunConfig, paths: dict[int, Path]) -> None:
     """Train each seed in a process of its own, as many at a time as there are processors.
 
     Every line that a seed reports comes with its seed before it. Raises ValueError, after the others have ended, if one
     failed.
     """
-    settings = config["settings"]
-    seeds = {seed: config | {"settings": settings | {"seed": seed}} for seed in paths}
+    settings = config.settings
+    seeds = {seed: replace(config, settings=replace(settings, seed=seed)) for seed in paths}
     jobs = [Job(f"seed {seed}", train_one, (path, seeds[seed])) for seed, path in paths.items()]
-    launcher = LocalLauncher(os.cpu_count() or 1, gpus(settings["device"]))
+    launcher = LocalLauncher(os.cpu_count() or 1, gpus(settings.device))
     with closing(launcher.run(jobs, lambda job, line: note(f"{job.name} | {line}"))) as outcomes:
         failures = [f"{outcome.job.name} failed: {outcome.error}" for outcome in outcomes if outcome.error]
     if failures:
         raise ValueError("; ".join(failures))
 
 
-def train_one(path: Path, config: dict[str, Any], say: Callable[[str], None]) -> None:
+def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None:
     """Train one of several seeds: a launcher's job."""
     from tallystick.training import loop
 
     loop.train(path, config, Lines(config, say).row)
 
 
+@contextmanager
+def _can_go_on(*paths: Path) -> Iterator[None]:
+    """Tell how to go on with runs that are interrupted, also by a full disk."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError):
+        for path in paths:
+            if path.exists():
+                note(f"go on with: tallystick resume {shlex.quote(str(path))}")
+        raise
+
+
 def _pairs(words: list[str]) -> dict[str, str]:
+    """Read settings as key=value. Raises ValueError for another form, or a key that is given twice."""
+    pairs: dict[str, str] = {}
     for word in words:
-        if "=" not in word:
+        key, equals, value = word.partition("=")
+        if not equals:
             raise ValueError(f"{word!r} is not a setting; write key=value, as in lr=0.003")
-    return dict(word.split("=", 1) for word in words)
+        if key in pairs:
+            raise ValueError(f"{key} is given twice: {key}={pairs[key]} and {word}; leave one out")
+        pairs[key] = value
+    return pairs
 
 
 def _folder(out: Path | None, task: tasks.Task, model: str, seed: int | None) -> Path:
@@ -119,94 +145,20 @@ def _folder(out: Path | None, task: tasks.Task, model: str, seed: int | None) ->
 
 
 def _other(task: tasks.Task) -> bool:
+    """Whether the variant is not the task's first."""
     return task.variant != next(iter(task.variants))
 
 
-def _trained(paths: list[Path], as_json: bool) -> None:
+def _print_runs(paths: list[Path], as_json: bool) -> None:
+    """Print the end of trainings: verdicts on stderr, the folders on stdout."""
     from tallystick import runs
 
-    rows = [{"run": str(path), **runs.read_metrics(path)[-1]} for path in paths]
+    rows = [(str(path), runs.last_metrics(path)) for path in paths]
     if as_json:
-        print_json(rows[0] if len(rows) == 1 else {"runs": rows})
-    else:
-        trained(rows)
-
-
-def trained(rows: list[dict[str, Any]]) -> None:
-    """The end of training: a verdict on stderr, the folders on stdout."""
-    for row in rows:
-        held_out = row["held_out"]
-        verdict = "exact with the margin" if row["passed"] else "NOT all exact with the margin"
-        if held_out["needed"] > held_out["samples"]:
-            verdict += f" (to meet all contexts would take {held_out['needed']:,})"
-        ERR.print(
-            f"{row['step']} steps, {row['tokens']:,} tokens, {row['seconds']:.0f} s; held-out problems of the training "
-            f"length: {held_out['exact']} of {held_out['samples']}, {verdict}",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
-    for row in rows:
-        print(row["run"])
-
-
-class Lines:
-    """Progress of a training run in lines: what is trained, and then one for each look at held-out problems."""
-
-    def __init__(self, config: dict[str, Any], say: Callable[[str], None]):
-        self._config, self._say = config, say
-        self._headed = False
-
-    def row(self, row: dict[str, Any]) -> None:
-        """Say a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
-        if not self._headed:
-            self._head()
-        held_out = row["held_out"]
-        loss = "" if row["loss"] is None else f"loss {row['loss']:.5f}  "
-        exact = [f"<= {held_out['length']}: {held_out['exact']}/{held_out['samples']}"]
-        if row["held_out_carried"]:
-            exact += [f"carried: {row['held_out_carried']['exact']}/{row['held_out_carried']['samples']}"]
-        exact += [f"{beyond['length']}: {beyond['exact']}/{beyond['samples']}" for beyond in row["beyond"]]
-        margin = min(summary["min_margin"] for summary in (held_out, row["held_out_carried"]) if summary)
-        self._say(
-            f"step {row['step']:5d}  {loss}{row['tokens_per_second']:,} tokens/s  {row['seconds']:.0f} s, "
-            f"{self.left(row)}  exact at {', '.join(exact)}  margin {margin:.2f}"
-        )
-
-    def end(self, row: dict[str, Any]) -> int:
-        """The step at which training ends at the latest."""
-        return row["decay_until"] or self._config["settings"]["steps"]
-
-    def left(self, row: dict[str, Any]) -> str:
-        """The time that it still takes."""
-        left = (self.end(row) - row["step"]) * row["seconds"] / max(row["step"], 1)
-        return f"{left:.0f} s {'left' if row['decay_until'] else 'left at most'}"
-
-    def _head(self) -> None:
-        self._headed, settings = True, self._config["settings"]
-        self._say(
-            f"{self._config['task']}, {self._config['variant']} program: {self._config['model']} on lengths up to "
-            f"{settings['train_length']}, seed {settings['seed']}, {settings['device']}; at most "
-            f"{settings['steps']} steps of {settings['batch_size'] * settings['seq_len']} tokens"
-        )
-
-
-class Progress:
-    """Live progress of a training run on stderr: its lines, and below them a bar on a terminal."""
-
-    def __init__(self, config: dict[str, Any]):
-        self._lines, self._steps = Lines(config, note), config["settings"]["steps"]
-        columns = (BarColumn(30), TextColumn("{task.description}"))
-        self._bar = Bar(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        self._job = self._bar.add_task("preparing", total=self._steps)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def row(self, row: dict[str, Any]) -> None:
-        """Show a row of metrics."""
-        self._lines.row(row)
-        left = self._lines.left(row)
-        self._bar.update(self._job, total=self._lines.end(row), completed=row["step"], description=left)
+        documents = [{"run": path, **row} for path, row in rows]
+        print_json(documents[0] if len(documents) == 1 else {"runs": documents})
+        return
+    for path, row in rows:
+        print_verdict(path, runs.read_config(Path(path)), row)
+    for path, _ in rows:
+        result(path)

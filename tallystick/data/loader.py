@@ -3,102 +3,173 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
-import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import count
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 
 from tallystick import tasks
 from tallystick.data.packing import Batch, Packer, Position
-from tallystick.data.source import Source
-from tallystick.tasks import runner
-from tallystick.workspace import ProgramError
+from tallystick.data.source import Source, prompt_digest
+from tallystick.launch.lifetime import die_with_parent
+from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
+from tallystick.tasks import Task, runner
+
+MISTAKES = (ValueError, OSError, MemoryError)
+"""Errors of a worker that are raised again in the parent."""
 
 
-def produce(
-    source: Source, rows: int, length: int, worker: int, workers: int, position: Position | None,
-    emit: Callable[[Batch, Position], None],
-) -> None:  # fmt: skip
-    """Make batches for ever, from examples worker, worker + workers, ...; from `position` on if one is given.
+@dataclass(frozen=True)
+class Share:
+    """What a worker process makes: examples worker, worker + workers, ... of the source."""
 
-    Raises ProgramError, naming task, length, seed and example, for a program that is wrong.
-    """
-    task = tasks.load(source.task, source.variant)
-    packer = Packer(rows, length, emit, task.predict_observations)
-    for example, row, skip in _examples(position or [], worker, workers):
+    source: Source
+    batch_size: int
+    seq_len: int
+    worker: int = 0
+    workers: int = 1
+    position: Position | None = None
+    """Where its stream stood after the last batch taken; None: at its beginning."""
+    held_out: frozenset[str] = frozenset()
+    """Digests of prompts to look out for."""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A worker's part of a batch."""
+
+    batch: Batch
+    position: Position
+    """Where its stream stands after it."""
+    overlap: list[str]
+    """Digests of the held-out prompts among the examples begun since the portion before."""
+    fingerprint: str
+    """`Source.fingerprint` in the worker's process."""
+
+
+def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
+    """Make batches for ever. Raises ProgramError, naming task, length, seed and example, for a wrong program."""
+    source, overlap = share.source, list[str]()
+    fingerprint = source.fingerprint(task)
+
+    def hand_on(batch: Batch, position: Position) -> None:
+        emit(Portion(batch, position, overlap.copy(), fingerprint))
+        overlap.clear()
+
+    packer = Packer(share.batch_size, share.seq_len, hand_on, task.predict_observations)
+    for example, row, skip in _examples(share.position or [], share.worker, share.workers):
         fresh = random.Random(f"{source.seed} {example}").random() >= source.state_passing
         packer.begin(example, row, skip, reset=fresh)
+        if share.held_out and (digest := prompt_digest(source.problem(task, example))) in share.held_out:
+            overlap.append(digest)
         largest = source.largest(task, example)
         runner.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
 
 
 def _examples(position: Position, worker: int, workers: int) -> Iterator[tuple[int, int | None, int]]:
-    """First those that the position had begun, in order, on their rows, less the tokens used; then fresh ones."""
+    """List (example, sequence, tokens used): first those that the position had begun, in order, then fresh ones."""
     begun = sorted((example, row, used) for row, examples in enumerate(position) for example, used in examples)
     yield from begun
     yield from ((example, None, 0) for example in count(begun[-1][0] + workers if begun else worker, workers))
 
 
 class Loader:
-    """Batches of `rows` x `length` tokens from `workers` processes, each of which fills rows / workers of the rows.
+    """Batches from `workers` processes, each of which fills batch_size / workers of the sequences.
 
     The batches are a pure function of the arguments. positions: those of the last batch taken before, to go on from
-    there. Use as a context manager: its end stops the workers.
+    there. held_out: digests of prompts to look out for. Use as a context manager: its end stops the workers.
     """
 
     def __init__(
-        self, source: Source, rows: int, length: int, workers: int = 1, positions: list[Position] | None = None
+        self,
+        source: Source,
+        batch_size: int,
+        seq_len: int,
+        workers: int = 1,
+        positions: list[Position] | None = None,
+        held_out: frozenset[str] = frozenset(),
     ):
-        if rows % workers:
-            raise ValueError(f"{rows} rows cannot be shared by {workers} workers")
+        if batch_size % workers:
+            raise ValueError(f"{batch_size} sequences cannot be shared by {workers} workers")
         self.positions: list[Position | None] = list(positions or [None] * workers)
         """Of each worker's stream, after the last batch taken."""
+        self.overlap: set[str] = set()
+        """The digests looked out for that have come."""
+        self._source = source
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+        self._ahead: list[Portion] = []
+        for worker, position in enumerate(self.positions):
+            self._start(Share(source, batch_size // workers, seq_len, worker, workers, position, held_out))
+
+    def _start(self, share: Share) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pipes, self._processes = [], []
-        for worker in range(workers):
-            here, there = context.Pipe(duplex=False)
-            arguments = (source, rows // workers, length, worker, workers, self.positions[worker], there)
-            process = context.Process(target=_work, args=arguments, daemon=True)
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(share, there), daemon=True)
+        with interrupts_blocked():
             process.start()
-            there.close()
-            self._pipes.append(here)
-            self._processes.append(process)
+            self._workers.append((process, here))
+        there.close()
+
+    def check(self, task: Task) -> None:
+        """Make sure, before the first batch is used, that the workers draw what this process does.
+
+        Raises ValueError for a task whose problems or program differ from process to process.
+        """
+        self._ahead = self._receive_all()
+        own = self._source.fingerprint(task)
+        if any(portion.fingerprint != own for portion in self._ahead):
+            raise ValueError(
+                f"{task.name}: another process draws other problems or trajectories from the same random numbers; use "
+                "no randomness but rng, no hash() and no order of a set"
+            )
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
-            parts, positions = zip(*map(self._receive, range(len(self._pipes))), strict=True)
-            self.positions = list(positions)
+            portions, self._ahead = self._ahead or self._receive_all(), []
+            self.positions = [portion.position for portion in portions]
+            self.overlap.update(digest for portion in portions for digest in portion.overlap)
+            parts = [portion.batch for portion in portions]
             yield Batch(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Batch)))
 
-    def _receive(self, worker: int) -> tuple[Batch, Position]:
+    def _receive_all(self) -> list[Portion]:
+        return [self._receive(worker) for worker in range(len(self._workers))]
+
+    def _receive(self, worker: int) -> Portion:
+        process, pipe = self._workers[worker]
         try:
-            batch, position = self._pipes[worker].recv()
+            message = pipe.recv()
         except EOFError:
-            raise RuntimeError(f"data worker {worker} died") from None
-        if isinstance(batch, ProgramError):
-            raise batch
-        return batch, position
+            process.join()
+            how = f"exit code {process.exitcode}"
+            raise ChildProcessError(f"data worker {worker} died ({how}); was it out of memory?") from None
+        if isinstance(message, Exception):
+            raise message
+        return message
 
     def __enter__(self) -> Loader:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for process, pipe in zip(self._processes, self._pipes, strict=True):
+        for process, pipe in self._workers:
             pipe.close()
             process.terminate()
             process.join()
 
 
-def _work(source: Source, rows: int, length: int, worker: int, workers: int, position: Position, pipe: Connection):
-    """A worker's life. A full pipe makes it wait; a closed one, or its parent's death, ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    with suppress(BrokenPipeError):
+def _work(share: Share, pipe: Connection) -> None:
+    """Live as a worker. A full pipe makes it wait; a closed one, or its parent's death, ends it."""
+    die_with_parent()
+    ignore_interrupts()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's stdout is for results
+    with suppress(BrokenPipeError, ConnectionResetError):
         try:
-            produce(source, rows, length, worker, workers, position, lambda *message: pipe.send(message))
-        except ProgramError as error:
-            pipe.send((error, position))
+            produce(tasks.load(share.source.task, share.source.variant), share, pipe.send)
+        except MISTAKES as error:
+            pipe.send(error)

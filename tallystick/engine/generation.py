@@ -5,7 +5,7 @@ Glossary: B episodes side by side, L length, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -34,7 +34,7 @@ class Generated(Result):
 def generate(
     model: Model,
     task: Task,
-    prompts: Sequence[list[str]],
+    prompts: Iterable[list[str]],
     *,
     max_tokens: int | None = None,
     sink: Sink | None = None,
@@ -47,11 +47,14 @@ def generate(
     """
     if task.predict_observations:
         raise ValueError(f"{task.name}, {task.variant}: its model works without tools; measure it by verify")
-    assert sink is None or len(prompts) == 1
-    numbered, results = enumerate(prompts), []
-    while part := [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in islice(numbered, BATCH)]:
-        _decode(model, part, low_margin(model, task, prompts[0], _device(model)))
-        results += [speaker.finish() for speaker in part]
+    numbered, results, low = enumerate(prompts), list[Generated](), 0.0
+    while part := list(islice(numbered, BATCH)):
+        assert sink is None or (len(part) == 1 and not results)
+        if not results:
+            low = low_margin(model, task, part[0][1], _device(model))
+        speakers = [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in part]
+        _decode(model, speakers, low)
+        results += [speaker.finish() for speaker in speakers]
     return results
 
 

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
 
 from tallystick.episode import StopReason
+from tallystick.rows import FirstError
 
 CONTEXT = 16
 """Tokens of context kept with a first error."""
-
-
-class FirstError(TypedDict):
-    """The first token of an episode that differs from the program's."""
-
-    index: int
-    """Number of the problem."""
-    position: int
-    """Number of the token in the episode; [BOS] is 0."""
-    context: list[str]
-    """The last tokens before it."""
-    want: str
-    """The program's token."""
-    got: str | None
-    """The model's; None where it says nothing (lookup)."""
-    margin: float
-    """Logit of the program's token less the best other; not positive."""
 
 
 @dataclass

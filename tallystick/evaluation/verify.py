@@ -69,7 +69,8 @@ class _Programmed(_Episode):
 
     def play(self, sink: Sink) -> None:
         """Run the program."""
-        runner.run(self.task, self.prompt, sink)
+        prompt, self.prompt = self.prompt, []  # it may be long: nobody holds it after its program
+        runner.run(self.task, prompt, sink)
 
 
 @dataclass

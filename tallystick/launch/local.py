@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tallystick.launch.jobs import Job, Outcome, Say
 from tallystick.launch.lifetime import die_with_parent
+from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
 
 DIED = "its process died (out of memory?)"
 LOOK = 1.0
@@ -75,7 +73,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_work, args=(there, self._gpu))
-        with _interrupts_blocked():
+        with interrupts_blocked():
             self.process.start()
         there.close()
 
@@ -129,22 +127,10 @@ def _ready(workers: Sequence[Worker]) -> list[Worker]:
     return ready
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """A process inherits the mask: Ctrl-C cannot hit it before it ignores it. The parent alone answers Ctrl-C."""
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(pipe: Connection, gpu: str | None) -> None:
     """Live as a worker: do jobs until the pipe closes."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    ignore_interrupts()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's stdout may be one JSON document
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # before CUDA is first used

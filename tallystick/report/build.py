@@ -7,7 +7,6 @@ draw it. Verdicts ("exact", "predicted" and whether they agree) come from `local
 from __future__ import annotations
 
 import math
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +18,7 @@ from tallystick.report import page, stretches
 from tallystick.report.data import CACHE_MODEL, EpisodeSize, Program, Report, RunData, ShownEpisode
 from tallystick.report.folders import attempt, load_task, read_folder
 from tallystick.report.groups import group_runs, label_programs
+from tallystick.storage import check_writable, write_text
 from tallystick.tasks import Task
 
 MOST_EPISODES = 12
@@ -36,24 +36,14 @@ class Written(TypedDict):
 def write(paths: list[Path], out: Path, problems: int = 1000) -> Written:
     """Write the report of run folders to `out`; problems: random ones for each row of `check`.
 
-    Raises RunError for what is no run folder, and ValueError if `out` cannot be written, before anything is run.
+    Raises RunError for what is no run folder, and OSError if `out` cannot be written, before anything is run.
     """
     for path in paths:
         runs.read_config(path)
-    _check_target(out)
+    check_writable(out)
     html = page.render(collect(paths, problems))
-    runs.write_report(out, html)
+    write_text(out, html)
     return {"report": str(out), "bytes": len(html.encode()), "runs": [str(path) for path in paths]}
-
-
-def _check_target(out: Path) -> None:
-    """Raise ValueError if this file cannot be written."""
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder: give the name of a file to --out")
-    if not out.parent.is_dir():
-        raise ValueError(f"there is no folder {out.parent}: make it, or choose another --out")
-    if not os.access(out.parent, os.W_OK):
-        raise ValueError(f"{out.parent} cannot be written to: choose another --out")
 
 
 def collect(paths: list[Path], problems: int = 1000) -> Report:

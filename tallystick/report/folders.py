@@ -7,12 +7,14 @@ import json
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from tallystick import models, runs
+from tallystick.config import RunConfig
 from tallystick.report.data import RunData
 from tallystick.tasks import Task
 
@@ -46,21 +48,21 @@ def read_folder(path: Path, number: int) -> RunData:
     if measured and measured.get("weights", weights) != weights:
         notes.append(f"eval.json was measured on other weights than the folder has now; measure again: {command}")
     metrics = attempt(lambda: _with_keys(runs.read_metrics(path), METRICS_KEYS), "metrics.jsonl", notes) or []
-    environment = attempt(lambda: json.loads((path / "environment.json").read_text()), "environment.json", notes)
+    environment = attempt(lambda: json.loads((path / "environment.json").read_text("utf-8")), "environment.json", notes)
     parameters, fixed_state = _describe_model(config, path)
     return RunData(
         id=number,
         program=-1,
         path=str(path),
         name=path.resolve().name,
-        task=config["task"],
-        variant=config["variant"],
-        model=config["model"],
-        seed=config["settings"]["seed"],
-        train_length=config["settings"]["train_length"],
+        task=config.task,
+        variant=config.variant,
+        model=config.model,
+        seed=config.settings.seed,
+        train_length=config.settings.train_length,
         parameters=parameters,
         fixed_state=fixed_state,
-        settings=config["settings"] | {f"model: {name}": value for name, value in config["model_settings"].items()},
+        settings=asdict(config.settings) | {f"model: {name}": value for name, value in config.model_settings.items()},
         environment=_shorten(environment or {}),
         metrics=metrics[:: math.ceil(len(metrics) / MOST_METRICS) or 1] + metrics[-1:],
         rows=measured["rows"] if measured else None,
@@ -71,8 +73,8 @@ def read_folder(path: Path, number: int) -> RunData:
 
 def load_task(run: RunData) -> Task | None:
     """Load the run's task; None, with a note, if it is no longer to be had."""
-    names = {"task": run.task, "variant": run.variant}
-    return attempt(lambda: runs.load_task(Path(run.path), names), "the task", run.notes)
+    path = Path(run.path)
+    return attempt(lambda: runs.load_task(path, runs.read_config(path)).task, "the task", run.notes)
 
 
 def _read_eval(path: Path) -> dict[str, Any] | None:
@@ -80,8 +82,6 @@ def _read_eval(path: Path) -> dict[str, Any] | None:
     report = runs.read_eval(path)
     if report is None:
         return None
-    if not isinstance(report, dict) or "rows" not in report:
-        raise ValueError("it has no rows")
     return report | {"rows": _with_keys(report["rows"], ROW_KEYS)}
 
 
@@ -106,12 +106,12 @@ def _shorten(environment: dict[str, Any]) -> dict[str, Any]:
     return environment | {"dirty": dirty[:MOST_DIFF] + more}
 
 
-def _describe_model(config: dict[str, Any], path: Path) -> tuple[int | None, bool | None]:
+def _describe_model(config: RunConfig, path: Path) -> tuple[int | None, bool | None]:
     """Count the parameters, and tell whether the state stops growing; the weights are not read."""
     try:
-        tokens = json.loads((path / "vocab.json").read_text())
+        tokens = json.loads((path / "vocab.json").read_text("utf-8"))
         with torch.device("meta"):
-            model = models.build(config["model"], vocab_size=len(tokens), **config["model_settings"])
+            model = models.build(config.model, vocab_size=len(tokens), **config.model_settings)
         count = sum(parameter.numel() for parameter in model.parameters())
         return count, model.state_bytes(10**8) == model.state_bytes(2 * 10**8)
     except (OSError, ValueError, RuntimeError):

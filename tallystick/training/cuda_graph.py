@@ -1,6 +1,6 @@
-"""A training step as a single launch: what a small model computes takes a GPU less time than to be told it.
+"""Run a training step as a CUDA graph: launch overhead dominates small models.
 
-Glossary: B rows, L length; one of ids is a target further on.
+Glossary: B batch, L length; ids have one token more, the last target.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor
 from tallystick.models.base import State
 
 Step = Callable[[Tensor, Tensor, Tensor, State], tuple[Tensor, State]]
-"""ids_BL, trained_BL, reset_BL and the state before -> the loss, detached, and the state behind, with no wait for the
-GPU and no shape that depends on values."""
-WARM = 3
-"""Steps that are made as usual first: what is set up once must not be part of the graph."""
+"""Takes ids_BL, trained_BL, reset_BL and the state before; returns the detached loss and the state after. It must not
+wait for the GPU, and no shape in it may depend on values."""
+WARMUP_STEPS = 3
+"""Steps that run without the graph: work done once, such as choosing a kernel, must not be captured."""
 
 
-class CapturedStep:
-    """Makes steps; after the first by replaying what they launched (a CUDA graph).
+class GraphedStep:
+    """Runs training steps of one shape: the first few as usual, all others by replaying one of them.
 
-    All have the same shapes, and the tensors that are returned are overwritten by the next.
+    The returned tensors are overwritten by the next step.
     """
 
     def __init__(self) -> None:
@@ -32,26 +32,28 @@ class CapturedStep:
     def __call__(
         self, step: Step, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State
     ) -> tuple[Tensor, State]:
-        """One step of training; always with the same `step`, which is not kept: it keeps whom it belongs to."""
+        """Run one step. `step` must be the same at every call; it is not stored, which would keep its Trainer alive."""
         self._calls += 1
-        if self._calls <= WARM:
-            return self._beside(step, ids_BL, trained_BL, reset_BL, state)
+        if self._calls <= WARMUP_STEPS:
+            return self._warm_up(step, ids_BL, trained_BL, reset_BL, state)
         if self._graph is None:
             self._capture(step, ids_BL, trained_BL, reset_BL, state)
         for own, given in zip(self._inputs, (ids_BL, trained_BL, reset_BL), strict=True):
             own.copy_(given)
         for name, own in self._state.items():
-            own.copy_(state[name])  # its own, unless another step came between
+            own.copy_(state[name])
         assert self._graph is not None
         self._graph.replay()
         return self._loss, self._after
 
-    def _beside(self, step: Step, *arguments) -> tuple[Tensor, State]:
-        """On a stream of its own, as the graph will be captured."""
+    def _warm_up(
+        self, step: Step, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State
+    ) -> tuple[Tensor, State]:
+        """Run the step on a side stream, as the capture will."""
         stream = torch.cuda.current_stream()
         self._stream.wait_stream(stream)
         with torch.cuda.stream(self._stream):
-            outcome = step(*arguments)
+            outcome = step(ids_BL, trained_BL, reset_BL, state)
         stream.wait_stream(self._stream)
         return outcome
 

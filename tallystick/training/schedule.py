@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from tallystick.config import Settings
 
+LATEST = 0.6
+"""Share of the steps after which the rate falls, however many errors are left."""
+SHORTEST = 100
+"""Steps that a fall takes at least."""
+
+
+class ScheduleState(TypedDict):
+    """What `resume` needs of a schedule."""
+
+    start: int
+    fall: tuple[int, int] | None
+
 
 class Schedule:
-    """Warm-up, constant, and a linear fall to zero: begun when the held-out problems are nearly right, over as many
-    steps again as it took (at least 100), and once more from the top if they are not exact at its end."""
+    """Warm-up, constant rate, and a linear fall to zero.
+
+    The fall begins when the held-out problems are nearly right and takes as many steps as it took until then. If they
+    are not exact at its end, everything begins again. start: the step of the last beginning; fall: its first and last
+    step.
+    """
 
     def __init__(self, settings: Settings, start: int = 0, fall: tuple[int, int] | None = None):
         self._settings, self.start, self.fall = settings, start, fall
 
     def factor(self, step: int) -> float:
-        """Share of the peak learning rate at this step."""
+        """Compute the share of the peak learning rate at this step."""
         if self.fall is not None:
             begin, end = self.fall
             return max(end - step, 0) / (end - begin)
         return min(1.0, (step + 1 - self.start) / self._settings.warmup)
 
-    def look(self, step: int, error_rate: float) -> None:
-        """Take the held-out error rate after `step` steps."""
+    def has_fallen(self, step: int) -> bool:
+        """Whether the rate has reached zero."""
+        return self.fall is not None and step >= self.fall[1]
+
+    def update(self, step: int, error_rate: float) -> None:
+        """Take the held-out error rate after `step` steps, and begin a fall or begin again where that is due."""
         steps = self._settings.steps
-        if self.fall is not None and step >= self.fall[1]:
+        if self.has_fallen(step):
             self.start, self.fall = step, None
-        elif self.fall is None and (error_rate <= self._settings.decay_at_error or step >= 0.6 * steps):
-            self.fall = (step, min(step + max(step - self.start, 100), steps))
+        elif self.fall is None and (error_rate <= self._settings.decay_at_error or step >= LATEST * steps):
+            self.fall = (step, min(step + max(step - self.start, SHORTEST), steps))
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> ScheduleState:
         """What `resume` needs."""
         return {"start": self.start, "fall": self.fall}

@@ -5,15 +5,16 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tallystick import tasks
-from tallystick.data.loader import Loader, produce
+from tallystick.data.loader import Loader, Share, produce
 from tallystick.data.packing import Batch, Packer
-from tallystick.data.source import Source
+from tallystick.data.source import Source, prompt_digest
 from tallystick.episode import BLOCK, Recorder, Role
 from tallystick.tasks.runner import run
 from tallystick.vocab import loss_mask
@@ -31,7 +32,7 @@ class Wild(Task):
 
     def sample(self, length, rng):
         heads = rng.choices([0, 1, 2, 3, length], [20, 5, 5, 5, 1])[0]
-        return [*"a" * heads, *rng.choices("bc", k=30), ">"]
+        return [*"a" * heads, *rng.choices("bc", k=29 + length), ">"]
 
     def sample_up_to(self, length, rng):
         return self.sample(length, rng)
@@ -87,14 +88,18 @@ def take(source, rows, length, count, worker=0, workers=1, position=None):
     """The first batches of one worker's stream, each with the position after it."""
     taken = []
 
-    def emit(*message):
-        taken.append(message)
+    def emit(portion):
+        taken.append((portion.batch, portion.position))
         if len(taken) == count:
             raise Enough
 
     with pytest.raises(Enough):
-        produce(source, rows, length, worker, workers, position, emit)
+        run_share(Share(source, rows, length, worker, workers, position), emit)
     return taken
+
+
+def run_share(share, emit):
+    produce(tasks.load(share.source.task, share.source.variant), share, emit)
 
 
 def equal(batch, other):
@@ -238,13 +243,13 @@ def test_a_wrong_program_is_named(wild):
     wrong = next(i for i in range(99) if task.problem("train", 5, 3, i, up_to=True)[:4] == [*"bbbb"])
     named = rf"wild.py:Wrong: 'z' is not in the vocabulary.*, train problem {wrong} of length 3, seed 5$"
     with pytest.raises(ProgramError, match=named):
-        produce(source, 2, 64, 0, 1, None, lambda batch, position: None)
+        run_share(Share(source, 2, 64), lambda portion: None)
     with pytest.raises(ProgramError, match=named), Loader(source, 2, 64) as loader:
         for _ in loader:
             pass
 
 
-GIANT = {"rows": 4, "length": 5000}
+GIANT = {"batch_size": 4, "seq_len": 5000}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -289,7 +294,7 @@ def test_the_workers_end_with_the_loader():
 CHILD = """
 import os
 from tallystick.data.loader import Loader
-from tallystick.data.source import Source
+from tallystick.data.source import Source, prompt_digest
 if __name__ == "__main__":
     loader = Loader(Source(task="reverse", variant=None, length=5, seed=0), 2, 64, workers=2)
     next(iter(loader))
@@ -306,7 +311,7 @@ def test_the_workers_end_with_their_parent(tmp_path):
 
 
 def test_rows_are_shared_evenly():
-    with pytest.raises(ValueError, match="3 rows cannot be shared by 2 workers"):
+    with pytest.raises(ValueError, match="3 sequences cannot be shared by 2 workers"):
         Loader(Source(task="reverse", variant=None, length=5, seed=0), 3, 64, workers=2)
 
 
@@ -315,13 +320,13 @@ def test_state_passing(share):
     """That share of the examples begins without a reset; the tokens are the same."""
     resets = []
 
-    def keep(batch, position):
-        resets.append(int(batch.reset.sum()))
+    def keep(portion):
+        resets.append(int(portion.batch.reset.sum()))
         if sum(resets) > 400 or len(resets) > 60:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        produce(Source(task="reverse", variant=None, length=4, seed=0, state_passing=share), 2, 256, 0, 1, None, keep)
+        run_share(Share(Source(task="reverse", variant=None, length=4, seed=0, state_passing=share), 2, 256), keep)
     examples = {0.0: 400, 0.5: 400, 1.0: 0}[share]
     assert examples <= sum(resets) <= examples + 60
     assert (len(resets) > 25) == (share > 0)
@@ -335,3 +340,135 @@ def test_a_curriculum_grows_evenly_from_the_shortest_to_the_longest():
     assert max(longest[:2]) == 1
     assert max(longest[:6]) <= 3
     assert max(longest) == 5
+
+
+IMPURE = """
+from tallystick import Task
+
+print("printed at import")
+
+
+class Hashed(Task):
+    '''The order of its first symbols follows the hash seed of the process.'''
+
+    symbols = "abcdefgh>"
+
+    def sample(self, length, rng):
+        return [*sorted("abcdefgh", key=hash), *rng.choices("ab", k=length), ">"]
+
+    def answer(self, prompt):
+        return [">"]
+
+    def solve(self, w):
+        w.answer()
+        w.output(">")
+
+
+class SaysASet(Hashed):
+    '''The order of its thoughts does.'''
+
+    def sample(self, length, rng):
+        return [*rng.choices("ab", k=length), ">"]
+
+    def solve(self, w):
+        w.think(*{*"abcdefgh"})
+        super().solve(w)
+
+
+class Prints(SaysASet):
+    def solve(self, w):
+        print("printed by a program")
+        w.answer()
+        w.output(">")
+
+
+class Silent(Prints):
+    '''It hangs where the test says so.'''
+
+    def solve(self, w):
+        import os, pathlib, time
+        if "HANG" in os.environ:
+            pathlib.Path(os.environ["HANG"]).touch()
+            time.sleep(60)  # no CPU time: no watchdog
+        super().solve(w)
+"""
+
+
+@pytest.fixture(scope="module")
+def impure(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tasks") / "impure.py"
+    path.write_text(IMPURE)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["Hashed", "SaysASet"])
+def test_a_task_that_differs_from_process_to_process_is_refused(impure, name):
+    source = Source(task=f"{impure}:{name}", variant=None, length=3, seed=0)
+    with Loader(source, 2, 64) as loader, pytest.raises(ValueError, match="another process draws other problems"):
+        loader.check(tasks.load(source.task))
+
+
+def test_checking_takes_no_batch(wild):
+    source = Source(task=f"{wild}:Wild", variant=None, length=1, seed=3)
+    expected = [batch for batch, _ in take(source, 2, 64, 3)]
+    with Loader(source, 2, 64) as loader:
+        loader.check(tasks.load(source.task))
+        assert all(equal(batch, other) for batch, other in zip(loader, expected, strict=False))
+
+
+def test_workers_print_nothing_on_stdout(impure, tmp_path):
+    (tmp_path / "child.py").write_text(CHILD.replace('"reverse"', f'"{impure}:Prints"'))
+    command = [sys.executable, "-B", tmp_path / "child.py"]
+    done = subprocess.run(command, capture_output=True, timeout=20, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.stdout == b""
+    assert b"printed at import\n" in done.stderr
+    assert b"printed by a program\n" in done.stderr
+
+
+ORPHAN = """
+import os, time
+from tallystick.data.loader import Loader
+from tallystick.data.source import Source, prompt_digest
+if __name__ == "__main__":
+    loader = Loader(Source(task="TASK", variant=None, length=5, seed=0), 2, 64)
+    print(loader._workers[0][0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread waits for the parent")
+def test_a_worker_that_sends_nothing_ends_with_a_killed_parent(impure, tmp_path):
+    (tmp_path / "parent.py").write_text(ORPHAN.replace("TASK", f"{impure}:Silent"))
+    hangs = tmp_path / "hangs"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HANG": str(hangs)}
+    parent = subprocess.Popen([sys.executable, "-B", tmp_path / "parent.py"], stdout=subprocess.PIPE, env=environment)
+    worker = Path("/proc", parent.stdout.readline().decode().strip())
+    while not hangs.exists():
+        time.sleep(0.02)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while worker.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not worker.exists()
+
+
+def test_a_worker_that_dies_is_an_error_of_one_line(wild):
+    with Loader(Source(task="reverse", variant=None, length=5, seed=0), 2, 64) as loader:
+        loader._workers[0][0].kill()
+        with pytest.raises(OSError, match=r"data worker 0 died \(exit code -9\)"):
+            for _ in loader:
+                pass
+
+
+def test_held_out_problems_that_training_draws_are_reported(wild):
+    source = Source(task=f"{wild}:Wild", variant=None, length=1, seed=3)
+    task = tasks.load(source.task)
+    drawn, other = (prompt_digest(source.problem(task, example)) for example in (5, 10**6))
+    with Loader(source, 2, 64, workers=2, held_out=frozenset([drawn, other])) as loader:
+        for _, _ in zip(range(100), loader, strict=False):
+            if loader.overlap:
+                break
+    assert loader.overlap == {drawn}
+    begun = max(example for rows in loader.positions for row in rows for example, _ in row)
+    assert begun < 20

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tallystick import engine, models, tasks
-from tallystick.data.loader import produce
+from tallystick.data.loader import Share, produce
 from tallystick.data.source import Source
 from tallystick.engine.margins import low_margin, margin
 from tallystick.episode import BLOCK, StopReason
@@ -44,13 +44,13 @@ def half_trained(name, lr):
     model, batches = untrained(name), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
 
-    def keep(batch, position):
-        batches.append(batch)
+    def keep(portion):
+        batches.append(portion.batch)
         if len(batches) == 500:
             raise Enough
 
     with suppress(Enough):
-        produce(Source(task="reverse", variant=None, length=10, seed=0), 4, 128, 0, 1, None, keep)
+        produce(tasks.load("reverse"), Share(Source(task="reverse", variant=None, length=10, seed=0), 4, 128), keep)
     for batch in batches:
         ids, mask = torch.from_numpy(batch.ids.astype(np.int64)), torch.from_numpy(batch.trained)
         logits = model(ids[:, :-1], reset_BL=torch.from_numpy(batch.reset))[0]

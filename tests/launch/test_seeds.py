@@ -20,9 +20,9 @@ def test_a_seed_that_fails_is_named_after_the_others_have_ended(tmp_path):
     paths = {seed: tmp_path / f"run-s{seed}" for seed in (0, 1)}
     paths[0].mkdir()  # so that it cannot be made
     config = configure(tasks.load("reverse"), "lookup", {"examples": "20"})
-    with pytest.raises(ValueError, match=r"^seed 0 failed: .*run-s0 [^;]*$"):
+    with pytest.raises(ValueError, match=r"^seed 0 failed: .*run-s0 already exists; [^;]*$"):
         train_side_by_side(config, paths)
-    assert runs.load(paths[1]).config["settings"]["seed"] == 1
+    assert runs.load(paths[1]).config.settings.seed == 1
 
 
 @pytest.mark.parametrize("words", [("--seed", "1"), ("seed=1",)])

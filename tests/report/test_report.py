@@ -16,6 +16,7 @@ from tallystick.locality import verdict
 from tallystick.report import build, page, stretches
 from tallystick.tasks.runner import run, run_problem
 from tallystick.training import loop
+from tallystick.training.trainer import fresh_model
 
 PROBLEMS = 30
 """Random problems of each row of `check`: few, for the numbers do not matter here."""
@@ -115,7 +116,7 @@ def test_what_is_damaged_is_noted(tmp_path, name):
     ("name", "text", "note"),
     [
         ("eval.json", "[1]", "it has no rows"),
-        ("eval.json", '{"rows": 5}', "row 1 has no length"),
+        ("eval.json", '{"rows": 5}', "it has no rows"),
         ("eval.json", '{"rows": [{"length": 5}]}', "row 1 has no worst_cases"),
         ("metrics.jsonl", '{"step": 1}\n', "row 1 has no loss"),
     ],
@@ -124,20 +125,22 @@ def test_rows_without_their_keys_are_noted(tmp_path, name, text, note):
     path = folder(tmp_path / "run", "reverse")
     (path / name).write_text(text)
     data = build.collect([path], PROBLEMS)
-    assert data.runs[0].notes == [f"{name} cannot be read: {note}"]
+    (only,) = data.runs[0].notes
+    assert only.startswith(f"{name} cannot be read: ")
+    assert note in only
     assert page.render(data)
 
 
 @pytest.mark.parametrize("out", ["", "nowhere/page.html"])
 def test_where_nothing_can_be_written_nothing_is_run(tmp_path, out):
     path = folder(tmp_path / "run", "reverse")
-    with pytest.raises(ValueError, match="--out"):
+    with pytest.raises(OSError, match="folder"):
         build.write([path], tmp_path / out, problems=10**9)
 
 
 def test_rows_of_older_weights_are_noted(tmp_path):
     path = folder(tmp_path / "run")
-    runs.save_model(path, loop.fresh_model(runs.read_config(path), 30), 1)
+    runs.save_model(path, fresh_model(runs.read_config(path), 30), 1)
     runs.write_eval(path, {"rows": [row(5)]})
     assert build.collect([path], PROBLEMS).runs[0].notes == []
     (path / "model.safetensors").write_bytes(b"others")

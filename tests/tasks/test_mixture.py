@@ -113,6 +113,7 @@ def test_one_part_is_posed_the_problems_of_the_task_alone(run, monkeypatch):
     posed = []
 
     def keep(model, task, prompts):
+        prompts = list(prompts)
         posed.extend(prompts)
         return verify(model, task, prompts)
 

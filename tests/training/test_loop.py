@@ -1,4 +1,4 @@
-"""Training: the schedule, convergence, bit-exact resume, and what a run folder holds."""
+"""Training: convergence, bit-exact resume, and what a run folder holds."""
 
 import json
 import shutil
@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from tallystick import models, runs, tasks
-from tallystick.config import Settings, configure
+from tallystick.config import configure
+from tallystick.data.loader import Loader
 from tallystick.data.packing import Batch
-from tallystick.tasks import Defaults
-from tallystick.tasks.reverse import Reverse
-from tallystick.training import loop
-from tallystick.training.schedule import Schedule
+from tallystick.data.source import Source
+from tallystick.episode import Role
+from tallystick.locality import held_out
+from tallystick.training import loop, validation
+from tallystick.training.trainer import Trainer
 
-CAPTURED = [name for name in models.names() if models.build(name, vocab_size=5).capturable]
+CAPTURABLE = [name for name in models.names() if models.build(name, vocab_size=5).capturable]
 SMALL = {"batch_size": "4", "seq_len": "64", "validate_every": "4"}
 
 
@@ -37,13 +39,6 @@ def interrupt_at(step):
             raise KeyboardInterrupt
 
     return report
-
-
-@pytest.fixture(scope="module")
-def lookup_run(tmp_path_factory):
-    path = tmp_path_factory.mktemp("runs") / "lookup"
-    trained(path, model="lookup", overrides={})
-    return path
 
 
 def same(one, other):
@@ -100,15 +95,15 @@ def test_convergence(tmp_path):
 def test_longer_problems_decide_nothing(tmp_path, monkeypatch):
     """The same run with other lengths shown live: the same weights, the same end."""
     trained(tmp_path / "a", steps=8)
-    monkeypatch.setattr(loop, "_beyond", lambda task, settings: [])
+    monkeypatch.setattr(validation, "longer_problems", lambda task, settings: [])
     trained(tmp_path / "b", steps=8)
     same(runs.load_progress(tmp_path / "a")[0], runs.load_progress(tmp_path / "b")[0])
 
 
 def test_the_state_is_carried_over_and_gradients_are_not(tmp_path):
-    trainer = loop.Trainer(tmp_path, config(), lambda row: None)
+    trainer = Trainer(tmp_path, config(), lambda row: None)
     batches = []
-    with loop.Loader(loop.Source(task="reverse", variant=None, length=10, seed=0), 4, 64) as loader:
+    with Loader(Source(task="reverse", variant=None, length=10, seed=0), 4, 64) as loader:
         for batch in loader:
             batches.append(batch)
             if len(batches) == 2:
@@ -123,7 +118,7 @@ def test_the_state_is_carried_over_and_gradients_are_not(tmp_path):
 
 def test_a_batch_within_a_prompt_is_only_read(tmp_path):
     """A prompt of millions of tokens fills batches with nothing to train: the state moves on, the weights do not."""
-    trainer = loop.Trainer(tmp_path, config(), lambda row: None)
+    trainer = Trainer(tmp_path, config(), lambda row: None)
     ids, no = np.full((4, 65), 9, np.uint16), np.zeros((4, 64), bool)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     assert not trainer.update(Batch(ids, no, no, np.full(4, 64)))
@@ -133,21 +128,21 @@ def test_a_batch_within_a_prompt_is_only_read(tmp_path):
     assert any(tensor.any() for tensor in trainer.state.values())
 
 
-def test_what_is_captured_has_a_fixed_state():
-    assert CAPTURED
-    assert all(models.build(name, vocab_size=5).fixed_state for name in CAPTURED)
+def test_capturable_models_have_a_fixed_state():
+    assert CAPTURABLE
+    assert all(models.build(name, vocab_size=5).fixed_state for name in CAPTURABLE)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("model", CAPTURED)
-def test_a_captured_step_is_the_step(tmp_path, model):
-    """Losses, weights and states; some steps are not captured: a ragged batch, and one that is only read."""
+@pytest.mark.parametrize("model", CAPTURABLE)
+def test_a_graphed_step_equals_the_step(tmp_path, model):
+    """Losses, weights and states; some steps run without the graph: a ragged batch, and one without trained tokens."""
     outcomes = []
-    for captured in (True, False):
-        trainer = loop.Trainer(tmp_path / str(captured), config(model=model, device="cuda"), lambda row: None)
-        assert trainer._captured
-        trainer._captured = trainer._captured if captured else None
-        with loop.Loader(loop.Source(task="reverse", variant=None, length=10, seed=0), 4, 64) as loader:
+    for graphed in (True, False):
+        trainer = Trainer(tmp_path / str(graphed), config(model=model, device="cuda"), lambda row: None)
+        assert trainer._graphed
+        trainer._graphed = trainer._graphed if graphed else None
+        with Loader(Source(task="reverse", variant=None, length=10, seed=0), 4, 64) as loader:
             for i, batch in zip(range(12), loader, strict=False):
                 trained, lengths = batch.trained & (i != 6), np.where(np.arange(4) < (i == 8), 50, batch.lengths)
                 trainer.update(replace(batch, trained=trained, lengths=lengths))
@@ -160,24 +155,7 @@ def test_a_captured_step_is_the_step(tmp_path, model):
 
 def test_training_that_diverges_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="the loss is nan by step 4: try a smaller lr than 1e"):
-        loop.train(tmp_path / "run", config(overrides={**SMALL, "lr": "1e20"}))
-
-
-def test_schedule():
-    schedule = Schedule(Settings(train_length=5, steps=1000, warmup=10, state_passing=0.5))
-    assert [schedule.factor(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
-    schedule.look(50, 0.5)
-    assert schedule.fall is None
-    schedule.look(300, 1e-4)
-    assert schedule.fall == (300, 600)  # as many steps as it took
-    assert [schedule.factor(step) for step in (300, 450, 600, 700)] == [1.0, 0.5, 0.0, 0.0]
-    schedule.look(450, 0.9)
-    assert schedule.fall == (300, 600)
-    schedule.look(600, 1e-4)  # fallen, and asked again: it was not enough
-    assert schedule.fall is None
-    assert schedule.factor(604) == 0.5  # up again
-    schedule.look(700, 0.5)
-    assert schedule.fall == (700, 800)  # the budget ends: fall while there is time
+        loop.train(tmp_path / "run", config(overrides={**SMALL, "lr": "1e6"}))
 
 
 def test_lookup_is_fitted_to_examples_at_once(lookup_run):
@@ -217,129 +195,6 @@ def test_a_changed_task_file_is_noticed(tmp_path):
     assert runs.load(run).changed
 
 
-class Slow(Reverse):
-    """A task that needs a longer memory."""
-
-    defaults = Defaults(model="mamba2:tiny", settings={"dt_min": "0.001", "lr": "0.002"})
-
-
-@pytest.mark.parametrize(
-    ("model", "overrides", "dt_min", "lr"),
-    [
-        ("mamba2", {}, 0.001, 0.002),
-        ("mamba2:tiny", {"dt_min": "0.01"}, 0.01, 0.002),
-        ("mamba2:small", {}, 0.05, 6e-3),
-    ],
-)
-def test_a_task_sets_its_own_model(model, overrides, dt_min, lr):
-    made = configure(Slow(), model, overrides)
-    assert (made["model_settings"]["dt_min"], made["settings"]["lr"]) == (dt_min, lr)
-
-
-def test_a_model_that_is_not_the_tasks_own_need_not_know_its_settings():
-    assert configure(Slow(), "lookup", {})["settings"]["lr"] == 6e-3
-
-
-@pytest.mark.parametrize("name", tasks.TASKS)
-def test_every_task_can_be_trained_as_it_is(name):
-    task = tasks.load(name)
-    made = configure(task, task.defaults.model, {})
-    given = made["settings"] | made["model_settings"]
-    assert {key: str(given[key]) for key in task.defaults.settings} == task.defaults.settings
-
-
-@pytest.mark.parametrize(
-    ("overrides", "given", "message"),
-    [
-        ({"foo": "1"}, {}, "foo"),
-        ({"lr": "fast"}, {}, "lr"),
-        ({"lr": "0"}, {}, "lr"),
-        ({"batch_size": "-2"}, {}, "batch_size"),
-        ({"curriculum": "-1"}, {}, "curriculum"),
-        ({"d_model": "x"}, {}, "d_model"),
-        ({"workers": "3"}, {}, "workers"),
-        ({}, {"train_length": 0}, "length"),
-        ({}, {"train_length": 10**12}, "length"),
-        ({}, {"steps": 0}, "steps"),
-        ({}, {"device": "tpu"}, "device"),
-    ],
-)
-def test_wrong_settings(overrides, given, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        config(overrides=overrides, **given)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", models.names())
-def test_a_models_own_settings(name):
-    """Between the defaults and what the user gives."""
-    own = models.load_class(name).TRAINING
-    assert config(model=name, overrides={})["settings"].items() >= own.items()
-    given = {key: "4" for key in own}
-    assert all(config(model=name, overrides=given)["settings"][key] == 4 for key in own)
-
-
-def test_unknown_model():
-    with pytest.raises(ValueError, match="mamba2"):
-        config(model="mamba9")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU that is not there")
-def test_no_gpu():
-    with pytest.raises(ValueError, match="no usable GPU"):
-        config(device="cuda")
-
-
-class TestDamagedFolders:
-    """Missing, foreign, truncated: one line each."""
-
-    @pytest.fixture
-    def folder(self, tmp_path, lookup_run):
-        return shutil.copytree(lookup_run, tmp_path / "copy")
-
-    def refuses(self, folder, match):
-        with pytest.raises(runs.RunError, match=match) as caught:
-            runs.load(folder)
-        assert "\n" not in str(caught.value)
-
-    def test_missing(self, tmp_path):
-        self.refuses(tmp_path / "none", "no run folder")
-
-    def test_foreign(self, tmp_path):
-        self.refuses(tmp_path, "not a tallystick run folder")
-
-    @pytest.mark.parametrize(
-        "text", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 2}', '{"format": 2, "task": 3}']
-    )
-    def test_config(self, folder, text):
-        (folder / "config.json").write_text(text)
-        self.refuses(folder, "config.json|format")
-
-    @pytest.mark.parametrize("name", ["vocab.json", "model.safetensors"])
-    @pytest.mark.parametrize("keep", [0, 10, None])
-    def test_cut_off(self, folder, name, keep):
-        data = (folder / name).read_bytes()
-        (folder / name).unlink()
-        if keep is not None:
-            (folder / name).write_bytes(data[:keep])
-        self.refuses(folder, name)
-
-    def test_another_model(self, folder):
-        text = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(text | {"model": "mamba2:tiny", "model_settings": {}}))
-        self.refuses(folder, "does not fit")
-
-    def test_other_tokens(self, folder):
-        (folder / "vocab.json").write_text('["a"]')
-        self.refuses(folder, "other tokens")
-
-    def test_resume_of_a_cut_off_folder(self, tmp_path):
-        trained(tmp_path / "run", steps=4)
-        (tmp_path / "run" / "optimizer.safetensors").write_bytes(b"123")
-        with pytest.raises(runs.RunError, match="optimizer.safetensors"):
-            loop.resume(tmp_path / "run")
-
-
 def test_lookup_is_resumed_by_fitting_it(tmp_path, lookup_run):
     """Wherever it was interrupted."""
     folder = shutil.copytree(lookup_run, tmp_path / "copy")
@@ -352,7 +207,7 @@ def test_lookup_is_resumed_by_fitting_it(tmp_path, lookup_run):
 
 def test_a_folder_that_is_there_is_not_touched(lookup_run):
     before = (lookup_run / "config.json").read_bytes()
-    with pytest.raises(runs.RunError, match="is there already"):
+    with pytest.raises(runs.RunError, match="already exists; continue it with `tallystick resume`"):
         trained(lookup_run, model="lookup", overrides={})
     assert (lookup_run / "config.json").read_bytes() == before
 
@@ -366,12 +221,55 @@ def test_a_wrong_program_writes_nothing(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.py"]
 
 
-def test_evals_of_the_same_weights_add_up(lookup_run, tmp_path):
-    folder = shutil.copytree(lookup_run, tmp_path / "copy")
-    rows = [{"length": n, "worst_cases": False, "mode": "verify", "exact": n} for n in (5, 9)]
-    runs.write_eval(folder, {"task": "reverse", "rows": rows})
-    runs.write_eval(folder, {"task": "reverse", "rows": [rows[0] | {"exact": 0}]})
-    assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [0, 9]
-    (folder / "model.safetensors").write_bytes(b"others")
-    runs.write_eval(folder, {"task": "reverse", "rows": rows[:1]})
-    assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [5]
+def test_held_out_problems_that_came_up_in_training_are_counted(tmp_path):
+    """Of at most 3 bits there are 14 problems: training soon draws them all."""
+    _, rows = trained(tmp_path / "run", train_length=3, steps=8)
+    assert [row["held_out"]["train_overlap"] for row in rows][-1] == 1.0
+    _, progress = runs.load_progress(tmp_path / "run")
+    assert len(progress["overlap"]) == rows[-1]["held_out"]["samples"]
+
+
+def test_held_out_problems_that_lookup_was_fitted_to_are_counted(lookup_run):
+    (row,) = runs.read_metrics(lookup_run)
+    task = tasks.load("reverse")
+    source = Source.of(runs.read_config(lookup_run))
+    drawn = {tuple(source.problem(task, example)) for example in range(4000)}
+    records, _ = held_out.choose(task, 0, 10)
+    prompts = [tuple(task.vocab.decode(record.ids[record.roles == Role.PROMPT][1:].tolist())) for record in records]
+    assert row["held_out"]["train_overlap"] == sum(prompt in drawn for prompt in prompts) / len(prompts)
+    assert 0 < row["held_out"]["train_overlap"] < 1
+
+
+def test_the_last_row_names_what_is_wrong(tmp_path):
+    _, rows = trained(tmp_path / "run", steps=4)
+    known = rows[-1]["held_out"]
+    assert known["k"] == 3
+    assert len(known["first_errors"]) == 3
+    assert known["first_errors"][0].keys() == {"index", "position", "context", "want", "got", "margin"}
+
+
+IMPURE = """
+from tallystick import Task
+
+
+class Hashed(Task):
+    symbols = "abcdefgh>"
+
+    def sample(self, length, rng):
+        return [*sorted("abcdefgh", key=hash), *rng.choices("ab", k=length), ">"]
+
+    def answer(self, prompt):
+        return [">"]
+
+    def solve(self, w):
+        w.answer()
+        w.output(">")
+"""
+
+
+@pytest.mark.parametrize("model", ["mamba2:tiny", "lookup"])
+def test_an_impure_task_writes_nothing(tmp_path, model):
+    (tmp_path / "impure.py").write_text(IMPURE)
+    with pytest.raises(ValueError, match="another process draws other problems"):
+        trained(tmp_path / "run", f"{tmp_path}/impure.py:Hashed", model, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["impure.py"]

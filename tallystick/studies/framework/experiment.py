@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-
-import torch
 
 from tallystick import tasks
 from tallystick.config import configure
@@ -123,9 +121,8 @@ def _resolved(
     """
     base = variant.removesuffix(tasks.NOTES)
     loaded = tasks.load(task, base or None)
-    with torch.device("meta"):  # no weights are needed
-        config = configure(loaded, model, {name: str(value) for name, value in settings})
-    every = config["model_settings"] | config["settings"]
+    config = configure(loaded, model, {name: str(value) for name, value in settings})
+    every = {**config.model_settings, **asdict(config.settings)}
     texts = {name: str(value) for name, value in every.items() if name not in ("seed", "device")}
     return loaded.variant + variant[len(base) :], texts
 

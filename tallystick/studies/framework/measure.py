@@ -17,6 +17,7 @@ import torch
 from tallystick import locality, runs, tasks
 from tallystick.evaluation import sweep
 from tallystick.locality import sequences
+from tallystick.provenance import environment
 from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
 from tallystick.studies.framework.schema import (
     CHECK_COLUMNS,
@@ -44,7 +45,7 @@ def do(declared: Declared, seed: int, device: str, say: Say) -> tuple[Environmen
 @cache
 def _environment() -> Environment:
     """Describe the code that this process has loaded, whatever is committed later, and the command."""
-    found = runs.environment()
+    found = environment()
     keys = ("python", "versions", "machine", "processors", "gpu", "commit")
     command = " ".join(["tallystick", *sys.argv[1:]])
     return Environment(
@@ -85,7 +86,7 @@ def _check(declared: LocalityCheck, seed: int) -> Outcome:
 def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder: Path) -> Outcome:
     path = trained(experiment, seed, device, say, folder)
     run = runs.load(path, device)
-    torch.set_num_threads(run.config["settings"]["threads"])
+    torch.set_num_threads(run.config.settings.threads)
     began = time.monotonic()
     here = [at for at in experiment.at if at.seed in (None, seed)]
     groups = [rows for at in here for rows in _at(run, at, experiment, seed, say)]

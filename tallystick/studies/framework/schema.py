@@ -43,7 +43,13 @@ class Row:
     """Episodes by what ended them; None in rows of several lengths."""
 
 
-POOLED = {"low_margin_tokens": sum, "min_margin": min, "train_overlap": max, "seconds": sum, "state_bytes": max}
+POOLED = {
+    "low_margin_tokens": sum,
+    "min_margin": lambda margins: None if None in margins else min(margins),
+    "train_overlap": max,
+    "seconds": sum,
+    "state_bytes": max,
+}
 """Columns of which a row of several lengths keeps one number."""
 
 

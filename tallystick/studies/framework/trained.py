@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tallystick import runs, tasks
-from tallystick.config import configure
+from tallystick.config import RunConfig, configure
 from tallystick.studies.framework.experiment import Experiment, digest
 from tallystick.tasks.registry import source
 from tallystick.training import loop
@@ -33,7 +33,7 @@ def trained(experiment: Experiment, seed: int, device: str, say: Say, folder: Pa
     task = tasks.load(experiment.task, experiment.variant or None)
     settings = {name: str(value) for name, value in experiment.settings.items()}
     config = configure(task, experiment.model, settings, seed=seed, device=device)
-    key = digest({**config, "source": source(task)})  # an edited task is another
+    key = digest({**config.to_json(), "source": source(task)})  # an edited task is another
     short = Path(experiment.task).name.partition(":")[0]
     path = folder / f"{short}-{experiment.model.replace(':', '-')}-{key}-s{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def trained(experiment: Experiment, seed: int, device: str, say: Say, folder: Pa
     return path
 
 
-def _train(path: Path, config: dict[str, Any], report: Callable[[Any], None]) -> None:
+def _train(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None:
     if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before there was a model
         shutil.rmtree(path)
     if not path.exists():
@@ -67,11 +67,10 @@ def cost(path: Path) -> dict[str, float | None]:
     return json.loads(file.read_text()) if file.exists() else {"wall_seconds": None, "cpu_seconds": None}
 
 
-def _is_finished(path: Path, config: dict[str, Any]) -> bool:
-    """Whether training ended. lookup is fitted in one go."""
-    rows = runs.read_metrics(path)
-    fitted = config["model"].startswith("lookup")
-    return bool(rows) and (fitted or rows[-1]["passed"] or rows[-1]["step"] >= config["settings"]["steps"])
+def _is_finished(path: Path, config: RunConfig) -> bool:
+    """Whether training ended."""
+    trained = runs.read_trained(path, config)
+    return trained is not None and trained["finished"]
 
 
 def _heartbeat(say: Say) -> Callable[[Any], None]:

@@ -1,0 +1,104 @@
+"""Progress of a training run, and its verdict at the end, on stderr."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from tallystick.cli.console import ERR, note
+from tallystick.rows import MetricsRow, Summary
+
+if TYPE_CHECKING:  # imports torch, which takes a second
+    from tallystick.config import RunConfig
+
+
+class Lines:
+    """Progress in lines: what is trained, and then one for each validation."""
+
+    def __init__(self, config: RunConfig, say: Callable[[str], None]):
+        self._config, self._say = config, say
+        self._headed = False
+
+    def row(self, row: MetricsRow) -> None:
+        """Print a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
+        if not self._headed:
+            self._head()
+        held_out, carried = row["held_out"], row["held_out_carried"]
+        loss = "" if row["loss"] is None else f"loss {row['loss']:.5f}  "
+        exact = [f"<= {held_out['length']}: {_exact(held_out)}"]
+        exact += [f"carried: {_exact(carried)}"] if carried else []
+        exact += [f"{beyond['length']}: {_exact(beyond)}" for beyond in row["beyond"]]
+        margins = [summary["min_margin"] for summary in (held_out, carried) if summary]
+        known = [margin for margin in margins if margin is not None]
+        margin = f"{min(known):.2f}" if len(known) == len(margins) else "NaN"
+        self._say(
+            f"step {row['step']:5d}  {loss}{row['tokens_per_second']:,} tokens/s  {row['seconds']:.0f} s, "
+            f"{self.left(row)}  exact at {', '.join(exact)}  margin {margin}"
+        )
+
+    def end(self, row: MetricsRow) -> int:
+        """Compute the step at which training ends at the latest."""
+        return row["decay_until"] or self._config.settings.steps
+
+    def left(self, row: MetricsRow) -> str:
+        """Estimate how long training still takes."""
+        left = (self.end(row) - row["step"]) * row["seconds"] / max(row["step"], 1)
+        return f"{left:.0f} s {'left' if row['decay_until'] else 'left at most'}"
+
+    def _head(self) -> None:
+        self._headed, config, settings = True, self._config, self._config.settings
+        self._say(
+            f"{config.task}, {config.variant} program: {config.model} on lengths up to {settings.train_length}, "
+            f"seed {settings.seed}, {settings.device}; at most {settings.steps} steps of "
+            f"{settings.batch_size * settings.seq_len} tokens"
+        )
+
+
+def _exact(summary: Summary) -> str:
+    return f"{summary['exact']}/{summary['samples']}"
+
+
+class Progress:
+    """Live progress: lines, and below them a bar on a terminal."""
+
+    def __init__(self, config: RunConfig):
+        self._lines, self._steps = Lines(config, note), config.settings.steps
+        columns = (BarColumn(30), TextColumn("{task.description}"))
+        self._bar = Bar(*columns, console=ERR, transient=True, disable=not ERR.is_terminal)
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        self._job = self._bar.add_task("preparing", total=self._steps)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def row(self, row: MetricsRow) -> None:
+        """Show a row of metrics."""
+        self._lines.row(row)
+        left = self._lines.left(row)
+        self._bar.update(self._job, total=self._lines.end(row), completed=row["step"], description=left)
+
+
+def print_verdict(run: str, config: RunConfig, row: MetricsRow) -> None:
+    """Print how a training ended; if it did not succeed, what to try."""
+    from tallystick.training.advice import advise
+
+    held_out = row["held_out"]
+    verdict = "exact with the margin" if row["passed"] else "NOT all exact with the margin"
+    if held_out["needed"] > held_out["samples"]:
+        verdict += f" (to meet all contexts would take {held_out['needed']:,})"
+    overlap = round(held_out["train_overlap"] * held_out["samples"])
+    note(
+        f"{row['step']} steps, {row['tokens']:,} tokens, {row['seconds']:.0f} s; held-out problems of the training "
+        f"length: {held_out['exact']} of {held_out['samples']}, {verdict}; {overlap} of them also came up in training"
+    )
+    for advice in advise(config, row):
+        note(f"  try: {advice}")
+    if not row["passed"] and "examples" not in config.model_settings:
+        note(f"  go on with: tallystick resume {shlex.quote(run)} --steps {2 * config.settings.steps}")

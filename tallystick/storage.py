@@ -1,0 +1,120 @@
+"""Files that are replaced whole or not at all, and locks on them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
+"""How a file system (some network ones) says that it knows no locks."""
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` write a file beside `path` and rename it: a reader sees the old file or the new one.
+
+    Raises OSError where that fails; the old file is then untouched.
+    """
+    with writing(path):
+        beside = beside_name(path)
+        try:
+            beside.touch()
+            mode = beside.stat().st_mode  # as the umask has it; safetensors makes its files private
+            write(beside)
+            beside.chmod(mode)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let an OSError of the block say what cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def beside_name(path: Path) -> Path:
+    """Name a file or folder in the making, after removing those that killed processes have left."""
+    prefix = f".{path.name}."
+    for left in path.parent.iterdir():
+        pid = left.name.removeprefix(prefix)
+        if left.name.startswith(prefix) and pid.isdigit() and not _is_alive(int(pid)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{os.getpid()}")
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's process
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file."""
+    replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a JSON file. Raises ValueError for NaN and infinities, which JSON does not have."""
+    write_text(path, to_json(value) + "\n")
+
+
+def to_json(value: object) -> str:
+    """Write a value as JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
+    return json.dumps(value, indent=1, allow_nan=False)
+
+
+def check_writable(path: Path) -> None:
+    """Check, before the work, that a file can be written there. Raises OSError."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it, or choose another place")
+    with writing(path):
+        beside = beside_name(path)
+        beside.touch()
+        beside.unlink(missing_ok=True)
+
+
+def check_makable(path: Path) -> None:
+    """Check, before the work, that a file or folder can be made there, with the folders that lead to it."""
+    parent = path.parent
+    while not parent.exists():
+        parent = parent.parent
+    check_writable(parent / path.name)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a file or folder; yields whether it was free, always True with `wait`.
+
+    It ends with the process, however that ends. A file system without locks grants it to everyone.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield _lock(descriptor, wait)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

@@ -1,0 +1,59 @@
+"""Commands run in this process, or in one of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallystick import cli
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def tallystick(capsys):
+    """Run a command in this process; returns what it printed on stdout and stderr."""
+
+    def run(*arguments, code=0):
+        before, sys.argv = sys.argv, ["tallystick", *map(str, arguments)]
+        try:
+            with pytest.raises(SystemExit) as exit:
+                cli.main()
+        finally:
+            sys.argv = before
+        printed = capsys.readouterr()
+        assert (exit.value.code or 0) == code, printed.err
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def start():
+    """Start a command in a process of its own."""
+
+    def begin(*arguments, environment=None, **options):
+        return subprocess.Popen(
+            [sys.executable, "-m", "tallystick", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {}),
+            **options,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """The run folder of a model that adds."""
+    from tallystick import tasks
+    from tallystick.config import configure
+    from tallystick.training import loop
+
+    path = tmp_path_factory.mktemp("runs") / "run"
+    loop.train(path, configure(tasks.load("addition"), "lookup", {}))
+    return path

@@ -1,0 +1,128 @@
+"""eval: rows are saved as they are made, and what a reader would not expect is said."""
+
+import gc
+import json
+import shutil
+import signal
+import weakref
+from pathlib import Path
+
+import pytest
+
+from tallystick import runs, tasks
+from tallystick.evaluation import sweep
+from tallystick.tasks.addition import Addition
+
+MINE = Path(__file__).parents[2] / "examples" / "my_task.py"
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("eval*.json"))
+
+
+def test_ctrl_c_keeps_the_rows_that_were_printed(start, copy):
+    process = start("eval", copy, "--lengths", "3,5,200000", "--samples", 3)
+    lines = [process.stdout.readline() for _ in range(6)]  # two of a head, random problems and worst cases twice
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error == f"the rows so far are in {copy}/eval.json\ntallystick: interrupted\n"
+    assert len(lines) == 6
+    rows = json.loads((copy / "eval.json").read_text())["rows"]
+    assert [(row["length"], row["worst_cases"]) for row in rows] == [(3, False), (3, True), (5, False), (5, True)]
+
+
+def test_an_error_at_a_later_length_keeps_the_rows(tallystick, tmp_path):
+    """A program that is wrong on long problems alone."""
+    mine, out = tmp_path / "mine.py", tmp_path / "run"
+    text = MINE.read_text()
+    mine.write_text(text)
+    tallystick("train", f"{mine}:Reverse", "--model", "lookup", "--out", out)
+    longer = text.replace("return prompt[-2::-1]", "return prompt[-2::-1] if len(prompt) < 30 else ['>']")
+    (out / "task" / "source.py").write_text(longer)
+    mine.unlink()
+    tallystick("eval", out, "--lengths", "3,5,50", "--samples", 2, code=2)
+    rows = json.loads((out / "eval.json").read_text())["rows"]
+    assert [row["length"] for row in rows if not row["worst_cases"]] == [3, 5]
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_eval_file_is_told_before_the_work(tallystick, copy, text):
+    (copy / "eval.json").write_text(text)
+    printed = tallystick("eval", copy, "--lengths", "3", "--samples", 2, code=2)
+    assert printed.out == ""
+    assert "eval.json is damaged" in printed.err
+    assert (copy / "eval.json").read_text() == text
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tallystick, copy):
+    (copy / "eval.json").mkdir()  # root may write everywhere, so a folder stands in the way
+    printed = tallystick("eval", copy, "--lengths", "3", "--samples", 2, code=2)
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+
+
+def test_unfinished_trainings_are_told(tallystick, tmp_path):
+    out = tmp_path / "run"
+    small = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99")
+    tallystick("train", "reverse", *small, "--steps", 4, "--out", out)
+    measure = ("eval", out, "--lengths", "3", "--samples", 2)
+    assert tallystick(*measure).err == ""
+    config = runs.read_config(out)
+    document = json.loads((out / "config.json").read_text())
+    document["settings"]["steps"] = 8
+    (out / "config.json").write_text(json.dumps(document))
+    assert f"warning: {out} was interrupted at step 4 of at most 8" in tallystick(*measure).err
+    report = json.loads(tallystick(*measure, "--json").out)
+    assert report["trained"] == {"step": 4, "finished": False, "passed": False}
+    shutil.rmtree(out)
+    runs.create(out, config, tasks.load("reverse"))
+    from tallystick.training.trainer import Trainer
+
+    Trainer(out, config, lambda row: None).save()
+    assert "has made no training step: its weights are random" in tallystick(*measure).err
+
+
+def test_a_changed_file_is_told_once(tallystick, tmp_path):
+    mine, folders = tmp_path / "mine.py", [tmp_path / name for name in "ab"]
+    mine.write_text(MINE.read_text())
+    for folder in folders:
+        tallystick("train", f"{mine}:Reverse", "--model", "lookup", "--out", folder)
+    mine.write_text(MINE.read_text() + "# edited\n")
+    printed = tallystick("eval", *folders, "--lengths", "3", "--samples", 2)
+    assert printed.err.count("has changed since it was trained on") == 1
+
+
+class Symbol(str):
+    """A symbol that can be watched; a copy of a prompt holds it, too."""
+
+
+class Watched(Addition):
+    """Counts how many of its prompts are alive, by their first symbols."""
+
+    alive = most = 0
+
+    def problem(self, *arguments, **options):
+        prompt = super().problem(*arguments, **options)
+        prompt[0] = Symbol(prompt[0])
+        Watched.alive += 1
+        weakref.finalize(prompt[0], self._freed)
+        Watched.most = max(Watched.most, Watched.alive)
+        return prompt
+
+    @staticmethod
+    def _freed():
+        Watched.alive -= 1
+
+
+@pytest.mark.parametrize(("mode", "samples", "most"), [("verify", 40, 4), ("generate", 140, 132)])
+def test_prompts_are_not_all_held(copy, mode, samples, most):
+    """verify holds a few, generate the episodes side by side and those that come next."""
+    loaded = runs.load(copy)
+    loaded.task = Watched()
+    Watched.alive = Watched.most = 0
+    gc.collect()
+    sweep.evaluate(loaded, [4], samples, mode, worst_cases=False)
+    assert 0 < Watched.most <= most
+    assert Watched.alive <= 1

@@ -1,0 +1,71 @@
+"""A training that cannot fit into memory is refused before it is begun, and its estimate is near the truth."""
+
+import gc
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tallystick import models, tasks
+from tallystick.config import configure
+from tallystick.training import loop, memory
+
+ROOT = Path(__file__).parents[2]
+TRAINED = [name for name in models.names() if any(True for _ in models.build(name, vocab_size=5).parameters())]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"batch_size": "1000000", "seq_len": "10000000"}, {"d_model": "65536", "n_layer": "100"}],
+)
+def test_too_large_a_training_is_refused(tmp_path, overrides):
+    config = configure(tasks.load("reverse"), "mamba2:tiny", overrides)
+    with pytest.raises(ValueError, match="would take at least .* GB of memory, and device=cpu has .* GB; choose a"):
+        loop.train(tmp_path / "run", config)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_no_default_is_refused(name):
+    config = configure(tasks.load("reverse"), f"{name}:tiny", {})
+    memory.check_weights(config, 20)
+    memory.check_training(models.build(config.model, vocab_size=20, **config.model_settings), config.settings)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_estimate_follows_the_length(name):
+    """What a long pass keeps is at most what two short ones let expect; more where attention grows."""
+    model = models.build(name, vocab_size=20)
+    short, long = memory._kept_bytes(model, memory.PROBE), memory._kept_bytes(model, 2 * memory.PROBE)
+    assert 0 < short < long
+    expected = short + (long - short) * (160 - memory.PROBE) / memory.PROBE
+    assert 0.6 < memory._kept_bytes(model, 160) / expected < 4
+
+
+def test_a_limit_of_the_process_counts(tmp_path):
+    limit = 3 * 2**30
+    code = "from tallystick.training.memory import machine_bytes; print(machine_bytes('cpu'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{limit}\n", done.stderr
+
+
+def test_measuring_keeps_no_graph_alive():
+    """Gradient nodes that outlive it would break the CUDA graph of the training step."""
+    model = models.build("mamba2", vocab_size=20)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+        memory._kept_bytes(model, 16)
+        assert sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()) == before
+    finally:
+        gc.enable()
