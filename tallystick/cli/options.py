@@ -46,7 +46,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(fail("interrupted", 130))
     except UsageError as error:
-        sys.exit(fail(f"{error.format_message()} See tallystick --help.", 2))
+        sys.exit(fail(f"{error.format_message().rstrip('.')}. See tallystick --help.", 2))
     except BrokenPipeError:
         _leave_pipe()
     except MemoryError:
