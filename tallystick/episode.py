@@ -20,8 +20,8 @@ from typing import Protocol
 
 import numpy as np
 
-ID_DTYPE, ROLE_DTYPE = np.dtype(np.uint16), np.dtype(np.uint8)
-"""Types of recorded token ids and roles. A vocabulary has no more tokens than ID_DTYPE can number."""
+ID_DTYPE, ROLE_DTYPE = np.dtype(np.uint32), np.dtype(np.uint8)
+"""Types of recorded token ids and roles."""
 BLOCK = 65_536
 """Most tokens handed to a sink at once: large enough that the calls cost nothing, small enough to hold in memory."""
 MARKS = ("[BOS]", "[EOS]", "[ANS]", "[think]", "[/think]", "[note]", "[/note]")
@@ -78,6 +78,10 @@ class BadCommand(Exception):
 
 class ToolError(Exception):
     """A tool could not carry out a well-formed command."""
+
+
+class ToolTimeout(ToolError):
+    """A tool took too long."""
 
 
 class StopProgram(BaseException):

@@ -51,7 +51,7 @@ class Replay:
         """How many tokens at each end of the prompt are not remembered."""
         self.part, own = task.part_of(self.prompt)
         """The task that solves this problem: in a mixture, one of its parts."""
-        commands, _ = toolbox.start_all(self.part, own)
+        commands = toolbox.start_all(self.part, own).commands
         self.command_ids = [token for token, command in commands.items() if command is not not_said]
         """Ids of the commands that can be said."""
         self.closing_marks = {token: c.close for token, c in commands.items() if isinstance(c, Brackets)}

@@ -14,14 +14,12 @@ TRAINED = np.array([role not in (Role.PROMPT, Role.OBSERVATION) for role in Role
 """Whether tokens of each role are trained: loss and exactness count what the model says (paper, section 3)."""
 TRAINED_WITHOUT_TOOLS = np.array([role != Role.PROMPT for role in Role])
 """The same for a model without tools, which must predict their answers, too (paper, section 4: the third ablation)."""
-MOST_TOKENS = np.iinfo(ID_DTYPE).max + 1
-"""The largest vocabulary whose ids can be recorded."""
 
 
 class Vocabulary:
     """Token strings and their ids: the grammar's marks, then the tools' tokens, then the task's symbols.
 
-    Raises ValueError for an empty or repeated symbol, and for more than MOST_TOKENS tokens.
+    Raises ValueError for an empty or repeated symbol.
     """
 
     def __init__(self, symbols: Iterable[str]):
@@ -32,8 +30,6 @@ class Vocabulary:
         if len(self.ids) < len(self.tokens):
             repeated = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
             raise ValueError(f"symbols must be distinct; repeated: {' '.join(repeated)}")
-        if len(self.tokens) > MOST_TOKENS:
-            raise ValueError(f"{len(self.tokens):,} tokens: a vocabulary has at most {MOST_TOKENS:,}")
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 from tallystick import tools as toolbox
 from tallystick.episode import ANS, END_NOTE, END_THINK, EOS, NOTE, THINK, Episode, Sink
+from tallystick.tools.shell import Ran
 
 
 class ProgramError(ValueError):
@@ -23,6 +24,14 @@ class Solvable(toolbox.ToolUser, Protocol):
 
     def truth(self, prompt: list[str]) -> list[str]:
         """The answer as a list of symbols."""
+        ...
+
+    def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None) -> float:
+        """Score what an episode leaves: 1 if it is right."""
+        ...
+
+    def spell(self, text: str) -> list[str]:
+        """The symbols of a text, in a text task."""
         ...
 
     def part_of(self, prompt: list[str]) -> tuple[Solvable, list[str]]:
@@ -91,7 +100,8 @@ class Workspace:
     """
 
     def __init__(self, task: Solvable, prompt: list[str], sink: Sink):
-        self._episode = start_episode(task, prompt, sink)
+        self._tools = start_tools(task, prompt)
+        self._episode = start_episode(task, prompt, sink, self._tools)
         self._task, self.prompt = task.part_of(prompt)
         """The problem. A model has it in its state alone: a local program looks at its last few symbols at most."""
         self._ids, self._tokens = self._task.vocab.ids, self._task.vocab.tokens
@@ -129,6 +139,22 @@ class Workspace:
         for argument in arguments:
             said += [*argument, ","]
         return self._ask(f"call({name})", "[call]", said[: -1 if arguments else None], "[/call]")
+
+    def say(self, text: str) -> None:
+        """Say text, in a text task."""
+        self._begin()
+        self._say(*self._encode(self._task.spell(text)))
+
+    def bash(self, command: str) -> Ran:
+        """Run a command line in the shell; returns its output and return code."""
+        self._begin()
+        self._ask("bash", "[call]", ["bash", *self._task.spell(command)], "[/call]")
+        return self._tools.states["shell"].last
+
+    def _begin(self) -> None:
+        """Begin the answer, if it has not begun: all that the agent of a text task says stands in it."""
+        if not self._episode.answered:
+            self.answer()
 
     def _ask(self, what: str, opening: str, said: Sequence[str], closing: str) -> list[str]:
         """Say a command with arguments; returns the observation without its brackets."""
@@ -187,19 +213,34 @@ class Workspace:
             self._push(token)
 
     def finish(self) -> None:
-        """End the episode: require that the answer is whole, and say [EOS]."""
+        """End the episode: require that the answer is whole, and right; say [EOS]."""
         if self._expected is None:
             raise ProgramError("the program ended without answer()")
         missing = next(self._expected, None) if self._task.answers_by_token else None
         if missing is not None:
             raise ProgramError(f"the answer goes on with {missing!r} after {self._said} tokens, the output ends")
+        states = self._tools.states
+        if states and self._task.score(self.prompt, [], states) != 1:
+            raise ProgramError("it does not solve the problem: the files that it leaves do not score")
         self._say(EOS)
         self._episode.flush()
 
+    def close(self) -> None:
+        """Give back what its tools hold."""
+        self._tools.close()
 
-def start_episode(task: Solvable, prompt: list[str], sink: Sink) -> Episode:
-    """Start an episode on this problem with the task's live tools; for a mixture, those of the part that solves it."""
-    part, own = task.part_of(prompt)
-    commands, memory = toolbox.start_all(part, own)
+
+def start_episode(task: Solvable, prompt: list[str], sink: Sink, tools: toolbox.Started | None = None) -> Episode:
+    """Start an episode on this problem; for a mixture, with the tools of the part that solves it.
+
+    tools: as `start_tools` started them; by default they are started here, as for a program.
+    """
+    part, _ = task.part_of(prompt)
+    tools = tools or start_tools(task, prompt)
     notes = frozenset(part.vocab.encode(part.notes))
-    return Episode(part.vocab.encode(prompt), commands, memory, sink, notes, task.marks)
+    return Episode(part.vocab.encode(prompt), tools.commands, tools.memory, sink, notes, task.marks)
+
+
+def start_tools(task: Solvable, prompt: list[str], *, live: bool = False) -> toolbox.Started:
+    """Start the tools of an episode on this problem. live: for a model, whose commands run for real."""
+    return toolbox.start_all(*task.part_of(prompt), live=live)

@@ -22,7 +22,8 @@ class Watched:
 
     def __init__(self, task, prompt):
         self.part, own = task.part_of(prompt)
-        self.tools, self.memory = toolbox.start_all(self.part, own)
+        started = toolbox.start_all(self.part, own)
+        self.tools, self.memory = started.commands, started.memory
         self.done = []  # (command's tokens, answer's tokens)
         self.sink = Recorder()
         notes = frozenset(self.part.vocab.encode(self.part.notes))

@@ -13,7 +13,7 @@ VOCAB = 3
 def contexts(*sequences):
     """All tokens are to be predicted; a sequence is a list of ids, or (ids, mask)."""
     pairs = [s if isinstance(s, tuple) else (s, [True] * len(s)) for s in sequences]
-    return Contexts.of([(np.array(ids, np.uint16), np.array(mask, bool)) for ids, mask in pairs], VOCAB)
+    return Contexts.of([(np.array(ids, np.uint32), np.array(mask, bool)) for ids, mask in pairs], VOCAB)
 
 
 def randoms(seed):
@@ -148,6 +148,6 @@ def test_edges_are_sorted_and_each_stands_once():
 def test_memory_does_not_grow_with_the_vocabulary():
     """20,000 words: a table of nodes x vocabulary would take gigabytes."""
     rng = np.random.default_rng(0)
-    sequences = [(rng.integers(0, 20_000, 400).astype(np.uint16), np.ones(400, bool)) for _ in range(50)]
+    sequences = [(rng.integers(0, 20_000, 400).astype(np.uint32), np.ones(400, bool)) for _ in range(50)]
     tree = build(Contexts.of(sequences, 20_000))
     assert tree.keys.nbytes + tree.values.nbytes < 5_000_000

@@ -17,9 +17,10 @@ import numpy as np
 
 from tallystick import tasks
 from tallystick.data.packing import Batch, Packer, Position
-from tallystick.data.source import Source, prompt_digest
+from tallystick.data.source import Source
 from tallystick.launch.lifetime import die_with_parent
 from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
+from tallystick.problem import prompt_digest
 from tallystick.tasks import Task, runner
 
 MISTAKES = (ValueError, OSError, MemoryError)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallystick.config import RunConfig
@@ -61,8 +60,3 @@ class Source:
         for example in range(SAMPLED):
             digest.update(runner.record(task, self.problem(task, example), limit=SAMPLED_TOKENS).ids.tobytes())
         return digest.hexdigest()
-
-
-def prompt_digest(prompt: Sequence[str]) -> str:
-    """Digest a prompt, so that many can be told apart in little memory."""
-    return hashlib.blake2b("\0".join(prompt).encode(), digest_size=8).hexdigest()

@@ -6,6 +6,7 @@ Glossary: B episodes side by side, L length, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,10 +15,10 @@ import torch
 
 from tallystick.engine.margins import abstains, low_margin
 from tallystick.engine.result import CONTEXT, Result
-from tallystick.episode import BOS, BadCommand, Recorder, Role, Sink, StopReason, ToolError
+from tallystick.episode import BOS, BadCommand, Recorder, Role, Sink, StopReason, ToolError, ToolTimeout
 from tallystick.models.base import Model, select
 from tallystick.tasks import Task, runner
-from tallystick.workspace import start_episode
+from tallystick.workspace import start_episode, start_tools
 
 BATCH = 64
 """Episodes side by side."""
@@ -52,9 +53,12 @@ def generate(
         assert sink is None or (len(part) == 1 and not results)
         if not results:
             low = low_margin(model, task, part[0][1], _device(model))
-        speakers = [_Speaker(task, i, prompt, max_tokens, sink) for i, prompt in part]
-        _decode(model, speakers, low)
-        results += [speaker.finish() for speaker in speakers]
+        with ExitStack() as open_tools:
+            speakers = [
+                open_tools.enter_context(closing(_Speaker(task, i, prompt, max_tokens, sink))) for i, prompt in part
+            ]
+            _decode(model, speakers, low)
+            results += [speaker.finish() for speaker in speakers]
     return results
 
 
@@ -94,7 +98,8 @@ class _Speaker:
         self._limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
         self._recorder = Recorder()
-        self._episode = start_episode(task, prompt, _Tee([self._recorder, *([sink] if sink else [])]))
+        self._tools = start_tools(task, prompt, live=True)
+        self._episode = start_episode(task, prompt, _Tee([self._recorder, *([sink] if sink else [])]), self._tools)
         self.result = Generated(index, answer=False)
         self.unread: list[int] = [BOS, *task.vocab.encode(prompt)]
         """Tokens that the model has not read yet."""
@@ -111,6 +116,8 @@ class _Speaker:
             observation = self._episode.push(token)
         except BadCommand:
             return self._stop(StopReason.BAD_COMMAND)
+        except ToolTimeout:
+            return self._stop(StopReason.TIMEOUT)
         except ToolError:
             return self._stop(StopReason.TOOL_ERROR)
         self.unread = [token, *observation]
@@ -155,9 +162,13 @@ class _Speaker:
         ids, roles = self._recorder.ids, self._recorder.roles
         self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
         ended = self.result.stop == StopReason.EOS
-        self.result.answer = ended and self._task.score(self._prompt, self.result.output, None) == 1
-        self.result.score = self._task.partial_score(self._prompt, self.result.output)
+        self.result.answer = ended and self._task.score(self._prompt, self.result.output, self._tools.states) == 1
+        self.result.score = self._task.partial_score(self._prompt, self.result.output, self._tools.states)
         return self.result
+
+    def close(self) -> None:
+        """Give back what the tools hold."""
+        self._tools.close()
 
 
 class _Tee:

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from tallystick.data.source import Source, prompt_digest
+from tallystick.data.source import Source
 from tallystick.engine.generation import generate
 from tallystick.engine.result import Result
 from tallystick.evaluation.statistics import finite, finite_error, poisson_bound, wilson
 from tallystick.evaluation.verify import verify
 from tallystick.models.base import Model
+from tallystick.problem import prompt_digest
 from tallystick.rows import EpisodesSummary, EvalReport, EvalRow
 from tallystick.runs import Run
 from tallystick.tasks import Task

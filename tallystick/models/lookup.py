@@ -57,7 +57,7 @@ class Lookup(Model):
         self.register_buffer("values_E", torch.zeros(0, dtype=torch.int32))
 
     def fit(self, stream: Iterable[tuple[np.ndarray, np.ndarray]]) -> Lookup:
-        """Remember examples, each as (ids uint16 [length], loss mask bool [length]); return the model itself."""
+        """Remember examples, each as (ids ID_DTYPE [length], loss mask bool [length]); return the model itself."""
         contexts = suffix.Contexts.of(list(stream), self.config.vocab_size)
         tree = suffix.build(contexts, self.config.reach)
         self.keys_E, self.values_E = torch.from_numpy(tree.keys), torch.from_numpy(tree.values)

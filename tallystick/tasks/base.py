@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tallystick import tools as toolbox
+from tallystick.problem import prompt_digest, symbols_of
 from tallystick.tasks import worst_cases
 from tallystick.tasks.guard import task_code
 from tallystick.vocab import Vocabulary
@@ -66,7 +67,7 @@ class Task:
     marks = 0
     """Tokens at each end of a prompt that are not remembered: 1 in a mixture, whose task marks they are."""
 
-    _built_tools: list[toolbox.Tool] | None = None
+    _built_tools: list[toolbox.Tool | toolbox.StatefulTool] | None = None
     _vocab: Vocabulary | None = None
 
     def __init__(self, options: str = "", variant: str | None = None):
@@ -118,17 +119,21 @@ class Task:
             raise ValueError(f"{foreign[0] if foreign else text!r} is not a symbol: {' '.join(self.symbols)}")
         return list(text)
 
+    def spell(self, text: str) -> list[str]:
+        """Return the symbols of a text; by default its characters."""
+        return list(text)
+
     def format(self, tokens: list[str]) -> str:
         """Write a prompt or an answer as text, one character a token."""
         return "".join(tokens)
 
-    def score(self, prompt: list[str], output: list[str], tools: object = None) -> float:
-        """Score an output: 1 if it is right, else 0."""
+    def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> float:
+        """Score an output: 1 if it is right, else 0. tools: what the tools keep, by name, as the shell's files."""
         return float(output == self.truth(prompt))
 
-    def partial_score(self, prompt: list[str], output: list[str]) -> float:
+    def partial_score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> float:
         """Score how much of the output is right, 0 to 1; by default all or nothing."""
-        return self.score(prompt, output)
+        return self.score(prompt, output, tools)
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
         """Lay out the tape at the start: its symbols, and the cell that the head is on."""
@@ -186,7 +191,7 @@ class Task:
         return self.variant in self.predicted
 
     @property
-    def built_tools(self) -> list[toolbox.Tool]:
+    def built_tools(self) -> list[toolbox.Tool | toolbox.StatefulTool]:
         """The tools that all its episodes share."""
         if self._built_tools is None:
             self._built_tools = [toolbox.build(spec, self) for spec in self.tools]
@@ -219,14 +224,7 @@ def _prompts(value: Iterable[object]) -> list[list[str]]:
     """Require a list of prompts, and drop those that stand there twice."""
     if value is None or isinstance(value, str):
         raise TypeError(f"worst_cases must return a list of prompts, not {value!r}")
-    prompts = [tuple(symbols_of("worst_cases", prompt)) for prompt in value]
-    return [list(prompt) for prompt in dict.fromkeys(prompts)]
-
-
-def symbols_of(what: str, value: object) -> list[str]:
-    """Require a sequence of strings, and make it a list."""
-    if not isinstance(value, Sequence) or not all(isinstance(symbol, str) for symbol in value):
-        returned = repr(value)
-        shown = returned if len(returned) <= 60 else f"{returned[:57]}..."
-        raise TypeError(f"{what} must return a list of symbols, not {shown}")
-    return list(value)
+    unique: dict[str, list[str]] = {}
+    for prompt in value:
+        unique.setdefault(prompt_digest(symbols_of("worst_cases", prompt)), symbols_of("worst_cases", prompt))
+    return list(unique.values())

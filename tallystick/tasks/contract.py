@@ -6,7 +6,8 @@ import inspect
 import random
 from collections.abc import Iterable, Mapping
 
-from tallystick.tasks.base import Defaults, Task, symbols_of
+from tallystick.problem import symbols_of
+from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.guard import task_code
 
 REQUIRED = ("sample", "answer")

@@ -136,10 +136,10 @@ class Mixture(Task):
         part, own = self.part_of(prompt)
         return part.score(own, output, tools)
 
-    def partial_score(self, prompt, output):
+    def partial_score(self, prompt, output, tools=None):
         """Score as the part does."""
         part, own = self.part_of(prompt)
-        return part.partial_score(own, output)
+        return part.partial_score(own, output, tools)
 
     def token_limit(self, prompt):
         """The limit of the part."""

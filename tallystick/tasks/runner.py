@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import numpy as np
 
@@ -46,9 +47,9 @@ def run(task: Task, prompt: list[str], sink: Sink) -> None:
     try:
         with task_code(task, f"the problem {_short(prompt)}"):
             part, own = task.part_of(prompt)
-            workspace = Workspace(task, prompt, _Guard(sink, part.token_limit(own)))
-            part.program(workspace)
-            workspace.finish()
+            with closing(Workspace(task, prompt, _Guard(sink, part.token_limit(own)))) as workspace:
+                part.program(workspace)
+                workspace.finish()
     except StopProgram:
         return
     except _SinkFailed as error:

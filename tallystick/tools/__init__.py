@@ -6,11 +6,12 @@ A task names its tools, with an option behind a colon: ``tools = ("pointer:3",)`
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from tallystick.episode import Commands
+from tallystick.episode import Commands, id_array
 from tallystick.vocab import Vocabulary
 
 TOOLS = {
@@ -18,6 +19,7 @@ TOOLS = {
     "tape": "tallystick.tools.tape:Tape",
     "search": "tallystick.tools.search:Search",
     "calculator": "tallystick.tools.calculator:Calculator",
+    "shell": "tallystick.tools.shell.tool:ShellTool",
 }
 Command = Callable[[], Sequence[int]]
 """A command of one token: acts on the tool's state, and returns the ids of the observation."""
@@ -36,8 +38,16 @@ class ToolUser(Protocol):
         ...
 
     @property
-    def built_tools(self) -> list[Tool]:
+    def built_tools(self) -> list[Tool | StatefulTool]:
         """The tools, which all episodes share."""
+        ...
+
+    def spell(self, text: str) -> list[str]:
+        """Return the symbols of a text."""
+        ...
+
+    def format(self, tokens: list[str]) -> str:
+        """Return the text of symbols."""
         ...
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
@@ -65,7 +75,31 @@ class Tool(Protocol):
         ...
 
 
-def build(spec: str, task: ToolUser) -> Tool:
+class State(Protocol):
+    """What a tool keeps during an episode, and gives back at its end."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+@runtime_checkable
+class StatefulTool(Protocol):
+    """A tool whose state outlives its commands, because the task scores it."""
+
+    tokens: tuple[str, ...]
+    reads_memory: bool
+
+    def open(self, prompt: Sequence[str], live: bool) -> Any:
+        """Make the state of an episode on `prompt`."""
+        ...
+
+    def start_on(self, state: Any, vocab: Vocabulary) -> Commands:
+        """Return the commands that act on the state."""
+        ...
+
+
+def build(spec: str, task: ToolUser) -> Tool | StatefulTool:
     """Build a tool from its name and option, as "pointer:3". Raises ValueError for an unknown name or a bad option."""
     name, _, option = spec.partition(":")
     if name not in TOOLS:
@@ -78,16 +112,37 @@ def about(name: str) -> str:
     return (import_module(TOOLS[name].split(":")[0]).__doc__ or "").splitlines()[0]
 
 
-def _class(name: str) -> Callable[..., Tool]:
+def _class(name: str) -> Callable[..., Tool | StatefulTool]:
     module, cls = TOOLS[name].split(":")
     return getattr(import_module(module), cls)
 
 
-def start_all(task: ToolUser, prompt: Sequence[str]) -> tuple[Commands, array | None]:
-    """Start all the tools on `prompt`; return their commands, and the context memory if one of them reads it."""
+@dataclass(frozen=True)
+class Started:
+    """The tools of one episode."""
+
+    commands: Commands
+    memory: array | None
+    """The context memory, still empty; None if no tool reads it."""
+    states: Mapping[str, State]
+    """What tools keep outside the context memory and a task may score, by the tool's name: the shell's files."""
+
+    def close(self) -> None:
+        """Give back what the tools hold."""
+        for state in self.states.values():
+            state.close()
+
+
+def start_all(task: ToolUser, prompt: Sequence[str], *, live: bool = False) -> Started:
+    """Start all the tools on `prompt`. live: a model speaks, so commands run for real; a program's may be simulated."""
     tools = task.built_tools
-    memory = array("H") if any(tool.reads_memory for tool in tools) else None
+    memory = id_array() if any(tool.reads_memory for tool in tools) else None
     commands: Commands = {}
-    for tool in tools:
-        commands.update(tool.start(task.vocab, memory, task, prompt))
-    return commands, memory
+    states: dict[str, State] = {}
+    for spec, tool in zip(task.tools, tools, strict=True):
+        if isinstance(tool, StatefulTool):
+            state = states[spec.partition(":")[0]] = tool.open(prompt, live)
+            commands.update(tool.start_on(state, task.vocab))
+        else:
+            commands.update(tool.start(task.vocab, memory, task, prompt))
+    return Started(commands, memory, states)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tallystick.episode import BadCommand, Brackets, Commands, not_said
+from tallystick.episode import ID_DTYPE, BadCommand, Brackets, Commands, id_array, not_said
 from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
@@ -84,7 +84,7 @@ class Index:
         """The positions at which the symbols stand side by side, in order."""
         if self._newline in symbols:
             return []
-        wanted = array("H", symbols)
+        wanted = id_array(symbols)
         window, offset = self._rarest(symbols)
         found = [int(p) - offset for keys, positions in self._sorted for p in positions[_range(keys, *window)]]
         found = sorted(p for p in found if p >= 0 and self._memory[p : p + len(wanted)] == wanted)
@@ -92,8 +92,8 @@ class Index:
         tail, needle = self._memory[begin:].tobytes(), wanted.tobytes()
         at = tail.find(needle)
         while at >= 0:
-            if at % 2 == 0:
-                found.append(begin + at // 2)
+            if at % ID_DTYPE.itemsize == 0:
+                found.append(begin + at // ID_DTYPE.itemsize)
             at = tail.find(needle, at + 1)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 
-from tallystick.episode import EOS, Commands
+from tallystick.episode import EOS, Commands, id_array
 from tallystick.tools import Command, ToolUser
 from tallystick.vocab import Vocabulary
 
@@ -46,7 +46,7 @@ def _tape(
     cells = cells or [blank]
     if not 0 <= head < len(cells):
         raise ValueError(f"the head must stand on a cell of the tape, 0 to {len(cells) - 1}, not {head}")
-    before, here, after = array("H", cells[:head]), cells[head], array("H", reversed(cells[head + 1 :]))
+    before, here, after = id_array(cells[:head]), cells[head], id_array(reversed(cells[head + 1 :]))
     left_over = -1 if limit is None else limit
 
     def read() -> Sequence[int]:

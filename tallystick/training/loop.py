@@ -11,9 +11,9 @@ from pathlib import Path
 from tallystick import runs
 from tallystick.config import RunConfig, has_gpu
 from tallystick.data.loader import Loader
-from tallystick.data.source import prompt_digest
 from tallystick.locality import sequences
 from tallystick.models.lookup import Lookup
+from tallystick.problem import prompt_digest
 from tallystick.rows import MetricsRow
 from tallystick.runs import LoadedTask, RunError
 from tallystick.tasks import Task

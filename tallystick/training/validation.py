@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 
 from tallystick import suffix
 from tallystick.config import Settings
-from tallystick.data.source import prompt_digest
 from tallystick.engine.result import Result
 from tallystick.episode import Recorder, Role
 from tallystick.evaluation.statistics import finite, finite_error
 from tallystick.evaluation.verify import verify_recorded
 from tallystick.locality import held_out, sequences
 from tallystick.models.base import Model
+from tallystick.problem import prompt_digest
 from tallystick.rows import HeldOutSummary, Summary
 from tallystick.tasks import Task, runner
 

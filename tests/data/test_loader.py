@@ -14,8 +14,9 @@ import pytest
 from tallystick import tasks
 from tallystick.data.loader import Loader, Share, produce
 from tallystick.data.packing import Batch, Packer
-from tallystick.data.source import Source, prompt_digest
+from tallystick.data.source import Source
 from tallystick.episode import BLOCK, Recorder, Role
+from tallystick.problem import prompt_digest
 from tallystick.tasks.runner import run
 from tallystick.vocab import loss_mask
 from tallystick.workspace import ProgramError
@@ -160,7 +161,7 @@ def test_a_position_names_only_examples_that_are_not_used_up(source):
 def test_a_batchs_shapes(source):
     for batch, position in take(source, 3, 100, 60):
         assert [x.shape for x in vars(batch).values()] == [(3, 101), (3, 100), (3, 100), (3,)]
-        assert [x.dtype for x in vars(batch).values()] == [np.uint16, bool, bool, np.int64]
+        assert [x.dtype for x in vars(batch).values()] == [np.uint32, bool, bool, np.int64]
         assert json.loads(json.dumps(position)) == position
         unused = np.arange(100) >= batch.lengths[:, None]
         assert not (batch.trained | batch.reset)[unused].any()
@@ -208,7 +209,7 @@ class Meter:
 
 
 def block(size=BLOCK):
-    return np.full(size, 9, np.uint16), np.full(size, Role.THOUGHT, np.uint8)
+    return np.full(size, 9, np.uint32), np.full(size, Role.THOUGHT, np.uint8)
 
 
 @pytest.mark.parametrize("short", [0, 1, 50, 3000])
@@ -294,7 +295,8 @@ def test_the_workers_end_with_the_loader():
 CHILD = """
 import os
 from tallystick.data.loader import Loader
-from tallystick.data.source import Source, prompt_digest
+from tallystick.data.source import Source
+from tallystick.problem import prompt_digest
 if __name__ == "__main__":
     loader = Loader(Source(task="reverse", variant=None, length=5, seed=0), 2, 64, workers=2)
     next(iter(loader))
@@ -428,7 +430,8 @@ def test_workers_print_nothing_on_stdout(impure, tmp_path):
 ORPHAN = """
 import os, time
 from tallystick.data.loader import Loader
-from tallystick.data.source import Source, prompt_digest
+from tallystick.data.source import Source
+from tallystick.problem import prompt_digest
 if __name__ == "__main__":
     loader = Loader(Source(task="TASK", variant=None, length=5, seed=0), 2, 64)
     print(loader._workers[0][0].pid, flush=True)

@@ -26,7 +26,7 @@ class Marked:
     def play(self, sink):
         try:
             for size in self.blocks:
-                sink.write(np.full(size, self.number, np.uint16), np.ones(size, np.uint8))
+                sink.write(np.full(size, self.number, np.uint32), np.ones(size, np.uint8))
         except StopProgram:
             self.stopped = True
             raise

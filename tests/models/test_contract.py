@@ -23,7 +23,7 @@ def make_model(name):
     model = models.build(name, vocab_size=VOCAB)
     if name == "lookup":
         rng = np.random.default_rng(0)
-        examples = [rng.integers(VOCAB, size=60).astype(np.uint16) for _ in range(20)]
+        examples = [rng.integers(VOCAB, size=60).astype(np.uint32) for _ in range(20)]
         return model.fit([(ids, np.ones(60, dtype=bool)) for ids in examples])
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,7 +9,7 @@ NAMES = [3, 4, 5, 6]
 
 
 def renamed(*runs, reach=8):
-    sequences = [(np.array(ids, np.uint16), np.ones(len(ids), bool)) for ids in runs]
+    sequences = [(np.array(ids, np.uint32), np.ones(len(ids), bool)) for ids in runs]
     return RenamedContexts.of(suffix.Contexts.of(sequences, 7), NAMES, reach)
 
 

@@ -17,7 +17,7 @@ class Hand:
     def __init__(self, option="1", memory="abc"):
         tool = tools.build(f"pointer:{option}", TASK)
         self.vocab = Vocabulary([*tool.tokens, *"abcd"])
-        self.memory = array("H", self.vocab.encode(memory))
+        self.memory = array("I", self.vocab.encode(memory))
         self.commands = tool.start(self.vocab, self.memory, TASK, [])
 
     def say(self, verb, times=1, i=0):
@@ -84,7 +84,7 @@ def test_pointers_move_by_themselves():
 def test_every_episode_has_fresh_pointers():
     tool = tools.build("pointer:1", TASK)
     vocab = Vocabulary([*tool.tokens, "a"])
-    memory = array("H", vocab.encode("a"))
+    memory = array("I", vocab.encode("a"))
     first, second = (tool.start(vocab, memory, TASK, []) for _ in range(2))
     first[vocab.ids["[p0.left]"]]()
     assert second[vocab.ids["[p0.read]"]]() == (vocab.ids["a"],)
@@ -116,6 +116,8 @@ def test_an_unknown_tool_is_refused():
 @pytest.mark.parametrize(("specs", "kept"), [((), False), (("pointer:1",), True), (("tape",), False)])
 def test_the_memory_is_kept_only_if_a_tool_reads_it(specs, kept):
     task = type("Probe", (Reverse,), {"tools": specs})()
-    commands, memory = tools.start_all(task, [])
-    assert (memory is not None) == kept
-    assert {task.vocab.tokens[token] for token in commands} <= {t for tool in task.built_tools for t in tool.tokens}
+    started = tools.start_all(task, [])
+    assert (started.memory is not None) == kept
+    assert {task.vocab.tokens[token] for token in started.commands} <= {
+        t for tool in task.built_tools for t in tool.tokens
+    }

@@ -20,7 +20,7 @@ NEWLINE = VOCAB.ids["\n"]
 
 
 def find(memory, wanted):
-    commands = TOOL.start(VOCAB, array("H", VOCAB.encode(memory)), Reverse(), [])
+    commands = TOOL.start(VOCAB, array("I", VOCAB.encode(memory)), Reverse(), [])
     brackets = commands[VOCAB.ids["[find]"]]
     return " ".join(VOCAB.decode(brackets.call(VOCAB.encode(wanted))))
 
@@ -52,7 +52,7 @@ def test_an_empty_search_is_a_bad_command():
 
 
 def test_a_search_finds_what_came_later():
-    memory = array("H", VOCAB.encode("ab\n"))
+    memory = array("I", VOCAB.encode("ab\n"))
     index = Index(memory, NEWLINE, len(VOCAB))
     wanted = VOCAB.encode("bc")
     assert list(index.lines(wanted)) == []
@@ -78,7 +78,7 @@ def grep(memory, wanted):
 @pytest.mark.parametrize(("seed", "size"), [(0, 13), (1, 13), (2, 1000), (3, 65_536)])
 def test_against_grep_while_it_grows(seed, size):
     """size: the vocabulary's, which decides how many symbols a key holds."""
-    rng, memory = random.Random(seed), array("H")
+    rng, memory = random.Random(seed), array("I")
     index = Index(memory, NEWLINE, size)
     letters = [*range(5), NEWLINE, size - 1, size - 2]
     while len(memory) < 4 * TAIL:
@@ -92,7 +92,7 @@ def test_against_grep_while_it_grows(seed, size):
 def test_what_lies_across_the_end_of_the_index(before):
     """The rarest symbols come last, and some were not there yet when the index was built."""
     a, b, c = VOCAB.encode("abc")
-    memory = array("H", [c, NEWLINE] * TAIL + [a] * before)
+    memory = array("I", [c, NEWLINE] * TAIL + [a] * before)
     index = Index(memory, NEWLINE, 65_536)
     assert list(index.lines([b])) == []
     memory.extend([a] * (9 - before) + [b, NEWLINE])
@@ -109,9 +109,9 @@ def test_ten_million_tokens():
     """Half a million lines are searched while they come; then a search takes milliseconds, growing or not."""
     lines, rng = 500_000, np.random.default_rng(0)
     labels = rng.integers(0, 12, (lines, 7))
-    memory = array("H")
+    memory = array("I")
     index = Index(memory, NEWLINE, len(VOCAB) + 20)
-    block = np.full((lines, 20), NEWLINE, np.uint16)
+    block = np.full((lines, 20), NEWLINE, np.uint32)
     block[:, :7], block[:, 7:19] = labels + 40, rng.integers(20, 30, (lines, 12))
     for part in np.split(block, 100):
         memory.frombytes(part.tobytes())

@@ -119,7 +119,7 @@ def test_the_state_is_carried_over_and_gradients_are_not(tmp_path):
 def test_a_batch_within_a_prompt_is_only_read(tmp_path):
     """A prompt of millions of tokens fills batches with nothing to train: the state moves on, the weights do not."""
     trainer = Trainer(tmp_path, config(), lambda row: None)
-    ids, no = np.full((4, 65), 9, np.uint16), np.zeros((4, 64), bool)
+    ids, no = np.full((4, 65), 9, np.uint32), np.zeros((4, 64), bool)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     assert not trainer.update(Batch(ids, no, no, np.full(4, 64)))
     same(before, trainer.model.state_dict())

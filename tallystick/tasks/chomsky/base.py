@@ -46,7 +46,7 @@ class Chomsky(Task):
             raise ValueError(f"{short(text)!r} is not a valid input for {kind}; use {symbols} as in {self.example}")
         return prompt
 
-    def partial_score(self, prompt: list[str], output: list[str]) -> float:
+    def partial_score(self, prompt: list[str], output: list[str], tools: object = None) -> float:
         """The paper's accuracy: the share of the answer's tokens, termination token included, that are right in place.
 
         Their score is its mean over sequences, in percent. (Their code pools the tokens of a batch, so that a sequence

@@ -1,0 +1,1 @@
+"""Text: tokenizers, and the formats that agents' trajectories come in."""

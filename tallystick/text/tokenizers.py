@@ -1,0 +1,72 @@
+"""Tokenizers: text as a sequence of pieces, each of which is one token.
+
+Whatever text is spelled, `join` gives it back. A text is always spelled by itself, so that no piece reaches from one
+role into another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+PIECE = re.compile(r"\d| ?[^\W\d]+| ?[^\w\s]+|\s+")
+"""What `Pieces` looks for: a digit; a word or a run of signs, with the space before it; a stretch of white space."""
+BYTES = tuple(chr(byte) if 32 <= byte < 127 or byte == 10 else f"<0x{byte:02X}>" for byte in range(256))
+"""The token of each byte: a printable ASCII character or newline is its own."""
+BYTE_OF = {token: byte for byte, token in enumerate(BYTES)}
+
+
+class Tokenizer(Protocol):
+    """Spells text as tokens."""
+
+    tokens: Sequence[str]
+    """All its tokens, distinct."""
+
+    def spell(self, text: str) -> list[str]:
+        """Return the tokens of a text."""
+        ...
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """Return the text of tokens; bytes that are no UTF-8 become the replacement character."""
+        ...
+
+
+class Bytes:
+    """One token a byte of UTF-8: 256 tokens for any text."""
+
+    tokens: Sequence[str] = BYTES
+
+    def spell(self, text: str) -> list[str]:
+        """Return a token for each byte."""
+        return [BYTES[byte] for byte in text.encode(errors="replace")]
+
+    def join(self, tokens: Iterable[str]) -> str:
+        """Return the text of tokens."""
+        return b"".join(bytes((BYTE_OF[token],)) if token in BYTE_OF else token.encode() for token in tokens).decode(
+            errors="replace"
+        )
+
+
+class Pieces(Bytes):
+    """Words with the space before them, single digits, runs of signs and of white space; rare ones as bytes.
+
+    texts: where the pieces are found; a piece becomes a token if it occurs `at_least` times.
+    """
+
+    def __init__(self, texts: Iterable[str], at_least: int = 2):
+        counts = Counter(piece for text in texts for piece in PIECE.findall(text))
+        common = {piece for piece, count in counts.items() if count >= at_least and len(piece) > 1}
+        self.tokens = (*BYTES, *sorted(common - BYTE_OF.keys()))
+        self._known = frozenset(self.tokens)
+
+    def spell(self, text: str) -> list[str]:
+        """Return the pieces of a text."""
+        tokens: list[str] = []
+        for piece in PIECE.findall(text):
+            if piece in self._known and piece not in BYTE_OF:
+                tokens.append(piece)
+            else:
+                tokens += super().spell(piece)
+        return tokens

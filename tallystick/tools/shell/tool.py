@@ -1,0 +1,98 @@
+"""The shell as a tool: ``[call] bash ls [/call]`` is answered ``[obs] 0 NEWLINE main.py NEWLINE [/obs]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from tallystick.episode import BadCommand, Brackets, Commands, ToolTimeout, not_said
+from tallystick.problem import Problem
+from tallystick.tools import ToolUser
+from tallystick.tools.shell import Ran, Shell
+from tallystick.tools.shell.fast import FastShell, Unknown
+from tallystick.vocab import Vocabulary
+
+BASH = "bash"
+"""The name by which the shell is called."""
+
+
+class AnyShell(Protocol):
+    """A shell on the files of one episode."""
+
+    def run(self, command: str) -> Ran:
+        """Run a command line."""
+        ...
+
+    def files(self) -> dict[str, str]:
+        """Read all files: text by path."""
+        ...
+
+    def close(self) -> None:
+        """Remove them."""
+        ...
+
+
+class ShellState:
+    """The files of one episode, and what its last command left.
+
+    live: every command runs in bash, in a sandbox; else a simulation runs those that it knows (a program's, mostly), and
+    bash takes over at the first other one.
+    """
+
+    def __init__(self, prompt: Sequence[str], live: bool):
+        problem = prompt if isinstance(prompt, Problem) else Problem(prompt)
+        self.last = Ran("", 0)
+        """What the last command left."""
+        self._shell: AnyShell = Shell(problem.files) if live else FastShell(problem.files, problem.root)
+
+    def run(self, command: str) -> Ran:
+        """Run a command line. Raises ToolTimeout."""
+        try:
+            self.last = self._shell.run(command)
+        except Unknown:
+            self._shell = Shell(self._shell.files())
+            self.last = self._shell.run(command)
+        if self.last.timed_out:
+            raise ToolTimeout(self.last.exception)
+        return self.last
+
+    def files(self) -> Mapping[str, str]:
+        """Read all files: text by path."""
+        return self._shell.files()
+
+    def close(self) -> None:
+        """Remove them."""
+        self._shell.close()
+
+
+class ShellTool:
+    """Run command lines: ``[call] bash``, the pieces of a command line, ``[/call]``.
+
+    The answer is the return code, a newline, and what was printed, between ``[obs]`` and ``[/obs]``.
+    """
+
+    reads_memory = False
+    tokens = ("[call]", "[/call]", "[obs]", "[/obs]", BASH)
+
+    def __init__(self, option: str, task: ToolUser):
+        if option:
+            raise ValueError(f"shell:{option}: the shell takes no option; write shell")
+        self._task = task
+
+    def open(self, prompt: Sequence[str], live: bool) -> ShellState:
+        """Copy the problem's files."""
+        return ShellState(prompt, live)
+
+    def start_on(self, state: ShellState, vocab: Vocabulary) -> Commands:
+        """Return the command that runs a command line."""
+        ids = vocab.ids
+        first, last = ids["[obs]"], ids["[/obs]"]
+
+        def call(said: list[int]) -> Sequence[int]:
+            name, *pieces = vocab.decode(said) or [""]
+            if name != BASH:
+                raise BadCommand(f"a call of the shell begins with {BASH}")
+            ran = state.run(self._task.format(pieces))
+            return [first, *vocab.encode(self._task.spell(f"{ran.returncode}\n{ran.output}")), last]
+
+        return {ids["[call]"]: Brackets(ids["[/call]"], call)} | dict.fromkeys((ids["[/call]"], first, last), not_said)
