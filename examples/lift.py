@@ -1,7 +1,4 @@
-"""A value kept in a Python local, worst cases that show it, and a note that mends it: see docs/tasks.md, "Reading check".
-
-    tallystick check examples/lift.py:HardLift
-"""
+"""A value kept in a Python local, worst cases that show it, and notes that mend it: see docs/tasks.md."""
 
 from tallystick import Task
 
