@@ -1,4 +1,4 @@
-"""Entry point of `tallystick` and `python -m tallystick`: Ctrl-C gives one line and exit code 130 from the very start."""
+"""Entry point of `tallystick` and `python -m tallystick`: from the start, Ctrl-C gives one line and exit code 130."""
 
 import os
 import signal

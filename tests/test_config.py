@@ -133,7 +133,7 @@ def test_every_number_has_a_finite_range(field):
 @pytest.mark.parametrize(
     ("overrides", "given", "message"),
     [
-        ({"foo": "1"}, {}, "no setting 'foo'.*settings of training: train_length, steps"),
+        ({"foo": "1"}, {}, "no setting 'foo'.*training settings: train_length, steps"),
         ({"lr": "fast"}, {}, "lr"),
         ({"lr": "0"}, {}, "lr"),
         ({"lr": "nan"}, {}, "lr"),
@@ -142,7 +142,7 @@ def test_every_number_has_a_finite_range(field):
         ({"threads": "100000"}, {}, "threads"),
         ({"curriculum": "-1"}, {}, "curriculum"),
         ({"d_model": "x"}, {}, "d_model"),
-        ({"vocab_size": "3"}, {}, "vocab_size is no setting"),
+        ({"vocab_size": "3"}, {}, "vocab_size cannot be set"),
         ({"workers": "3"}, {}, "workers=3 does not divide batch_size=8"),
         ({}, {"train_length": 0}, "length"),
         ({}, {"train_length": 10**12}, "length"),

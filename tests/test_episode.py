@@ -139,7 +139,7 @@ def message(said, refused):
         return "nothing to say twice"
     if "[twice]" in said:
         return "a command is still open"
-    return refused.strip("[]") if refused in MARKS else "only a tool's answer"
+    return refused.strip("[]") if refused in MARKS else "only a tool may say"
 
 
 def test_a_tool_that_fails():

@@ -126,8 +126,8 @@ class Loader:
         own = self._source.fingerprint(task)
         if any(portion.fingerprint != own for portion in self._ahead):
             raise ValueError(
-                f"{task.name}: another process draws other problems or trajectories from the same seed; take randomness "
-                "from rng alone, and depend on neither hash() nor the order of a set"
+                f"{task.name}: another process draws other problems or trajectories from the same seed; take "
+                "randomness from rng alone, and depend on neither hash() nor the order of a set"
             )
 
     def __iter__(self) -> Iterator[Batch]:

@@ -119,9 +119,9 @@ def take(sequences: Sequence[PackedSequence], length: int) -> Batch:
 class Packer:
     """A sink that packs examples, and emits a batch as soon as every sequence has enough tokens.
 
-    An example goes to the sequence with the fewest waiting tokens. When one outgrows a whole block while other sequences
-    are short, a batch is emitted with those as short as they are, so that memory is bounded whatever the examples'
-    lengths. predict_observations: see `loss_mask`.
+    An example goes to the sequence with the fewest waiting tokens. When one outgrows a whole block while other
+    sequences are short, a batch is emitted with those as short as they are, so that memory is bounded whatever the
+    examples' lengths. predict_observations: see `loss_mask`.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ def generate(
 
 @torch.inference_mode()
 def _decode(model: Model, episodes: list[_Speaker], low: float) -> None:
-    """Decode step by step: feed each live episode its unread tokens (a token and its observation); take the next."""
+    """Decode step by step: feed each live episode its unread tokens (a token and its observation) and take the next."""
     live, state = list(episodes), None
     while live:
         ids_BL, length_B = _ragged([episode.unread for episode in live], _device(model))

@@ -37,7 +37,7 @@ def abstains(logits_V: torch.Tensor) -> bool:
 
 @torch.no_grad()
 def low_margin(model: Model, task: Task, prompt: list[str], device: torch.device) -> float:
-    """Measure the margin below which rounding may decide: max(1e-3, 4 x the difference of one pass and single steps)."""
+    """Measure the margin below which rounding may decide: max(1e-3, 4 x the difference between one pass and steps)."""
     recorder = runner.record(task, prompt, limit=PROBE)
     ids_BL = torch.from_numpy(recorder.ids[:PROBE].astype(np.int64))[None].to(device)
     chunk_BLV, state = model(ids_BL)[0], None

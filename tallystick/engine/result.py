@@ -16,7 +16,7 @@ class Result:
     """The result of one episode; counts end at its first deviation from the program."""
 
     index: int
-    """Number of the problem, in the order given."""
+    """Index of the problem, in the order given."""
     stop: StopReason = StopReason.EOS
     """Why the episode ended."""
     exact: bool = True

@@ -1,6 +1,6 @@
-"""verify: would the model, decoding greedily, produce the program's trajectory token for token?
+"""Verify that a model, decoding greedily, would produce the program's trajectory token for token.
 
-If every model token is the argmax under teacher forcing, free running yields that trajectory, by induction: so one
+If every model token is the argmax under teacher forcing, free running yields that trajectory, by induction. So one
 chunked scan measures what `engine.generate` would do, in memory that does not grow with the length.
 
 Glossary: B sequences of a batch, L length of a chunk, T model tokens, V vocabulary.
@@ -75,8 +75,6 @@ class _Programmed(_Episode):
 
 @dataclass
 class _Recorded(_Episode):
-
-
     """A recorded episode, played again."""
 
     recorder: Recorder

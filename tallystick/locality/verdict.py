@@ -12,7 +12,7 @@ from typing import Any
 ROWS = 3
 """Number of rows of `check` that a verdict is based on: the last ones."""
 SUPPORT = 8
-"""Random problems that must need all k tokens before k is believed; one worst case of the row's own length is enough."""
+"""Random problems that must need all k tokens before k is believed; one worst case of the row's length is enough."""
 MANY_UNSEEN = 0.1
 """Share of contexts unseen at the training length above which contexts are assumed to be rare in any sample."""
 SUPPORT_SHARE = 0.05
@@ -21,18 +21,18 @@ SUPPORT_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Growth:
-    """How well one row of `check` supports its k."""
+    """Support of one row of `check` for its k."""
 
     k: int
     """The fewest last tokens that decide every model token; -1 if no context decides some token."""
     shown: int
-    """Random problems that need all k tokens."""
+    """Number of random problems that need all k tokens."""
     shown_by_worst: bool
     """Whether a worst case of this row's length needs all k tokens."""
     beyond: int
-    """Random problems that need more than the k of the row before."""
+    """Number of random problems that need more than the previous row's k."""
     beyond_by_worst: bool
-    """Whether a worst case needs more than the k of the row before."""
+    """Whether a worst case needs more than the previous row's k."""
     problems: int
     """Number of random problems."""
     unseen: float
@@ -55,23 +55,23 @@ def judge(rows: Sequence[Growth]) -> tuple[bool | None, str]:
     if any(row.k < 0 for row in last):
         return False, "some tokens are not decided by anything before them"
     if len(last) < ROWS:
-        return None, f"a verdict needs {ROWS} lengths"
+        return None, f"a verdict needs at least {ROWS} lengths"
     if len({row.k for row in last}) == 1:
         end = last[-1]
         if end.is_shown:
             return True, ""
         return (
             None,
-            f"only {end.shown} of {end.problems:,} random problems show k = {end.k}: more may show a larger one",
+            f"only {end.shown} of {end.problems:,} random problems show k = {end.k}; more problems may show a larger k",
         )
     grows = all(a.k < b.k for a, b in zip(last, last[1:], strict=False))
     if grows and all(row.beyond_by_worst or row.beyond >= SUPPORT for row in last[1:]):
         return False, f"k grows with the length: {ks}"
-    return None, f"k still changes with the sample, {ks}: look at more problems or longer ones"
+    return None, f"k still changes with the sample, {ks}; check more problems or longer ones"
 
 
 def predict(run: Mapping[str, Any], check: Mapping[str, Any] | None, length: int) -> str:
-    """Predict from a report of `check` how a trained model does at a length.
+    """Predict from a report of `check` how a trained model performs at a length.
 
     Returns "exact", "fails", "open" (the model must generalise over contents), "undecided" (as `check` is), or "none"
     for no prediction. Within the training length "fails" and "open" are never predicted, since the model may have

@@ -14,7 +14,7 @@ class Pointer:
     """A set of pointers, all on cell 0, the first prompt token, at the start.
 
     A position is an integer that is never clamped: a pointer reads [BOS] below 0, [EOS] at or beyond the present length
-    of the memory, and the new token once the memory has grown past it. option: their number, 1 to 9; by default 1.
+    of the memory, and the new token once the memory has grown past it. option: number of pointers, 1 to 9; default 1.
     """
 
     reads_memory = True

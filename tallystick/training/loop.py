@@ -25,8 +25,6 @@ def ignore(row: MetricsRow) -> None:
 
 
 def train(path: Path, config: RunConfig, report: Report = ignore) -> bool:
-
-
     """Train a model into the run folder `path`; return whether the held-out problems were exact with the margin.
 
     Raises ValueError, before anything is written, if training would not fit into memory, if the task is impure, or if

@@ -51,5 +51,5 @@ class Schedule:
 
     @property
     def progress(self) -> ScheduleProgress:
-        """What checkpoints keep of it."""
+        """The part of the schedule that checkpoints keep."""
         return {"start": self.start, "fall": self.fall}

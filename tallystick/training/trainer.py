@@ -106,7 +106,7 @@ class Trainer:
         """
         loss = float(torch.stack(self.losses).mean()) if self.losses else None
         if loss is not None and not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} by step {self.step}: try a smaller lr than {self.settings.lr:g}")
+            raise ValueError(f"the loss is {loss} at step {self.step}; choose a smaller lr than {self.settings.lr:g}")
         held_out = self.validation.measure(self.model, self.overlap)
         carried = self.validation.measure_carried(self.model)
         rate, fallen = self.schedule.factor(self.step), self.schedule.has_fallen(self.step)
@@ -193,7 +193,7 @@ def fresh_model(config: RunConfig, vocab_size: int) -> Model:
 
 
 def _loss(logits_BLV: Tensor, targets_BL: Tensor, trained_BL: Tensor) -> Tensor:
-    """Average the cross-entropy of the trained tokens; a GPU masks the others rather than dropping them, to fix shapes."""
+    """Average the cross-entropy of the trained tokens; on a GPU the others are masked, not dropped, to fix shapes."""
     if trained_BL.is_cuda:
         return F.cross_entropy(logits_BLV.flatten(0, 1), targets_BL.masked_fill(~trained_BL, -100).flatten())
     return F.cross_entropy(logits_BLV[trained_BL], targets_BL[trained_BL])

@@ -84,7 +84,7 @@ def test_check_document(tallystick):
     assert (report["local"], report["covered"]) == (True, True)
     assert "local: yes" in tallystick("check", "reverse", "--lengths", "3,5,8", "--problems", 50).out
     two = tallystick("check", "reverse", "--lengths", "3,5", "--problems", 50).out
-    assert "undecided: a verdict takes 3 lengths" in two
+    assert "undecided: a verdict needs at least 3 lengths" in two
     assert "Nothing is predicted" in two
     text = tallystick("check", "addition", "--variant", "paper", "--problems", 50).out
     assert "after  [p1.right] [p1.read] =  comes  [p1.left]  or  [p1.right]" in text

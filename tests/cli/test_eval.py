@@ -81,7 +81,7 @@ def test_unfinished_trainings_are_told(tallystick, tmp_path):
     from tallystick.training.trainer import Trainer
 
     Trainer(out, config, lambda row: None).save()
-    assert "has made no training step: its weights are random" in tallystick(*measure).err
+    assert "has made no training step; its weights are random" in tallystick(*measure).err
 
 
 def test_a_changed_file_is_told_once(tallystick, tmp_path):

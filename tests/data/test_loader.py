@@ -311,7 +311,7 @@ def test_the_workers_end_with_their_parent(tmp_path):
 
 
 def test_rows_are_shared_evenly():
-    with pytest.raises(ValueError, match="3 sequences cannot be shared by 2 workers"):
+    with pytest.raises(ValueError, match="3 sequences cannot be divided among 2 workers"):
         Loader(Source(task="reverse", variant=None, length=5, seed=0), 3, 64, workers=2)
 
 

@@ -26,7 +26,7 @@ def test_what_is_missing_is_made_and_shown(results, two, made, capfd):
     results.add(done, 0, made.where, made.trained(made.row(3, 5, 5), made.row(9, 5, 5)))
     toy = study(*two, wrong)
     failures = reproduce(toy, "small", None, [0])
-    assert failures == ["reverse: wrong, seed 0: reverse has no part 'sums': it is no mixture"]
+    assert failures == ["reverse: wrong, seed 0: reverse has no part 'sums'; it is not a mixture"]
     assert capfd.readouterr().err.startswith("[1/2] reverse: mamba2:tiny, seed 0: 2 steps")
     stored = Results("toy", "small")
     assert [(stored.plans[run["plan"]]["name"], run["seed"]) for run in stored.runs] == [(e.name, 0) for e in two]

@@ -154,7 +154,7 @@ def test_a_graphed_step_equals_the_step(tmp_path, model):
 
 
 def test_training_that_diverges_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="the loss is nan by step 4: try a smaller lr than 1e"):
+    with pytest.raises(ValueError, match="the loss is nan at step 4; choose a smaller lr than 1e"):
         loop.train(tmp_path / "run", config(overrides={**SMALL, "lr": "1e6"}))
 
 
