@@ -161,7 +161,7 @@ def test_without_a_folder_for_compiled_code(tmp_path):
     """The state of a user without a home, with a package that another one has installed."""
     code = "from tallystick.kernels.mamba2_numba import _sigmoid; assert _sigmoid(0.0) == 0.5"
     said = run_apart(code, tmp_path, {})
-    assert said.startswith("tallystick: numba finds no folder")
+    assert said.startswith("tallystick: numba finds no writable folder")
     assert said.count("\n") == 1
 
 
@@ -179,5 +179,5 @@ _run(_sigmoid, 0)
 _run(_sigmoid, True)
 """
     said = run_apart(code, tmp_path, {"NUMBA_CACHE_DIR": str(tmp_path / "cache")})
-    assert said.startswith("tallystick: numba cannot keep compiled code (EOFError")
+    assert said.startswith("tallystick: numba cannot store compiled code (EOFError")
     assert said.count("\n") == 1

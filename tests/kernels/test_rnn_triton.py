@@ -91,7 +91,7 @@ print(FileCacheManager("key").put(b"", "file"))
     own = {key: value for key, value in os.environ.items() if not key.startswith("TRITON")} | {"HOME": "/dev/null"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("tallystick: Triton finds no folder")
+    assert done.stderr.startswith("tallystick: Triton finds no writable folder")
     assert not Path(done.stdout.strip()).exists()
 
 

@@ -43,8 +43,8 @@ def assert_refused(said, function, *arguments, **settings):
         ("mamba", {}, "mamba2"),
         ("mamba2:huge", {}, "tiny, small, paper"),
         ("mamba2:tiny:x", {}, "too many parts"),
-        ("mamba2", {"width": 3}, "has no setting 'width': choose from d_model"),
-        ("mamba2", {"vocab_size": 3}, "has no setting 'vocab_size': choose from d_model"),
+        ("mamba2", {"width": 3}, "has no setting 'width'; choose from d_model"),
+        ("mamba2", {"vocab_size": 3}, "has no setting 'vocab_size'; choose from d_model"),
         ("mamba2", {"d_state": "many"}, "not of type int"),
         ("mamba2", {"d_state": "1e9"}, "not of type int"),
         ("mamba2", {"d_state": 10**9}, "d_state=1000000000 must be between 1 and 65536"),
@@ -105,7 +105,7 @@ def test_a_users_own_model_that_does_not_run(tmp_path):
     (tmp_path / "mine.py").write_text("1 / 0")
     assert_refused("mine.py", models.load_class, f"{tmp_path}/mine.py:Mine")
     (tmp_path / "mine.py").write_text("from tallystick.models.base import Model\nclass Mine(Model):\n    Config = dict")
-    assert_refused("its Config is no subclass", models.load_class, f"{tmp_path}/mine.py:Mine")
+    assert_refused("its Config is not a subclass", models.load_class, f"{tmp_path}/mine.py:Mine")
 
 
 def test_a_state_that_grows_must_be_declared(tmp_path):

@@ -147,7 +147,8 @@ def test_commands(capsys, run):
     assert [row["worst_cases"] for row in document["rows"]] == [False, True]
     assert json.loads((run / "eval-addition.json").read_text())["rows"] == document["rows"]
     assert not (run / "eval.json").exists()
-    assert "no part 'sort'; its parts are: reverse, addition" in tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    refusal = tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    assert "no part 'sort'; its parts are: reverse, addition" in refusal
     shown = tallystick(capsys, "show", NAME, "--length", 3).out
     assert "memory" in shown
     assert ".p0 ends on cell -1, [BOS]" in shown

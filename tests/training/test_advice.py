@@ -57,7 +57,7 @@ def test_names_to_copy_take_larger_batches():
 
 
 def test_a_used_state_takes_more_steps():
-    assert said(carried=8).startswith("all are exact from a zero state, but not from the final state of another problem")
+    assert said(carried=8).startswith("all are exact from a zero state, but not from the final state of another")
 
 
 def test_lookup_takes_more_examples():
