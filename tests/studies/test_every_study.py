@@ -30,9 +30,9 @@ def test_names():
 
 
 def test_a_budget_that_a_study_does_not_have():
-    with pytest.raises(ValueError, match="--budget paper: headline has small"):
+    with pytest.raises(ValueError, match="--budget paper: the budgets of headline are small"):
         studies.load("headline").declared("paper")
-    with pytest.raises(ValueError, match="--budget large: figure2 has small and paper"):
+    with pytest.raises(ValueError, match="--budget large: the budgets of figure2 are small and paper"):
         studies.load("figure2").declared("large")
 
 

@@ -58,7 +58,7 @@ def test_tables_are_written_whole(folder):
 
 def test_a_page_that_differs_is_told(folder, capsys):
     assert main(["--check", "page.md"]) == 1
-    assert "page.md differs from its results: run python -m tallystick.studies.pages" in capsys.readouterr().err
+    assert "page.md differs from its results; run python -m tallystick.studies.pages" in capsys.readouterr().err
     assert (folder / "page.md").read_text() == PAGE
     main(["page.md"])
     assert main(["--check", "page.md"]) == 0

@@ -65,15 +65,15 @@ def test_mistakes_are_refused_before_anything_is_done(results, two, made):
         reproduce(study(*two), "small", ["mamba3"])
     with pytest.raises(ValueError, match="length 0: reverse has lengths 1 to"):
         reproduce(study(replace(two[0], at=(At(0),))), "small")
-    with pytest.raises(ValueError, match="--budget huge: toy has small and paper"):
+    with pytest.raises(ValueError, match="--budget huge: the budgets of toy are small and paper"):
         reproduce(study(*two), "huge")
-    with pytest.raises(ValueError, match="--seeds 7: no experiment of toy takes any of these"):
+    with pytest.raises(ValueError, match="--seeds 7: no experiment of toy has such a seed"):
         reproduce(study(replace(two[0], seeds=(0,))), "small", None, [7])
     assert not results.path.exists()
     results.add(two[1], 0, made.where, made.trained())
     before = results.path.read_text()
     changed = replace(two[1], settings={**two[1].settings, "steps": 3})
-    with pytest.raises(ValueError, match="was done with other settings: steps was 2, is 3"):
+    with pytest.raises(ValueError, match="was measured with other settings: steps was 2, is 3"):
         reproduce(study(changed), "small")
     assert results.path.read_text() == before
     assert not study().path("small", "md").exists()

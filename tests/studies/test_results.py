@@ -43,7 +43,7 @@ def test_other_settings_are_refused_with_the_difference(results, two, made):
     results.add(two[1], 0, made.where, made.trained())
     changed = replace(two[1], settings={**two[1].settings, "steps": 3, "lr": 0.1})
     with pytest.raises(
-        ValueError, match="mamba2:tiny was done with other settings: steps was 2, is 3; lr was .* is 0.1"
+        ValueError, match="mamba2:tiny was measured with other settings: steps was 2, is 3; lr was .* is 0.1"
     ):
         again().refuse_changed([changed])
     elsewhere = replace(two[1], at=(At(4, 5),))
