@@ -5,6 +5,7 @@ A question is a read, a search or a call, which a tool answers; moves and writes
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Any
 
 from tallystick.tasks.annotate.control import Named
 from tallystick.tasks.base import Task
+from tallystick.tools import Tool
 from tallystick.workspace import PointerHandle, TapeHandle, Workspace
 
 Notes = Callable[[FrameType], Sequence[str]]
@@ -102,29 +104,29 @@ class AnnotatedTask(Task):
         """Whether the program has read w.prompt in any of its runs."""
 
     @property
-    def built_tools(self):
+    def built_tools(self) -> list[Tool]:
         """The original task's tools."""
         return self.task.built_tools
 
     @property
-    def own_worst_cases(self):
+    def own_worst_cases(self) -> bool:
         """Whether the original task gives worst cases of its own."""
         return self.task.own_worst_cases
 
-    def sample(self, length, rng):
+    def sample(self, length: int, rng: random.Random) -> list[str]:
         """Draw a problem of the original task."""
         return self.task.sample(length, rng)
 
-    def answer(self, prompt):
+    def answer(self, prompt: list[str]) -> Sequence[str]:
         """Compute the original task's answer."""
         return self.task.answer(prompt)
 
-    def token_limit(self, prompt):
+    def token_limit(self, prompt: Sequence[str]) -> int:
         """Return three times the task's limit: a question, of at least two tokens, gets at most two notes and marks."""
         return 3 * self.task.token_limit(prompt)
 
     @property
-    def program(self):
+    def program(self) -> Callable[[Workspace], None]:
         """The task's program, run in a Workspace that says notes."""
         return self._annotated
 

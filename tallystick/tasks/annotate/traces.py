@@ -38,7 +38,7 @@ Local = tuple[int, int]
 class Sites:
     """The sites of a program, numbered in the order in which they are met."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.all: list[Site] = []
         self._numbers: dict[tuple[int, ...], int] = {}
 
