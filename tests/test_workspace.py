@@ -1,4 +1,4 @@
-"""The Workspace: what a program says is recorded, and a wrong program is refused."""
+"""Tests of the Workspace: everything that a program says is recorded, and a wrong program is refused."""
 
 import signal
 import threading
@@ -17,7 +17,7 @@ PROMPT = list("aba>")
 
 
 class Copy(Task):
-    """Say the letters again; `program` is put in by the tests."""
+    """Says the letters again; `program` is set by the tests."""
 
     symbols = ("a", "b", ">", "memo")
     notes = ("memo",)
@@ -34,7 +34,7 @@ def task(program, **attributes):
 
 
 class Sink(Recorder):
-    """Counts how often it is closed; may do something at every write."""
+    """Counts how often it is closed, and may act at every write."""
 
     def __init__(self, at_write=lambda: None):
         super().__init__()

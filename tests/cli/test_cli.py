@@ -325,7 +325,7 @@ def test_ctrl_c_leaves_a_folder_to_resume_or_none(tmp_path, start, wait):
 
 
 def test_a_full_disk(tmp_path, start):
-    """Files may not grow beyond 4,000 bytes: the small ones can be written, the weights cannot."""
+    """Limit files to 4,000 bytes: the small ones can be written, the weights cannot."""
     out = tmp_path / "run"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # noqa: E731
     process = start("train", "reverse", "--out", out, preexec_fn=limit)

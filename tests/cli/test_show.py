@@ -1,4 +1,4 @@
-"""show and data: one problem of the user's own, whole JSON or none, and blanks that can be seen."""
+"""Tests of `show` and `data`: a user's own problem, whole JSON or none, and visible blanks."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""train and resume: settings given once, advice at the end, and how to go on."""
+"""Tests of `train` and `resume`: settings given once, advice at the end, and how to continue."""
 
 import json
 import signal
@@ -61,7 +61,7 @@ def test_an_empty_metrics_file_is_a_line(tallystick, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(start, tmp_path):
-    """Also where the folder was named by itself."""
+    """This includes folders whose name was chosen by the command."""
     process = start("train", "reverse", *SMALL, "steps=100000", cwd=tmp_path)
     while not process.stderr.readline().startswith("step"):
         pass

@@ -1,4 +1,4 @@
-"""`train --seeds`: lists of seeds, and what is said of a seed that fails."""
+"""Tests of `train --seeds`: lists of seeds, and the report of a seed that fails."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A study from its experiments to its files: done side by side, resumed, and what is missing shown as missing."""
+"""Tests of a study from experiments to files: jobs in parallel, resumed runs, and missing results."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def study(*experiments, **more):
 
 
 def test_what_is_missing_is_made_and_shown(results, two, made, capfd):
-    """One run stands there; of the other two one is made and one fails; then nothing is left to be done."""
+    """One run exists; of the other two one is made and one fails; then nothing is left to do."""
     done, missing = two
     wrong = replace(done, line="wrong", part="sums")
     results.add(done, 0, made.where, made.trained(made.row(3, 5, 5), made.row(9, 5, 5)))

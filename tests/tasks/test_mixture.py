@@ -1,4 +1,4 @@
-"""Mixtures: what a name may say, how parts are drawn, and that what is local in a part stays so."""
+"""Tests of mixtures: valid names, drawing of parts, and locality, which a mixture inherits from its parts."""
 
 import json
 import sys

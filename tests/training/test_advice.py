@@ -1,4 +1,4 @@
-"""Advice after a training that did not succeed."""
+"""Tests of the advice after a training without success."""
 
 import pytest
 
