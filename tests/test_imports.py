@@ -40,7 +40,7 @@ ALLOWED = {
     "launch studies rows storage provenance",
     "__main__": "cli",
 }
-"""What each part of the package may import beside itself, imports for type checkers included: a part stands below
+"""Parts of the package that each part may import beside itself, imports for type checkers included: a part stands below
 those that import it, so there is no circle."""
 FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
 

@@ -36,7 +36,7 @@ class Share:
     worker: int = 0
     workers: int = 1
     position: Position | None = None
-    """Its packing progress after the last batch taken; None: the beginning."""
+    """Packing progress after the last batch taken; None for the beginning."""
     held_out: frozenset[str] = frozenset()
     """Digests of held-out prompts, to be reported if they come up."""
 

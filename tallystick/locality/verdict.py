@@ -16,7 +16,7 @@ SUPPORT = 8
 MANY_UNSEEN = 0.1
 """Share of contexts unseen at the training length above which contexts are assumed to be rare in any sample."""
 SUPPORT_SHARE = 0.05
-"""Where contexts are rare, the share of random problems that must need all k tokens: few would show a k by chance."""
+"""Share of random problems that must need all k tokens if contexts are rare, since few show a k by chance."""
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class LogicGraph(Task):
     variants = {"local": "solve", "paper": "solve_paper"}
     defaults = Defaults(
         train_length=10, steps=3000, check=(3, 5, 10, 20, 40),
-        # heads and memories that reach the labels from the start; copying is soon right but for the noise of the steps,
-        # so the rate falls early; validation takes as long as 100 steps
+        # heads and memories reach the labels from the start; copying is soon right except for the steps' noise, so the
+        # rate falls early; a validation takes as long as 100 steps
         settings={
             "head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "decay_at_error": "0.003", "validate_every": "200",
         },
