@@ -49,25 +49,10 @@ def evaluate(
         random = (posed.problem("test", seed, length, i) for i in range(samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
-            problems = _Counted(marks, drawn)
-            began = time.monotonic()
-            results = MODES[mode](run.model, run.task, problems)
-            if not problems.count:
-                continue
-            rows.append(
-                {
-                    "length": length,
-                    "worst_cases": worst,
-                    "mode": mode,
-                    "seed": seed,
-                    "samples": problems.count,
-                    **summary(results),
-                    "train_overlap": problems.overlap / problems.count,
-                    "seconds": round(time.monotonic() - began, 2),
-                    "state_bytes": run.model.state_bytes(max(result.tokens for result in results)),
-                }
-            )
-            report(rows[-1])
+            row = _row(run, _Counted(marks, drawn), length, worst, mode, seed)
+            if row is not None:
+                rows.append(row)
+                report(row)
     return rows
 
 
@@ -83,6 +68,25 @@ class _Counted:
             self.count += 1
             self.overlap += bool(self._drawn) and prompt_digest(prompt) in self._drawn
             yield prompt
+
+
+def _row(run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int) -> EvalRow | None:
+    """Measure the problems of one row; return None if there are none."""
+    began = time.monotonic()
+    results = MODES[mode](run.model, run.task, problems)
+    if not problems.count:
+        return None
+    return {
+        "length": length,
+        "worst_cases": worst,
+        "mode": mode,
+        "seed": seed,
+        "samples": problems.count,
+        **summary(results),
+        "train_overlap": problems.overlap / problems.count,
+        "seconds": round(time.monotonic() - began, 2),
+        "state_bytes": run.model.state_bytes(max(result.tokens for result in results)),
+    }
 
 
 def part_of(task: Task, part: str | None) -> Task:
