@@ -261,7 +261,7 @@ def test_an_undecided_verdict_is_called_undecided(page, tmp_path, monkeypatch):
     page.open(tmp_path / "page.html")
     said = page.read("document.querySelector('#predicted .pair p').textContent")
     assert said.startswith("local: undecided; covered at length 10: ")
-    assert "Undecided, so nothing is predicted: a verdict takes 3 lengths." in said
+    assert "Undecided, so nothing is predicted: a verdict needs at least 3 lengths." in said
     assert "undecided" in page.texts("#predicted details td")
     assert page.texts("#predicted .good, #predicted .bad") == []
 
