@@ -145,7 +145,7 @@ def test_rows_of_older_weights_are_noted(tmp_path):
     assert build.collect([path], PROBLEMS).runs[0].notes == []
     (path / "model.safetensors").write_bytes(b"others")
     (note,) = build.collect([path], PROBLEMS).runs[0].notes
-    assert "other weights" in note
+    assert "on weights that have since changed" in note
 
 
 def test_seeds_are_one_group_and_other_settings_another(tmp_path):
