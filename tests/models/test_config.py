@@ -67,7 +67,7 @@ def assert_refused(said, function, *arguments, **settings):
         ("bits", {"bits": -8}, "bits=-8 must be between 8"),
         ("tallystick.nothing:Class", {}, "cannot load"),
         ("tallystick.models.mamba2:Nothing", {}, "cannot load"),
-        ("collections:Counter", {}, "no subclass of tallystick.models.base.Model"),
+        ("collections:Counter", {}, "not a subclass of tallystick.models.base.Model"),
         ("no_such_file.py:Class", {}, "no_such_file.py"),
     ],
 )
