@@ -1,4 +1,4 @@
-"""One thread: with two, a busy machine of two cores takes ten times as long over small tensors."""
+"""Fixtures for all tests, which use one thread: with two, a busy machine is ten times slower on small tensors."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def lookup_run(tmp_path_factory):
-    """The run folder of a finished training, to be copied before it is changed."""
+    """Return the run folder of a finished training, to be copied before it is changed."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop

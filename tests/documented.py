@@ -1,7 +1,7 @@
 """Prints the commands of documentation pages, for .ci/run.
 
-    python tests/documented.py "set up" README.md          # the blocks under a line <!-- set up -->
-    python tests/documented.py test README.md docs/*.md    # the blocks under a line <!-- test -->
+python tests/documented.py "set up" README.md          # the blocks under a line <!-- set up -->
+python tests/documented.py test README.md docs/*.md    # the blocks under a line <!-- test -->
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def commands(text: str, mark: str) -> list[str]:
-    """The lines of every fenced block that follows a line `<!-- mark -->`."""
+    """Return the lines of every fenced block that follows a line `<!-- mark -->`."""
     found, marked, inside = [], False, False
     for line in text.splitlines():
         if line.startswith("```"):

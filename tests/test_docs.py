@@ -1,4 +1,4 @@
-"""Documentation: tables are those of the results, code is that of the examples, links lead somewhere."""
+"""Tests of the documentation: tables match the results, code matches the examples, links have targets."""
 
 import re
 from pathlib import Path

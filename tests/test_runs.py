@@ -1,4 +1,4 @@
-"""The run folder: what it holds, and how a missing, foreign, damaged or busy one is refused."""
+"""Tests of the run folder: its contents, and refusals of a missing, foreign, damaged or busy one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def folder(tmp_path, lookup_run):
 
 @pytest.fixture(scope="module")
 def interrupted_run(tmp_path_factory):
-    """A run that was interrupted after its first validation: 4 of 8 steps, two data workers."""
+    """Return a run that was interrupted after its first validation: 4 of 8 steps, two data workers."""
     path = tmp_path_factory.mktemp("runs") / "interrupted"
     overrides = SMALL | {"min_margin": "99", "workers": "2"}
 
@@ -67,7 +67,7 @@ def refused(action, match):
 
 
 class TestRefusedByLoad:
-    """Missing, foreign, truncated: one line each."""
+    """Missing, foreign and truncated folders are refused in one line each."""
 
     def test_missing(self, tmp_path):
         refused(lambda: runs.load(tmp_path / "none"), "no run folder")
@@ -97,7 +97,7 @@ class TestRefusedByLoad:
 
     def test_other_tokens(self, folder):
         (folder / "vocab.json").write_text('["a"]')
-        refused(lambda: runs.load(folder), "other tokens")
+        refused(lambda: runs.load(folder), "the vocabulary of .* has changed since training")
 
     def test_weights_without_metadata(self, folder):
         save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
@@ -217,7 +217,7 @@ def test_resume_writes_a_model_that_is_missing(interrupted):
 
 def test_a_finished_run_goes_on_for_more_steps(interrupted):
     loop.resume(interrupted)
-    refused(lambda: loop.resume(interrupted, steps=8), "has made 8 steps already; choose more")
+    refused(lambda: loop.resume(interrupted, steps=8), "has already made 8 steps; choose more")
     loop.resume(interrupted, steps=12)
     assert runs.load(interrupted).trained["step"] == 12
     config = runs.read_config(interrupted)
@@ -284,7 +284,7 @@ class TestOwnTasks:
         assert loaded.task.answer([*"10", ">"]) == [*"01"]
 
     def test_resume_goes_on_with_the_program_that_it_began_with(self, tmp_path, mine):
-        """Bit for bit as if the file had not been edited."""
+        """The result is bit-identical to that without the edit."""
         config = configure(tasks.load(f"{mine}:Reverse"), "mamba2:tiny", SMALL | {"min_margin": "99"}, steps=8)
 
         def report(row):
@@ -331,7 +331,7 @@ def test_evals_of_the_same_weights_add_up(folder):
 
 
 class TestProvenance:
-    """It tells what it can, and fails no job."""
+    """Provenance tells what it can, and never fails a job."""
 
     @pytest.fixture
     def checkout(self, tmp_path, monkeypatch):
@@ -359,7 +359,7 @@ class TestProvenance:
 
 
 def test_a_training_without_steps_is_resumed_from_its_beginning(tmp_path, interrupted):
-    """It was interrupted between making the folder and the first checkpoint."""
+    """Training was interrupted between making the folder and the first checkpoint."""
     config = runs.read_config(interrupted)
     runs.create(tmp_path / "fresh", replace(config), tasks.load("reverse"))
     loop.resume(tmp_path / "fresh")

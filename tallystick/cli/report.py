@@ -1,4 +1,4 @@
-"""report: runs as one HTML file."""
+"""The `report` command: show runs in one HTML file."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tallystick.cli.options import Json, app, print_json
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="run folders")],
-    out: Annotated[Path | None, typer.Option(help="file to write; by default report.html in the first folder")] = None,
+    out: Annotated[Path | None, typer.Option(help="file to write; default: report.html in the first folder")] = None,
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Show runs in one HTML file that opens from disk; prints its path last."""
+    """Write runs to one HTML file that opens from disk; its path is the last line."""
     from tallystick.report import build
 
     written = build.write(folders, out or folders[0] / "report.html", problems)

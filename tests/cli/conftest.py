@@ -1,4 +1,4 @@
-"""Commands run in this process, or in one of their own."""
+"""Fixtures that run commands, in this process or in a separate one."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def tallystick(capsys):
 
 @pytest.fixture
 def start():
-    """Start a command in a process of its own."""
+    """Start a command in a separate process."""
 
     def begin(*arguments, environment=None, **options):
         return subprocess.Popen(
@@ -49,7 +49,7 @@ def start():
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """The run folder of a model that adds."""
+    """Return the run folder of a model that adds."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop

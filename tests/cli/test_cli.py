@@ -84,7 +84,7 @@ def test_check_document(tallystick):
     assert (report["local"], report["covered"]) == (True, True)
     assert "local: yes" in tallystick("check", "reverse", "--lengths", "3,5,8", "--problems", 50).out
     two = tallystick("check", "reverse", "--lengths", "3,5", "--problems", 50).out
-    assert "undecided: a verdict takes 3 lengths" in two
+    assert "undecided: a verdict needs at least 3 lengths" in two
     assert "Nothing is predicted" in two
     text = tallystick("check", "addition", "--variant", "paper", "--problems", 50).out
     assert "after  [p1.right] [p1.read] =  comes  [p1.left]  or  [p1.right]" in text
@@ -325,7 +325,7 @@ def test_ctrl_c_leaves_a_folder_to_resume_or_none(tmp_path, start, wait):
 
 
 def test_a_full_disk(tmp_path, start):
-    """Files may not grow beyond 4,000 bytes: the small ones can be written, the weights cannot."""
+    """Limit files to 4,000 bytes: the small ones can be written, the weights cannot."""
     out = tmp_path / "run"
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # noqa: E731
     process = start("train", "reverse", "--out", out, preexec_fn=limit)

@@ -1,4 +1,4 @@
-"""eval: rows are saved as they are made, and what a reader would not expect is said."""
+"""Tests of `eval`: rows are saved as they are measured, and unusual conditions give warnings."""
 
 import gc
 import json
@@ -34,7 +34,7 @@ def test_ctrl_c_keeps_the_rows_that_were_printed(start, copy):
 
 
 def test_an_error_at_a_later_length_keeps_the_rows(tallystick, tmp_path):
-    """A program that is wrong on long problems alone."""
+    """Use a program that is wrong on long problems only."""
     mine, out = tmp_path / "mine.py", tmp_path / "run"
     text = MINE.read_text()
     mine.write_text(text)
@@ -81,7 +81,7 @@ def test_unfinished_trainings_are_told(tallystick, tmp_path):
     from tallystick.training.trainer import Trainer
 
     Trainer(out, config, lambda row: None).save()
-    assert "has made no training step: its weights are random" in tallystick(*measure).err
+    assert "has made no training step; its weights are random" in tallystick(*measure).err
 
 
 def test_a_changed_file_is_told_once(tallystick, tmp_path):
@@ -95,11 +95,11 @@ def test_a_changed_file_is_told_once(tallystick, tmp_path):
 
 
 class Symbol(str):
-    """A symbol that can be watched; a copy of a prompt holds it, too."""
+    """A symbol that can be watched, also in copies of a prompt."""
 
 
 class Watched(Addition):
-    """Counts how many of its prompts are alive, by their first symbols."""
+    """Counts how many of its prompts are alive, by watching their first symbols."""
 
     alive = most = 0
 
@@ -118,7 +118,7 @@ class Watched(Addition):
 
 @pytest.mark.parametrize(("mode", "samples", "most"), [("verify", 40, 4), ("generate", 140, 132)])
 def test_prompts_are_not_all_held(copy, mode, samples, most):
-    """verify holds a few, generate the episodes side by side and those that come next."""
+    """Only a few may be held by `verify`, and by `generate` those of two batches."""
     loaded = runs.load(copy)
     loaded.task = Watched()
     Watched.alive = Watched.most = 0

@@ -1,4 +1,4 @@
-"""Stdout is for results: nothing else gets there, and JSON is whole and strict."""
+"""Tests that stdout has only results, and that JSON is whole and strict."""
 
 import json
 import math
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def noisy(tmp_path):
-    """A task that prints at import and from each of its methods."""
+    """Return a task that prints at import and from each of its methods."""
     text = (ROOT / "examples" / "my_task.py").read_text()
     for method in ("sample(self, length, rng)", "answer(self, prompt)", "solve(self, w)"):
         before, after = text.split(f"def {method}:", 1)
@@ -50,7 +50,7 @@ def test_what_a_task_prints_goes_to_stderr(tallystick, noisy, tmp_path):
 
 @pytest.fixture
 def broken(tmp_path, run):
-    """A run whose weights are NaN."""
+    """Return a run whose weights are NaN."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop
@@ -85,7 +85,7 @@ def test_no_width_of_the_terminal_cuts_results(start, columns):
 
 
 def test_a_locale_without_utf_8(start, tmp_path):
-    """Sources are read as UTF-8, and what the terminal cannot show does not end the command."""
+    """Sources are read as UTF-8, and characters that the terminal cannot show do not end the command."""
     text = (ROOT / "examples" / "my_task.py").read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(f"# größer\n{text}", encoding="utf-8")
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

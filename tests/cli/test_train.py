@@ -1,4 +1,4 @@
-"""train and resume: settings given once, advice at the end, and how to go on."""
+"""Tests of `train` and `resume`: settings given once, advice at the end, and how to continue."""
 
 import json
 import signal
@@ -41,7 +41,7 @@ def test_a_training_that_fails_says_what_to_try_and_how_to_go_on(tallystick, tmp
     assert "of them also came up in training" in end[0]
     assert any(line.startswith("  try: a first error: after  ") for line in end)
     command = f"tallystick resume {out} --steps 8"
-    assert end[-1] == f"  go on with: {command}"
+    assert end[-1] == f"  continue with: {command}"
     again = tallystick(*command.split()[1:], "--json")
     assert json.loads(again.out)["step"] == 8
 
@@ -49,8 +49,8 @@ def test_a_training_that_fails_says_what_to_try_and_how_to_go_on(tallystick, tmp
 def test_a_resumed_run_with_nothing_to_do_says_how_to_go_on(tallystick, tmp_path):
     out = tmp_path / "run"
     tallystick("train", "reverse", *SMALL, "--steps", 4, "--out", out)
-    assert "go on with: tallystick resume" in tallystick("resume", out).err
-    assert tallystick("resume", out, "--steps", 4, code=2).err.endswith("has made 4 steps already; choose more\n")
+    assert "continue with: tallystick resume" in tallystick("resume", out).err
+    assert tallystick("resume", out, "--steps", 4, code=2).err.endswith("has already made 4 steps; choose more\n")
 
 
 def test_an_empty_metrics_file_is_a_line(tallystick, tmp_path):
@@ -61,7 +61,7 @@ def test_an_empty_metrics_file_is_a_line(tallystick, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(start, tmp_path):
-    """Also where the folder was named by itself."""
+    """This includes folders whose name was chosen by the command."""
     process = start("train", "reverse", *SMALL, "steps=100000", cwd=tmp_path)
     while not process.stderr.readline().startswith("step"):
         pass
@@ -69,7 +69,7 @@ def test_ctrl_c_says_how_to_go_on(start, tmp_path):
     error = process.stderr.read()
     process.communicate(timeout=60)
     assert error.splitlines()[-2:] == [
-        "go on with: tallystick resume runs/reverse-mamba2-tiny-s0",
+        "continue with: tallystick resume runs/reverse-mamba2-tiny-s0",
         "tallystick: interrupted",
     ]
 

@@ -1,4 +1,4 @@
-"""data: files that our own reader and Hugging Face datasets give back unchanged."""
+"""Tests of `data`: files are read back unchanged by our own reader and by Hugging Face datasets."""
 
 import json
 import re
@@ -32,13 +32,13 @@ def as_chat(task, sink):
 
 
 def spelled(task):
-    """Each command's token by function name and symbol."""
+    """Return each command's token, by function name and symbol."""
     words = [token[1:-1].partition(" ") for token in task.vocab.tokens if re.fullmatch(r"\[.+\]", token)]
     return {(re.sub(r"\W", "_", word), symbol): f"[{word}{space}{symbol}]" for word, space, symbol in words}
 
 
 def said(task, messages):
-    """The episode's tokens, read back from the chat."""
+    """Read the episode's tokens back from the chat."""
     commands, waiting, words = spelled(task), [], []
     for message in messages:
         if message["role"] == "tool":
@@ -84,7 +84,7 @@ def test_every_call_is_answered_and_has_a_schema(name):
 
 @pytest.fixture
 def loaded(tmp_path, monkeypatch):
-    """A file as Hugging Face datasets loads it."""
+    """Load a file with Hugging Face datasets."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     datasets = pytest.importorskip("datasets")

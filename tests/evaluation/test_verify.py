@@ -32,12 +32,12 @@ PROBLEMS = [TASK.problem("test", 0, length, i) for i in range(4) for length in (
 
 
 class Enough(Exception):
-    """Ends the stream of batches."""
+    """Raised to end the stream of batches."""
 
 
 @cache
 def half_trained(name, lr):
-    """A model that is right on some of PROBLEMS and wrong on others: trained until it is.
+    """Train a model until it is right on some of PROBLEMS and wrong on others.
 
     By its results and in small steps, for the number of steps that it takes differs between processors.
     """
@@ -69,7 +69,7 @@ def untrained(name, task=TASK):
 
 
 def rights(model):
-    """How many of PROBLEMS the model solves."""
+    """Count the PROBLEMS that the model solves."""
     return sum(result.exact for result in verify(model, TASK, PROBLEMS))
 
 
@@ -92,7 +92,7 @@ def test_verify_is_generate(name, chunk):
 
 
 def assert_alike(ones, others):
-    """But for rounding, as episodes are cut at other places."""
+    """Compare results up to rounding, since episodes are cut at other places."""
     assert len(ones) == len(others)
     for one, other in zip(ones, others, strict=True):
         assert (one.exact, one.model_tokens) == (other.exact, other.model_tokens)
@@ -110,7 +110,7 @@ def assert_alike(ones, others):
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("chunk", [7, 64, 10_000])
 def test_scored_late_is_scored_alike(name, chunk):
-    """As on a GPU, where a chunk is scored after the next one has begun."""
+    """On a GPU a chunk is scored after the next one has begun."""
     model = MODELS[name]()
     late = _Scan(model, TASK, chunk, carry=False, late=1)
     assert_alike(late.run(late.of_programs(PROBLEMS)), verify(model, TASK, PROBLEMS, chunk=chunk))
@@ -127,7 +127,7 @@ def test_recorded_trajectories_are_verified_alike(name, carry):
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "half" in name or "little" in name])
 def test_half_trained_models_are_half_right(name):
-    """Else the tests above compare nothing."""
+    """Otherwise the tests above would compare nothing."""
     assert 0 < rights(MODELS[name]()) < len(PROBLEMS)
 
 
@@ -142,7 +142,7 @@ def test_an_exact_episode():
 
 
 def test_a_deviation_names_its_context():
-    """lookup of the paper's addition does not know what to do at the end of the second sweep."""
+    """After the paper's addition, lookup does not know what to do at the end of the second sweep."""
     task = tasks.load("addition", "paper")
     model = lookup(task, examples=1000)
     (result,) = verify(model, task, [task.problem("test", 0, 40, 0)])
@@ -154,7 +154,7 @@ def test_a_deviation_names_its_context():
 
 @pytest.mark.parametrize("name", ["mamba2", "lstm"])
 def test_what_is_no_number_is_wrong(name):
-    """A model that has diverged says nothing right, whatever is compared with NaN."""
+    """A diverged model is never right, although comparisons with NaN are false."""
     model = untrained(name)
     with torch.no_grad():
         model.head.weight.fill_(torch.nan)
@@ -165,7 +165,7 @@ def test_what_is_no_number_is_wrong(name):
 
 @pytest.fixture
 def watched(monkeypatch):
-    """Of each batch that verify reads: its lengths, and the most tokens that a row then holds."""
+    """Record for each batch that verify reads its lengths, and the maximum number of tokens held by a sequence."""
     seen = []
 
     def watching(streams, length):
@@ -179,7 +179,7 @@ def watched(monkeypatch):
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_an_episode_ends_with_its_deviation(rows, monkeypatch, watched):
-    """A giant one, of seven blocks, is given up behind the first and not read on; the others are as each is alone."""
+    """A giant episode of seven blocks is dropped after the first and not read on; the others are as each is alone."""
     task = tasks.load("hanoi")
     model = untrained("lstm", task)
     monkeypatch.setattr(type(model), "verify_batch_size", rows)
@@ -231,7 +231,7 @@ def test_episodes_after_a_deviation_are_still_verified():
 
 
 class Says(Model):
-    """A scripted model: says the given tokens, whatever it reads."""
+    """A scripted model that says the given tokens, whatever it reads."""
 
     chunk = 64
 
@@ -290,7 +290,7 @@ def test_a_near_tie_is_at_least_a_thousandth():
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_memory_does_not_grow_with_the_length(rows, monkeypatch, watched):
-    """Every row holds a chunk and a block, whatever the episodes' length, and all are full."""
+    """Every sequence holds a chunk and a block, whatever the episodes' length, and all are full."""
     model = lookup()
     monkeypatch.setattr(type(model), "verify_batch_size", rows)
 
@@ -301,7 +301,7 @@ def test_memory_does_not_grow_with_the_length(rows, monkeypatch, watched):
 
 
 def test_carried_states():
-    """carry: the second episode is read as the continuation of the first."""
+    """With `carry`, the second episode is read as the continuation of the first."""
     torch.manual_seed(0)
     model = models.build("mamba2", vocab_size=len(TASK.vocab), dt_min=0.001, dt_max=0.002).eval()  # a long memory
     prompts = [TASK.problem("test", 0, 9, i) for i in range(2)]
@@ -316,7 +316,7 @@ def test_carried_states():
 
 
 def test_without_a_tool_its_answers_count():
-    """The variant no-tool of addition: everything after the prompt is the model's to say, in verify alone."""
+    """In addition's variant no-tool, everything after the prompt is the model's to say; only verify measures it."""
     task = tasks.load("addition", "no-tool")
     prompt = list("58+67=")
     ids, mask = sequences.of(task, prompt)

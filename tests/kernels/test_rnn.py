@@ -19,7 +19,7 @@ FORMS = {
 
 
 def inputs(name, length):
-    """The input's part of the gates (time first), the weights and the state."""
+    """Return the input's part of the gates (time first), the weights and the state."""
     _, _, gates, states = FORMS[name]
     generator = torch.Generator().manual_seed(0)
     shapes = [(length, BATCH, gates * UNITS), (gates * UNITS, UNITS), *[(BATCH, UNITS)] * states]

@@ -29,7 +29,7 @@ interpreted = pytest.mark.skipif(not IN_INTERPRETER, reason="run by test_in_the_
 
 
 def make(name, length, rows, units, device="cpu"):
-    """The input's part of the gates (time first), the weights and the state; then the results' weights in the loss."""
+    """Return the input's part of the gates (time first), weights, state, and the results' weights in the loss."""
     _, _, gates, states = FORMS[name]
     generator = torch.Generator().manual_seed(0)
     state, own = [(rows, units)] * states, (gates * units, units)
@@ -40,7 +40,7 @@ def make(name, length, rows, units, device="cpu"):
 
 
 def make_reset(kind, length, rows, device="cpu"):
-    """Resets with rows first, as models have them: transposed, they are not contiguous."""
+    """Return resets with rows first, as models have them: transposed, they are not contiguous."""
     if kind == "none":
         return None
     reset_BL = torch.rand(rows, length, generator=torch.Generator().manual_seed(7)) < 0.2
@@ -50,14 +50,14 @@ def make_reset(kind, length, rows, device="cpu"):
 
 
 def fast(name, inputs, weights, reset_BL):
-    """Results and gradients of all inputs."""
+    """Return the results, and the gradients of all inputs."""
     results = FORMS[name][0](*inputs, None if reset_BL is None else reset_BL.t())
     loss = sum((result * weight).sum() for result, weight in zip(results, weights, strict=True))
     return [*results, *torch.autograd.grad(loss, inputs)]
 
 
 def reference(name, inputs, weights, reset_BL):
-    """Results and gradients of all inputs, in double precision."""
+    """Return the results, and the gradients of all inputs, in double precision."""
     inputs = [tensor.detach().double().requires_grad_() for tensor in inputs]
     states_BLH, *results = FORMS[name][1](inputs[0].transpose(0, 1), *inputs[1:], reset_BL)
     results = [states_BLH.transpose(0, 1), *results]
@@ -81,7 +81,7 @@ def test_in_the_interpreter():
 
 
 def test_without_a_folder_for_kernels():
-    """The state of a user without a home: a temporary folder is used, and removed in the end."""
+    """A user without a home folder gets a temporary one, which is removed at the end."""
     pytest.importorskip("triton", reason="needs triton, which CPU builds of torch come without")
     code = """
 from tallystick.kernels import rnn_triton
@@ -91,7 +91,7 @@ print(FileCacheManager("key").put(b"", "file"))
     own = {key: value for key, value in os.environ.items() if not key.startswith("TRITON")} | {"HOME": "/dev/null"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("tallystick: Triton finds no folder")
+    assert done.stderr.startswith("tallystick: Triton finds no writable folder")
     assert not Path(done.stdout.strip()).exists()
 
 

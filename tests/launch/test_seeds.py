@@ -1,4 +1,4 @@
-"""`train --seeds`: lists of seeds, and what is said of a seed that fails."""
+"""Tests of `train --seeds`: lists of seeds, and the report of a seed that fails."""
 
 import sys
 
@@ -32,5 +32,5 @@ def test_one_seed_beside_several_is_refused(tmp_path, monkeypatch, capsys, words
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code == 2
-    assert "another seed is given, too" in capsys.readouterr().err
+    assert "another seed are given; list all seeds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

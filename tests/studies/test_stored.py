@@ -1,4 +1,4 @@
-"""The results in the repository: pages are those of the JSON, every run is shown, none has old settings."""
+"""Tests of the results in the repository: pages match the JSON, every run is shown, none has old settings."""
 
 from pathlib import Path
 

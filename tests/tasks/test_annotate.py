@@ -1,4 +1,4 @@
-"""Notes: programs that are not local become local, and what no note can say is refused by name."""
+"""Tests of notes: programs that are not local become local, and refusals name the reason."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ NEAR = 8
 
 @contextmanager
 def few_random_problems():
-    """Record fewer problems than usual: enough for small programs, and for errors."""
+    """Record fewer problems than usual, which is enough for small programs and for errors."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "PROBLEMS", 500)
         patch.setattr(traces, "QUESTIONS", 5000)
@@ -84,7 +84,7 @@ def test_hanoi_is_local_though_its_disks_are_many():
 
 @pytest.mark.parametrize("name", KEEPERS)
 def test_what_was_kept_from_far_back_is_said(name):
-    """Only long constant stretches show what it is kept for: random problems do not."""
+    """Only long constant stretches show the use of the kept value; random problems do not."""
     task = annotated(name)
     digits = plain(name).symbols[:-1]
     problems = [[first, *[rest] * 99, "="] for first, rest in product(digits, repeat=2)]

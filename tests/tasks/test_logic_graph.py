@@ -1,4 +1,4 @@
-"""Logic graphs: Python's own evaluation as the ground truth, what is visited, and what lookup cannot do."""
+"""Tests of logic graphs: answers against Python's evaluation, the nodes visited, and the limits of lookup."""
 
 import random
 import re
@@ -17,7 +17,7 @@ SMALL = "ab:1\ncd=~ab\nef=cd|ab\n?ef"
 
 
 def by_python(text):
-    """Evaluate the lines as Python, which they nearly are."""
+    """Evaluate the lines as Python code, which they nearly are."""
     *lines, query = text.split()
     names = {}
     for line in lines:
@@ -32,7 +32,7 @@ def lines(task, prompt):
 
 
 def needed(task, prompt):
-    """The nodes that the last one depends on, itself included."""
+    """Return the nodes on which the last one depends, including itself."""
     parents = {line[: task.width]: re.findall("[a-z2-7]+", line)[1:] for line in lines(task, prompt)}
     found, todo = set(), [task.format(prompt).split("?")[1].strip()]
     while todo:
@@ -44,7 +44,7 @@ def needed(task, prompt):
 
 
 def visited(task, prompt):
-    """The nodes that the program asks for."""
+    """Return the nodes that the program asks for."""
     run(task, prompt, sink := Recorder())
     said = "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
     return set(re.findall(rf"\[find\]([a-z2-7]{{{task.width}}})", said))
@@ -102,7 +102,7 @@ def test_a_hundred_thousand_nodes():
 
 
 def said(task, text):
-    """Everything said in the episode behind the prompt, by the program and the tool."""
+    """Return everything said after the prompt, by the program and the tool."""
     prompt = task.parse(text)
     run(task, prompt, sink := Recorder())
     return "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))

@@ -1,4 +1,4 @@
-"""Mixtures: what a name may say, how parts are drawn, and that what is local in a part stays so."""
+"""Tests of mixtures: valid names, drawing of parts, and locality, which a mixture inherits from its parts."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ NAME = "reverse:1,addition:3"
         ("addition:1,reverse:nan", None, "'reverse:nan' is not"),
         ("addition:1,reverse:inf", None, "'reverse:inf' is not"),
         ("addition:1,shared,reverse:1", None, "'shared' is not"),
-        ("addition:1,addition:1", None, "'addition:1' is there twice"),
+        ("addition:1,addition:1", None, "'addition:1' is given twice"),
         ("addition:1,nothing:1", None, "unknown task 'nothing'"),
         ("addition:1,reverse:1", "paper", "one for each of its 2 parts, as local\\+paper"),
         ("addition:1,reverse:1", "paper+fast", "unknown variant 'fast'"),
@@ -147,7 +147,8 @@ def test_commands(capsys, run):
     assert [row["worst_cases"] for row in document["rows"]] == [False, True]
     assert json.loads((run / "eval-addition.json").read_text())["rows"] == document["rows"]
     assert not (run / "eval.json").exists()
-    assert "no part 'sort': reverse, addition" in tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    refusal = tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    assert "no part 'sort'; its parts are: reverse, addition" in refusal
     shown = tallystick(capsys, "show", NAME, "--length", 3).out
     assert "memory" in shown
     assert ".p0 ends on cell -1, [BOS]" in shown

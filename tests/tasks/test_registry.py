@@ -128,7 +128,7 @@ class Mine(Task):
         ("def solve(", "def slove(", r"Mine has no solve\(\), the program of its variant 'default'"),
         ('symbols = "ab>"', 'symbols = {"a", "b", ">"}', "symbols is a set, whose order changes"),
         ('symbols = "ab>"', "symbols = (0, 1)", "symbols must be a string or a sequence of strings"),
-        ('tools = ("pointer:1",)', 'tools = "pointer:1"', r'tools must be a tuple, as \("pointer:1",\)'),
+        ('tools = ("pointer:1",)', 'tools = "pointer:1"', r'tools must be a tuple, such as \("pointer:1",\)'),
         ('tools = ("pointer:1",)', 'tools = ("pointer:1",); variants = {}', "variants must name at least one program"),
         (
             'tools = ("pointer:1",)',
@@ -137,8 +137,8 @@ class Mine(Task):
         ),
         ('tools = ("pointer:1",)', 'tools = ("pointer:1",); defaults = {"steps": 9}', r"must be Defaults\(...\)"),
         ('tools = ("pointer:1",)', "def __init__(self): pass", r"__init__ must take \(self, options, variant\)"),
-        ("rng.choices", "random.choices", "sample drew two different problems from the same random numbers"),
-        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 whatever rng is"),
+        ("rng.choices", "random.choices", "sample drew two different problems with the same seed"),
+        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 for every seed"),
         ("k=length", "k=7", "sample draws the same problems of length 1 and 10"),
         ("return [*rng", "[*rng", "TypeError: sample must return a list of symbols, not None"),
         ("return [*rng", "raise SystemExit(3); [*rng", r"SystemExit: 3 \(mine.py:8, in sample\)"),
@@ -203,7 +203,7 @@ def test_an_endless_sample_is_ended(tmp_path, monkeypatch):
 
     task.sample = sample
     with pytest.raises(
-        ProgramError, match="0.1 s of CPU time .* it does not end.*; drawing train problem 0 of length 3"
+        ProgramError, match="0.1 s of CPU time .* the program does not end.*; drawing train problem 0 of length 3"
     ):
         task.problem("train", 0, 3, 0)
 

@@ -1,4 +1,4 @@
-"""Turing machines: known champions, machines against Python, cut runs, files, and lookup at the target lengths."""
+"""Tests of Turing machines: champions, answers against Python, stopped runs, files, and lookup at long lengths."""
 
 import random
 import re
@@ -24,14 +24,14 @@ def text(task, written):
 
 
 def solved(task, prompt):
-    """The program's output."""
+    """Return the program's output."""
     run(task, prompt, sink := Recorder())
     said = Trajectory.of(sink, task.vocab.tokens).segments
     return "".join(symbol for role, symbols in said if role.name == "OUTPUT" for symbol in symbols)
 
 
 class Ones(Recorder):
-    """Follows the head, and counts the steps and the ones that are left: knows nothing of the machine."""
+    """A sink that follows the head, and counts steps and remaining ones without knowing the machine."""
 
     def __init__(self, task, stop_at=None):
         super().__init__()

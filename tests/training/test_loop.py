@@ -1,4 +1,4 @@
-"""Training: convergence, bit-exact resume, and what a run folder holds."""
+"""Tests of training: convergence, bit-exact resume, and the contents of a run folder."""
 
 import json
 import shutil
@@ -85,7 +85,7 @@ def test_two_runs_are_equal_and_seeds_differ(tmp_path):
 
 
 def test_convergence(tmp_path):
-    """reverse, trained on at most 10 bits, is exact at 100, and stops long before its budget."""
+    """Trained on at most 10 bits, reverse is exact at 100, and stops long before its maximum number of steps."""
     passed, rows = trained(tmp_path / "run", overrides={})
     assert passed
     assert rows[-1]["step"] < 300
@@ -93,7 +93,7 @@ def test_convergence(tmp_path):
 
 
 def test_longer_problems_decide_nothing(tmp_path, monkeypatch):
-    """The same run with other lengths shown live: the same weights, the same end."""
+    """A run with other lengths shown live has the same weights and the same end."""
     trained(tmp_path / "a", steps=8)
     monkeypatch.setattr(validation, "longer_problems", lambda task, settings: [])
     trained(tmp_path / "b", steps=8)
@@ -117,7 +117,7 @@ def test_the_state_is_carried_over_and_gradients_are_not(tmp_path):
 
 
 def test_a_batch_within_a_prompt_is_only_read(tmp_path):
-    """A prompt of millions of tokens fills batches with nothing to train: the state moves on, the weights do not."""
+    """A prompt of millions of tokens fills batches without trained tokens: only the state advances."""
     trainer = Trainer(tmp_path, config(), lambda row: None)
     ids, no = np.full((4, 65), 9, np.uint16), np.zeros((4, 64), bool)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
@@ -136,7 +136,7 @@ def test_capturable_models_have_a_fixed_state():
 @pytest.mark.gpu
 @pytest.mark.parametrize("model", CAPTURABLE)
 def test_a_graphed_step_equals_the_step(tmp_path, model):
-    """Losses, weights and states; some steps run without the graph: a ragged batch, and one without trained tokens."""
+    """Losses, weights and states are equal; ragged batches, and those without trained tokens, use no graph."""
     outcomes = []
     for graphed in (True, False):
         trainer = Trainer(tmp_path / str(graphed), config(model=model, device="cuda"), lambda row: None)
@@ -154,7 +154,7 @@ def test_a_graphed_step_equals_the_step(tmp_path, model):
 
 
 def test_training_that_diverges_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="the loss is nan by step 4: try a smaller lr than 1e"):
+    with pytest.raises(ValueError, match="the loss is nan at step 4; choose a smaller lr than 1e"):
         loop.train(tmp_path / "run", config(overrides={**SMALL, "lr": "1e6"}))
 
 
@@ -196,7 +196,7 @@ def test_a_changed_task_file_is_noticed(tmp_path):
 
 
 def test_lookup_is_resumed_by_fitting_it(tmp_path, lookup_run):
-    """Wherever it was interrupted."""
+    """This holds wherever it was interrupted."""
     folder = shutil.copytree(lookup_run, tmp_path / "copy")
     for name in ("model.safetensors", "optimizer.safetensors", "state.json"):
         (folder / name).unlink(missing_ok=True)
@@ -222,7 +222,7 @@ def test_a_wrong_program_writes_nothing(tmp_path):
 
 
 def test_held_out_problems_that_came_up_in_training_are_counted(tmp_path):
-    """Of at most 3 bits there are 14 problems: training soon draws them all."""
+    """There are 14 problems of at most 3 bits, and training soon draws them all."""
     _, rows = trained(tmp_path / "run", train_length=3, steps=8)
     assert [row["held_out"]["train_overlap"] for row in rows][-1] == 1.0
     _, progress = runs.load_progress(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""A training that cannot fit into memory is refused before it is begun, and its estimate is near the truth."""
+"""Tests that training which cannot fit into memory is refused in advance, and that its estimate is good."""
 
 import gc
 import resource
@@ -37,7 +37,7 @@ def test_no_default_is_refused(name):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_estimate_follows_the_length(name):
-    """What a long pass keeps is at most what two short ones let expect; more where attention grows."""
+    """A long pass keeps at most what two short ones predict, or more where attention grows."""
     model = models.build(name, vocab_size=20)
     short, long = memory._kept_bytes(model, memory.PROBE), memory._kept_bytes(model, 2 * memory.PROBE)
     assert 0 < short < long
