@@ -1,7 +1,7 @@
 """Prints the commands of documentation pages, for .ci/run.
 
-    python tests/documented.py "set up" README.md          # the blocks under a line <!-- set up -->
-    python tests/documented.py test README.md docs/*.md    # the blocks under a line <!-- test -->
+python tests/documented.py "set up" README.md          # the blocks under a line <!-- set up -->
+python tests/documented.py test README.md docs/*.md    # the blocks under a line <!-- test -->
 """
 
 import sys

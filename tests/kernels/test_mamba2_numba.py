@@ -15,8 +15,6 @@ from tallystick.kernels import mamba2_numba
 from tallystick.models import mamba2
 from tallystick.models.state_space import PackedRows
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, WIDTH = 3, 12
 VALUES, GRADIENTS = 3e-6, 1e-5  # of a tensor's largest entry, or of one where that is smaller
 LENGTHS = [1, 2, 3, 16, 17, 100]

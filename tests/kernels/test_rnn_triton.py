@@ -15,8 +15,6 @@ import torch
 from tallystick.kernels import rnn
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 TOLERANCE = 1e-5  # of a tensor's largest entry
 FORMS = {
     "lstm": (rnn.lstm, lstm_recurrent, 4, 2),

@@ -9,8 +9,6 @@ from tallystick import models
 from tallystick.models import mamba2
 from tallystick.models.base import select
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 VOCAB = 11
 ROWS, LENGTH = 3, 75
 TOLERANCE = 1e-5  # of the token's largest logit, and of a state tensor's largest entry
