@@ -10,7 +10,7 @@ from hypothesis import settings
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # Both draw the same examples every time, so that a failure can be had again; HYPOTHESIS_PROFILE=many looks further.
-settings.register_profile("few", max_examples=10, derandomize=True, deadline=None, database=None)
+settings.register_profile("few", max_examples=5, derandomize=True, deadline=None, database=None)
 settings.register_profile("many", settings.get_profile("few"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 

@@ -155,6 +155,7 @@ def run_apart(code, folder, environment):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_compiled_code(tmp_path):
     """The state of a user without a home, with a package that another one has installed."""
     code = "from tallystick.kernels.mamba2_numba import _sigmoid; assert _sigmoid(0.0) == 0.5"
@@ -163,6 +164,7 @@ def test_without_a_folder_for_compiled_code(tmp_path):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_compiled_code_that_cannot_be_read_back(tmp_path):
     """Files that a crash or a full disk has left empty."""
     code = """

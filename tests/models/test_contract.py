@@ -135,7 +135,7 @@ def trimmed(state, alone):
 
 
 @pytest.mark.parametrize("kind", ["none", "resets"])
-@pytest.mark.parametrize("width", [2, 40])
+@pytest.mark.parametrize("width", [4, 40])
 def test_ragged_rows(model, width, kind):
     """Rows advance by different lengths, some by none; what lies behind is noise, resets included."""
     ids_BL, reset_BL = tokens(), resets(kind)
