@@ -40,6 +40,10 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_there_are_links_to_follow():
+    assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) >= 10
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 

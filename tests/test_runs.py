@@ -18,7 +18,7 @@ from tallystick.config import configure
 from tallystick.training import loop
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"batch_size": "4", "seq_len": "64", "validate_every": "4"}
+SMALL = {"batch_size": "4", "seq_len": "64", "validate_every": "4", "train_length": "3"}
 MINE = ROOT / "examples" / "my_task.py"
 
 
@@ -259,7 +259,7 @@ class TestOwnTasks:
 
     @pytest.fixture
     def run(self, tmp_path, mine):
-        config = configure(tasks.load(f"{mine}:Reverse"), "lookup", {})
+        config = configure(tasks.load(f"{mine}:Reverse"), "lookup", {"examples": "100", "train_length": "3"})
         loop.train(tmp_path / "run", config)
         return tmp_path / "run"
 

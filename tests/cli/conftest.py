@@ -32,10 +32,11 @@ def tallystick(capsys):
 
 @pytest.fixture
 def start():
-    """Start a command in a separate process."""
+    """Start a command in a process of its own; one that a failed test leaves behind is killed."""
+    started = []
 
     def begin(*arguments, environment=None, **options):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tallystick", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -43,8 +44,13 @@ def start():
             env=os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {}),
             **options,
         )
+        started.append(process)
+        return process
 
-    return begin
+    yield begin
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture(scope="session")

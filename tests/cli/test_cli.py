@@ -11,10 +11,11 @@ import pytest
 from tallystick import cli
 from tallystick.cli.check import percent
 from tallystick.launch.seeds import parse_seeds
+from tallystick.tasks.annotate import traces
 
 ROOT = Path(__file__).parents[2]
 MY_TASK = str(ROOT / "examples" / "my_task.py")
-QUICK = ["--model", "lookup"]
+QUICK = ["--model", "lookup", "examples=500"]
 
 COMMANDS = {
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
@@ -105,7 +106,8 @@ EVAL_KEYS = {
 }
 
 
-def test_check_names_the_notes(tallystick):
+def test_check_names_the_notes(tallystick, monkeypatch):
+    monkeypatch.setattr(traces, "PROBLEMS", 500)
     naive = str(Path(__file__).parents[2] / "examples" / "naive.py")
     few = ("--problems", "20", "--lengths", "4,8,12")
     assert "\nnotes: {" in tallystick("check", f"{naive}:Larger", "--annotate", *few).out
@@ -157,6 +159,12 @@ def test_theory_bound(tallystick, tmp_path):
     text = tallystick("theory", "bound", "--lengths", "3,5", "--out", out).out
     assert "| bits:16 | 16 | 5 | 6 | 7 |" in text
     assert text == out.with_suffix(".md").read_text()
+
+
+@pytest.mark.slow
+def test_theory_bound_measured(tallystick, tmp_path):
+    out = tmp_path / "theory"
+    tallystick("theory", "bound", "--lengths", "3,5", "--out", out)
     quick = ("reverse", "--lengths", "1", "--model", "bits:16", "--seeds", "0", "--steps", "1", "--json")
     report = json.loads(tallystick("theory", "bound", *quick).out)
     assert (report["theorem"], len(report["models"][0]["runs"])) == ("2.1", 1)
@@ -167,6 +175,8 @@ def test_theory_universal(tallystick):
     arguments = ("bb2", "--model", "lookup", "--seeds", "0", "--lengths", "40", "--json")
     report = json.loads(tallystick("theory", "universal", *arguments).out)
     assert (report["theorem"], report["states"], report["bound"]) == ("2.2", 2, 14_023)
+    assert [row["exact"] for run in report["runs"] for row in run["rows"]] == [20, 1]
+    assert 1 < report["needed"][0]["examples"] <= 64
 
 
 def test_train_prints_its_folder_last(tallystick, tmp_path, monkeypatch):
@@ -180,6 +190,7 @@ def test_train_prints_its_folder_last(tallystick, tmp_path, monkeypatch):
     assert tallystick("solve", "mine", "1101>").out == "1011\n"
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side(tallystick, tmp_path):
     out = tmp_path / "many"
     printed = tallystick("train", "reverse", *QUICK, "--seeds", "0-1", "--out", out, "--json")
@@ -300,40 +311,51 @@ def test_broken_task_files(tallystick, tmp_path, monkeypatch, name, command):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
-@pytest.mark.parametrize("wait", ["0.3", "2", "step    50", "step   100"])
-def test_ctrl_c_leaves_a_folder_to_resume_or_none(tmp_path, start, wait):
+@pytest.mark.parametrize(
+    "wait",
+    ["imports", *(pytest.param(wait, marks=pytest.mark.slow) for wait in ("0.3", "2", "step    50", "step   100"))],
+)
+def test_ctrl_c_leaves_a_folder_to_resume_or_none(tallystick, tmp_path, start, wait):
+    """While modules are imported, and in training, which `test_ctrl_c_says_how_to_go_on` has in the default run."""
     out = tmp_path / "run"
     process = start("train", "reverse", "--out", out, "steps=120", "min_margin=99", "batch_size=2", "seq_len=64")
     assert process.stderr is not None
     lines = []
-    if wait.startswith("step"):
+    if wait == "imports":
+        while "/numpy/" not in Path(f"/proc/{process.pid}/maps").read_text():
+            time.sleep(0.01)
+    elif wait.startswith("step"):
         while not lines or not lines[-1].startswith(wait):
             lines.append(process.stderr.readline())
     else:
         time.sleep(float(wait))
     process.send_signal(signal.SIGINT)
     error = process.stderr.read()  # communicate() would lose what readline() has buffered
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "tallystick: interrupted"
     assert "Traceback" not in error
     assert {path.name for path in tmp_path.iterdir()} <= {"run"}
+    assert out.exists() or not lines
     if out.exists():
-        resumed = start("resume", out)
-        assert resumed.communicate(timeout=60)[0].splitlines() == [str(out)]
-        assert resumed.returncode == 0
+        assert tallystick("resume", out).out == f"{out}\n"
 
 
-def test_a_full_disk(tmp_path, start):
-    """Limit files to 4,000 bytes: the small ones can be written, the weights cannot."""
+@pytest.fixture
+def full_disk():
+    """Files may not grow beyond 4,000 bytes: the small ones can be written, the weights cannot."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk(tallystick, tmp_path, full_disk):
     out = tmp_path / "run"
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # noqa: E731
-    process = start("train", "reverse", "--out", out, preexec_fn=limit)
-    printed, error = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert printed == ""
-    assert error.splitlines()[-1].startswith("tallystick: ")
-    assert "Traceback" not in error
+    printed = tallystick("train", "reverse", "batch_size=2", "seq_len=64", "--out", out, code=2)
+    assert printed.out == ""
+    assert printed.err.splitlines()[-1].startswith("tallystick: ")
+    assert "Traceback" not in printed.err
     assert not out.exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tallystick.cli.train import _pairs
 
-SMALL = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99")
+SMALL = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99", "train_length=3")
 TWICE = {
     "two pairs": (["lr=.1", "lr=.2"], "lr is given twice: lr=.1 and lr=.2"),
     "steps": (["--steps", "1", "steps=2"], "steps is given twice: --steps 1 and steps=2"),
@@ -67,7 +67,7 @@ def test_ctrl_c_says_how_to_go_on(start, tmp_path):
         pass
     process.send_signal(signal.SIGINT)
     error = process.stderr.read()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert error.splitlines()[-2:] == [
         "continue with: tallystick resume runs/reverse-mamba2-tiny-s0",
         "tallystick: interrupted",
@@ -80,6 +80,6 @@ def test_a_changed_file_is_noted_and_its_copy_used(tallystick, tmp_path):
     mine, out = tmp_path / "mine.py", tmp_path / "run"
     text = (Path(__file__).parents[2] / "examples" / "my_task.py").read_text()
     mine.write_text(text)
-    tallystick("train", f"{mine}:Reverse", "--model", "lookup", "--out", out)
+    tallystick("train", f"{mine}:Reverse", "--model", "lookup", "examples=100", "--out", out)
     mine.write_text(text + "# edited\n")
     assert "has changed since" in tallystick("resume", out).err

@@ -36,31 +36,53 @@ class Enough(Exception):
 
 
 @cache
-def half_trained(name, lr):
-    """Train a model until it is right on some of PROBLEMS and wrong on others.
-
-    By its results and in small steps, for the number of steps that it takes differs between processors.
-    """
-    model, batches = untrained(name), []
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+def training_batches():
+    batches = []
 
     def keep(portion):
         batches.append(portion.batch)
-        if len(batches) == 500:
+        if len(batches) == 100:
             raise Enough
 
     with suppress(Enough):
-        produce(tasks.load("reverse"), Share(Source(task="reverse", variant=None, length=10, seed=0), 4, 128), keep)
-    for batch in batches:
+        produce(TASK, Share(Source(task="reverse", variant=None, length=10, seed=0), 4, 64), keep)
+    return batches
+
+
+@cache
+def half_trained(name, lr):
+    """A model that is right on some of PROBLEMS and wrong on others.
+
+    It is trained until it is right on one, then its weights are moved back towards those before until it is not right
+    on all: by its results, for the number of steps that it takes differs between processors.
+    """
+    model = untrained(name)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    before = {}
+    for step, batch in enumerate(training_batches()):
+        if step % 5 == 0:
+            if rights(model):
+                move_back(model, before)
+                break
+            before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
         ids, mask = torch.from_numpy(batch.ids.astype(np.int64)), torch.from_numpy(batch.trained)
         logits = model(ids[:, :-1], reset_BL=torch.from_numpy(batch.reset))[0]
         loss = torch.nn.functional.cross_entropy(logits[mask], ids[:, 1:][mask])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if rights(model):
-            break
     return model
+
+
+def move_back(model, before):
+    """Halve the way between weights that are right on nothing and weights that are right on all."""
+    after = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    low, share, high = 0.0, 1.0, 1.0
+    while not 0 < (right := rights(model)) < len(PROBLEMS):
+        low, high = (low, share) if right else (share, high)
+        share = (low + high) / 2
+        assert low < share < high
+        model.load_state_dict({key: before[key].lerp(after[key], share) for key in before})
 
 
 def untrained(name, task=TASK):
@@ -77,9 +99,9 @@ MODELS = {
     "lookup that knows little": lambda: lookup(examples=2, length=3),
     "lookup": lookup,
     "mamba2, untrained": lambda: untrained("mamba2"),
-    "mamba2, half trained": lambda: half_trained("mamba2", 1e-4),
+    "mamba2, half trained": lambda: half_trained("mamba2", 1e-3),
     "pythia, half trained": lambda: half_trained("pythia", 5e-3),
-    "lstm, half trained": lambda: half_trained("lstm", 2e-4),  # in several rows
+    "lstm, half trained": lambda: half_trained("lstm", 1e-3),  # in several rows
 }
 
 
@@ -213,7 +235,7 @@ def test_short_problems_fill_all_rows(monkeypatch, watched):
 
 
 def test_near_ties_are_counted(monkeypatch):
-    model = half_trained("mamba2", 1e-4)
+    model = half_trained("mamba2", 1e-3)
     monkeypatch.setattr("tallystick.evaluation.verify.low_margin", lambda *arguments: 1e9)
     assert all(result.low_margin_tokens == result.model_tokens > 0 for result in verify(model, TASK, PROBLEMS))
     records = [runner.record(TASK, prompt) for prompt in PROBLEMS]

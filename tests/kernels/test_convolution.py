@@ -8,8 +8,6 @@ from tallystick.kernels.convolution import conv_silu, conv_silu_masked
 from tallystick.models.config import ConvolutionConfig
 from tallystick.models.state_space import PackedRows
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 TOLERANCE = 1e-12
 BATCH, CHANNELS, WIDTH = 3, 6, 4
 

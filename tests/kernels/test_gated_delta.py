@@ -7,8 +7,6 @@ from torch.nn import functional as F
 from tallystick.kernels.gated_delta import gated_delta_chunked
 from tallystick.kernels.reference import gated_delta_recurrent
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, HEADS, VALUE, KEY = 2, 3, 4, 5
 
 

@@ -6,8 +6,6 @@ from torch.nn import functional as F
 
 from tallystick.kernels.linear import MIN_ROWS, linear
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 
 @pytest.mark.parametrize("rows", [MIN_ROWS // 2 - 1, MIN_ROWS // 2, 100])
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 9), (9, 5)])

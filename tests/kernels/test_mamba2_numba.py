@@ -15,8 +15,6 @@ from tallystick.kernels import mamba2_numba
 from tallystick.models import mamba2
 from tallystick.models.state_space import PackedRows
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, WIDTH = 3, 12
 VALUES, GRADIENTS = 3e-6, 1e-5  # of a tensor's largest entry, or of one where that is smaller
 LENGTHS = [1, 2, 3, 16, 17, 100]
@@ -157,6 +155,7 @@ def run_apart(code, folder, environment):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_compiled_code(tmp_path):
     """A user without a home folder uses a package that another user has installed."""
     code = "from tallystick.kernels.mamba2_numba import _sigmoid; assert _sigmoid(0.0) == 0.5"
@@ -165,6 +164,7 @@ def test_without_a_folder_for_compiled_code(tmp_path):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_compiled_code_that_cannot_be_read_back(tmp_path):
     """A crash or a full disk may have left empty files."""
     code = """

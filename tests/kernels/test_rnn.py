@@ -7,8 +7,6 @@ from tallystick.kernels import rnn
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 from tallystick.kernels.rnn import gru, lstm
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, UNITS = 3, 5
 FORMS = {
     "lstm": (lstm, lstm_recurrent, 4, 2),

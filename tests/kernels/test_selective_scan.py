@@ -7,8 +7,6 @@ from torch.nn import functional as F
 from tallystick.kernels import selective_scan as kernel
 from tallystick.kernels.reference import selective_scan
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, CHANNELS, STATE = 2, 3, 4
 
 

@@ -13,8 +13,6 @@ from tallystick.kernels import ssd
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 LENGTHS = [1, 2, 63, 100, 257]
 BATCH, HEADS, HEAD_DIM, STATE, CHUNK = 2, 3, 4, 5, 32
 UNIT = 2.0**-24

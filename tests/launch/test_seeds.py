@@ -16,6 +16,7 @@ def test_what_is_no_list_of_seeds(text):
         parse_seeds(text)
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_is_named_after_the_others_have_ended(tmp_path):
     paths = {seed: tmp_path / f"run-s{seed}" for seed in (0, 1)}
     paths[0].mkdir()  # so that it cannot be made

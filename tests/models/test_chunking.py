@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from tallystick import models
 from tallystick.models import mamba2
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 VOCAB, ROWS = 7, 2
 TOLERANCE = 1e-5  # of the token's largest logit, and of a state tensor's largest entry
 FEW = settings(derandomize=True, deadline=None, max_examples=10, database=None)

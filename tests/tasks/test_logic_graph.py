@@ -59,7 +59,7 @@ def test_against_python(task):
 
 @pytest.mark.parametrize("length", [2, 3, 4, 5, 10, 100, 1000])
 def test_the_length_is_the_number_of_nodes_visited(length):
-    for i in range(5):
+    for i in range(1 if length == 1000 else 5):
         prompt = LOCAL.problem("test", 0, length, i)
         assert len(needed(LOCAL, prompt)) == len(lines(LOCAL, prompt)) == length
         assert visited(LOCAL, prompt) == needed(LOCAL, prompt)
@@ -95,6 +95,7 @@ def test_gates_are_of_all_kinds():
     }
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_nodes():
     prompt = PAPER.problem("test", 0, 100_000, 1)
     run(PAPER, prompt, sink := Recorder())
@@ -177,7 +178,7 @@ def test_there_are_only_so_many_labels():
 
 
 def test_local_but_not_covered():
-    report = locality.check(LOCAL, [10, 20, 40], 150)
+    report = locality.check(LOCAL, [10, 15, 20], 80)
     assert [row["k"] for row in report["rows"]] == [20, 20, 20]
     assert (report["local"], report["covered"]) == (True, False)
     assert 0.3 < report["rows"][-1]["coverage"] < 0.7

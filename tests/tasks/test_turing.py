@@ -217,7 +217,9 @@ def test_all_machines_are_tested():
     assert set(MACHINES) == set(TRAINED)
 
 
-@pytest.fixture(params=TRAINED, scope="module")
+@pytest.fixture(
+    params=[pytest.param(n, marks=pytest.mark.slow if n in ("bb3", "bb4") else ()) for n in TRAINED], scope="module"
+)
 def trained(request):
     task = load(f"turing:{request.param}")
     model = models.build("lookup", vocab_size=len(task.vocab))
