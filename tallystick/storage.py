@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 """How a file system (some network ones) says that it knows no locks."""
@@ -74,6 +75,18 @@ def write_json(path: Path, value: object) -> None:
 def to_json(value: object) -> str:
     """Write a value as JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
     return json.dumps(value, indent=1, allow_nan=False)
+
+
+def parse_json(text: str) -> Any:
+    """Read a JSON document. Raises ValueError for anything else: NaN and infinities, or too deep a nesting, too."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def check_writable(path: Path) -> None:

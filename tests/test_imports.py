@@ -29,7 +29,7 @@ ALLOWED = {
     "models": "kernels ranges suffix userfile",
     "config": "tasks models ranges",
     "runs": "tasks models config rows storage provenance",
-    "data": "episode trajectory vocab workspace replay tasks config launch",
+    "data": "episode trajectory vocab workspace replay tasks config storage launch",
     "locality": "episode vocab tasks suffix",
     "engine": "episode workspace tasks models rows",
     "evaluation": "episode vocab tasks models data runs engine rows",

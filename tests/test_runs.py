@@ -47,6 +47,37 @@ def interrupted(tmp_path, interrupted_run):
     return shutil.copytree(interrupted_run, tmp_path / "interrupted")
 
 
+ROW = {
+    "length": 5,
+    "worst_cases": False,
+    "mode": "verify",
+    "seed": 0,
+    "samples": 2,
+    "exact": 2,
+    "answer": None,
+    "score": None,
+    "token_accuracy": 1,
+    "ci95": [0.3, 1.0],
+    "model_tokens": 90,
+    "error_bound": 0.03,
+    "low_margin_tokens": 0,
+    "min_margin": 4.5,
+    "stops": {"eos": 2},
+    "first_errors": [],
+    "train_overlap": 0.0,
+    "seconds": 0.1,
+    "state_bytes": 8,
+}
+EDITED_ROWS = (
+    {"length": "5"},
+    {"length": True},
+    {"worst_cases": None},
+    {"ci95": ["a", "b"]},
+    {"stops": {"eos": None}},
+    {"first_errors": [{"index": 0}]},
+)
+
+
 def edit(folder, **values):
     """Edit config.json; keys with a dot are inside settings or model_settings."""
     file = folder / "config.json"
@@ -91,6 +122,24 @@ class TestRefusedByLoad:
             (folder / name).write_bytes(data[:keep])
         refused(lambda: runs.load(folder), f"{name} is {'damaged' if keep is not None else 'missing'}")
 
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("model_settings__vocab_size", 3, "model_settings.vocab_size is no setting"),
+            ("model_settings__name", "x", "has no setting 'name'"),
+            ("settings__lr", 10**400, "settings.lr is too large"),
+            ("settings__lr", float("nan"), "config.json is damaged: it is not JSON .JSON has no NaN"),
+        ],
+    )
+    def test_an_edited_setting(self, folder, key, value, message):
+        edit(folder, **{key: value})
+        refused(lambda: runs.load(folder), message)
+
+    @pytest.mark.parametrize("name", ["config.json", "vocab.json"])
+    def test_nested_too_deep(self, folder, name):
+        (folder / name).write_text("[" * 100_000)
+        refused(lambda: runs.load(folder), f"{name} is damaged: it is not JSON .it is nested too deep")
+
     def test_another_model(self, folder):
         edit(folder, model="mamba2:tiny", model_settings={})
         refused(lambda: runs.load(folder), "does not fit")
@@ -107,7 +156,11 @@ class TestRefusedByLoad:
         edit(folder, settings__rows=8)
         refused(lambda: runs.load(folder), "config.json cannot be used: an unknown settings.rows")
 
-    @pytest.mark.parametrize("text", ["[]", "{", "{}", '{"rows": 3}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["[]", "{", "{}", '{"rows": 3}', '{"rows": [1]}', '{"rows": [{}]}', '{"rows": [{"length": NaN}]}']
+        + [json.dumps({"rows": [ROW | edited]}) for edited in EDITED_ROWS],
+    )
     def test_eval(self, folder, text):
         (folder / "eval.json").write_text(text)
         refused(lambda: runs.read_eval(folder), "eval.json is damaged")
@@ -167,6 +220,34 @@ class TestRefusedByResume:
         tensors, progress = runs.load_progress(interrupted)
         runs.save_progress(interrupted, {n: t for n, t in tensors.items() if "exp_avg" not in n}, progress)
         refused(lambda: loop.resume(interrupted), "does not fit config.json")
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("step", "x", "its progress.step must be of type int, not str"),
+            ("seconds", None, "its progress.seconds must be of type float, not NoneType"),
+            ("positions", {}, "its progress.positions must be of type list, not dict"),
+            ("positions", [[[["a", 0]]]], r"its progress.positions.*must be of type int, not str"),
+            ("schedule", [], "its progress.schedule must be of type dict"),
+            ("overlap", [1], r"its progress.overlap\[0\] must be of type str"),
+        ],
+    )
+    def test_edited_progress(self, interrupted, key, value, message):
+        tensors, progress = runs.load_progress(interrupted)
+        runs.save_progress(interrupted, tensors, progress | {key: value})
+        refused(lambda: loop.resume(interrupted), message)
+
+    @pytest.mark.parametrize("schedule", [{}, {"start": 0, "fall": 5}, {"start": "a", "fall": None}])
+    def test_an_edited_schedule(self, interrupted, schedule):
+        tensors, progress = runs.load_progress(interrupted)
+        runs.save_progress(interrupted, tensors, progress | {"schedule": schedule})
+        refused(lambda: loop.resume(interrupted), "optimizer.safetensors is not what this version")
+
+    @pytest.mark.parametrize("line", ["[]", "1", "null", "{}", '{"step": "x"}', '{"step": NaN}', "[" * 100_000])
+    def test_a_row_of_metrics_that_is_none(self, interrupted, line):
+        with (interrupted / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+        refused(lambda: loop.resume(interrupted), "metrics.jsonl is damaged")
 
     def test_progress_of_another_version(self, interrupted):
         tensors, progress = runs.load_progress(interrupted)
@@ -321,7 +402,7 @@ def test_a_write_that_fails_leaves_the_old_file(folder):
 
 
 def test_evals_of_the_same_weights_add_up(folder):
-    rows = [{"length": n, "worst_cases": False, "mode": "verify", "exact": n} for n in (5, 9)]
+    rows = [ROW | {"length": n, "exact": n} for n in (5, 9)]
     runs.write_eval(folder, {"task": "reverse", "rows": rows})
     runs.write_eval(folder, {"task": "reverse", "rows": [rows[0] | {"exact": 0}]})
     assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [0, 9]

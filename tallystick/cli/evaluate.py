@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tallystick.cli.console import ERR, OUT, note
-from tallystick.cli.options import Device, Json, Lengths, Seed, app, print_json, read_lengths
+from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.rows import EvalReport, EvalRow
 
 if TYPE_CHECKING:  # these import torch, which takes a second
@@ -36,6 +36,7 @@ def evaluate(
     from tallystick.evaluation import sweep
 
     check_device(device)
+    check_distinct(folders)
     if mode not in sweep.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]

@@ -6,7 +6,8 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,7 +47,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(fail("interrupted", 130))
     except UsageError as error:
-        sys.exit(fail(f"{error.format_message()} See tallystick --help.", 2))
+        sys.exit(fail(f"{error.format_message().rstrip('.')}. See tallystick --help.", 2))
     except BrokenPipeError:
         _leave_pipe()
     except MemoryError:
@@ -100,6 +101,13 @@ def read_lengths(text: str | None, task: tasks.Task, default: tuple[int, ...]) -
         raise ValueError(f"--lengths {text}: write whole numbers, as in 5,100,1000") from None
 
 
+def check_distinct(folders: Sequence[Path]) -> None:
+    """Raise ValueError for a run folder that is named twice, which would count as two runs."""
+    for number, folder in enumerate(folders):
+        if folder.resolve() in [earlier.resolve() for earlier in folders[:number]]:
+            raise ValueError(f"{folder} is named twice; leave one out")
+
+
 def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
     """Print what there is of a kind, one line each."""
     if as_json:
@@ -109,10 +117,11 @@ def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
 
 
 def as_main() -> Any:
-    """Make the click command. Its commands print nothing on stdout but results."""
+    """Make the click command. Its commands are strict with options, and print nothing on stdout but results."""
     group = typer.main.get_command(app)
     for command in _leaves(group):
         command.callback = _alone(command.callback)
+        command.make_parser = _strict(command.make_parser)
     return group
 
 
@@ -128,3 +137,27 @@ def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
             return callback(*arguments, **options)
 
     return run
+
+
+def _strict(make_parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wrap `make_parser`: its parsers refuse an option that is given twice, of which click takes the last, or empty."""
+
+    @functools.wraps(make_parser)
+    def make(context: Any) -> Any:
+        parser = make_parser(context)
+        parse = parser.parse_args
+
+        def parse_strictly(args: list[str]) -> tuple[Any, Any, Any]:
+            values, rest, order = parse(args)
+            for parameter, times in Counter(order).items():
+                name = parameter.opts[0]
+                if times > 1:
+                    raise ValueError(f"{name} is given {times} times; give it once")
+                if name.startswith("-") and values[parameter.name] == "":
+                    raise ValueError(f"{name} is empty; give it a value, or leave it out")
+            return values, rest, order
+
+        parser.parse_args = parse_strictly
+        return parser
+
+    return make

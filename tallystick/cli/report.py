@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.console import result
-from tallystick.cli.options import Json, app, print_json
+from tallystick.cli.options import Json, app, check_distinct, print_json
 
 
 @app.command()
@@ -21,6 +21,7 @@ def report(
     """Show runs in one HTML file that opens from disk; prints its path last."""
     from tallystick.report import build
 
+    check_distinct(folders)
     written = build.write(folders, out or folders[0] / "report.html", problems)
     if as_json:
         print_json(written)

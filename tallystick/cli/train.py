@@ -77,6 +77,8 @@ def resume(
 
     config = runs.read_config(folder)
     check_writable(folder / "optimizer.safetensors")
+    if steps is not None:
+        config = replace(config, settings=replace(config.settings, steps=steps))
     if runs.load_task(folder, config).changed:
         note(f"note: {config.task} has changed since {folder} was begun; the copy that it keeps is used")
     with Progress(config) as progress, _can_go_on(folder):

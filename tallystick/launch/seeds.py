@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+MOST = 10_000
+"""Seeds in a list at most."""
+
 
 def parse_seeds(text: str) -> list[int]:
     """Read "0-4" or "0,3,7". Raises ValueError for anything else."""
     try:
         first, dash, last = text.partition("-")
-        seeds = list(range(int(first), int(last) + 1)) if dash else [int(word) for word in text.split(",")]
+        seeds = range(int(first), int(last) + 1) if dash else [int(word) for word in text.split(",")]
     except ValueError:
         raise ValueError(f"--seeds {text}: write 0-4 or 0,3,7") from None
+    if seeds[MOST:]:
+        raise ValueError(f"--seeds {text}: name at most {MOST:,} seeds")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds {text}: name at least one seed, and none twice")
-    return seeds
+    return list(seeds)

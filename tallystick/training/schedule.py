@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from tallystick.config import Settings
+from tallystick.rows import ScheduleState
 
 LATEST = 0.6
 """Share of the steps after which the rate falls, however many errors are left."""
 SHORTEST = 100
 """Steps that a fall takes at least."""
-
-
-class ScheduleState(TypedDict):
-    """What `resume` needs of a schedule."""
-
-    start: int
-    fall: tuple[int, int] | None
 
 
 class Schedule:
@@ -34,7 +26,7 @@ class Schedule:
         """Compute the share of the peak learning rate at this step."""
         if self.fall is not None:
             begin, end = self.fall
-            return max(end - step, 0) / (end - begin)
+            return max(end - step, 0) / max(end - begin, 1)  # a fall that begins at the last step has no length
         return min(1.0, (step + 1 - self.start) / self._settings.warmup)
 
     def has_fallen(self, step: int) -> bool:

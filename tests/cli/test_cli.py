@@ -205,6 +205,17 @@ WRONG = {
     "unknown key": ["train", "addition", "colour=red"],
     "not a setting": ["train", "addition", "colour"],
     "unknown option": ["train", "addition", "--fast"],
+    "an option twice": ["show", "addition", "--length", "3", "--length", "4"],
+    "an option twice in another form": ["train", "reverse", "--out=a", "--out", "b"],
+    "a flag twice": ["tasks", "--json", "--json"],
+    "a theorem's option twice": ["theory", "bound", "reverse", "--model", "bits:16", "--model", "bits:32"],
+    "no lengths": ["check", "reverse", "--lengths", ""],
+    "no name of a model": ["train", "reverse", "--model", ""],
+    "no name of a variant": ["show", "reverse", "--length", "3", "--variant="],
+    "no name of a folder": ["train", "reverse", "--out", ""],
+    "a folder twice": ["eval", "RUN", "RUN"],
+    "a folder twice in a report": ["report", "RUN", "RUN/."],
+    "too many seeds": ["train", "reverse", "--seeds", "0-99999999999"],
     "unknown mode": ["eval", "RUN", "--mode", "guess"],
     "data of another ending": ["data", "addition", "--out", "data.csv"],
     "data of another split": ["data", "addition", "--split", "live", "--out", "data.jsonl"],
@@ -269,7 +280,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes(tallystick, tmp_path, monkeypatch, run, name):
     monkeypatch.chdir(tmp_path)
-    printed = tallystick(*[str(run) if word == "RUN" else word for word in WRONG[name]], code=2)
+    printed = tallystick(*[word.replace("RUN", str(run)) for word in WRONG[name]], code=2)
     assert printed.out == ""
     assert printed.err.startswith("tallystick: ")
     assert printed.err.count("\n") == 1
