@@ -179,11 +179,12 @@ def require(kind: Any, value: object, name: str) -> None:
 def _require_keys(kind: Any, value: Any, name: str) -> None:
     """Check a JSON object against a TypedDict; other keys may stand beside its own."""
     require(dict, value, name)
-    if missing := kind.__required_keys__ - value.keys():
-        raise ValueError(f"{name} has no {min(missing)}")
-    for key, part in get_type_hints(kind).items():
+    for key, part in get_type_hints(kind, include_extras=True).items():
+        optional = get_origin(part) is NotRequired  # which __required_keys__ does not know of
         if key in value:
-            require(part, value[key], f"{name}.{key}")
+            require(get_args(part)[0] if optional else part, value[key], f"{name}.{key}")
+        elif key in kind.__required_keys__ and not optional:
+            raise ValueError(f"{name} has no {key}")
 
 
 def _require_items(kind: Any, value: Any, name: str) -> None:

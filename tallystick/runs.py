@@ -181,13 +181,17 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read the tensors and metadata of a safetensors file. Raises RunError if it is missing or damaged."""
     if not file.exists():
         raise RunError(f"{file} is missing; nothing was trained or the run was cut off")
-    with file.open("rb"):
-        pass  # whoever may not read it is told so: safetensors would say that it is damaged
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise RunError(f"{file} is damaged: {error}") from error
+
+
+def _check_readable(file: Path) -> None:
+    """Raise the OSError of a file that may not be read; safetensors would say that it is damaged or missing."""
+    file.open("rb").close()
 
 
 def save_model(path: Path, model: Model, examples: int) -> None:
@@ -225,11 +229,12 @@ def read_trained(path: Path, config: RunConfig) -> Trained | None:
     file = path / "optimizer.safetensors"
     if not file.exists():
         return None
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
             progress = _progress(file, opened.metadata() or {}, Reached)
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
     step, passed = progress["step"], progress["passed"]
     fitted = step > 0 and issubclass(models.load_class(models.split_preset(config.model)[0]), Lookup)
     return {"step": step, "finished": fitted or passed or step >= config.settings.steps, "passed": passed}

@@ -21,6 +21,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises OSError where that fails; the old file is then untouched.
     """
+    _check_replaceable(path)
     with writing(path):
         beside = beside_name(path)
         try:
@@ -91,8 +92,7 @@ def _refuse_constant(name: str) -> None:
 
 def check_writable(path: Path) -> None:
     """Check, before the work, that a file can be written there. Raises OSError."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    _check_replaceable(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it, or choose another place")
     with writing(path):
@@ -101,12 +101,20 @@ def check_writable(path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise OSError for what must not be replaced by a file: a folder, or a device, which root could replace."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or pipe: give the name of a file")
+
+
 def check_makable(path: Path) -> None:
     """Check, before the work, that a file or folder can be made there, with the folders that lead to it."""
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
-    check_writable(parent / path.name)
+    first = path
+    while not first.parent.exists():
+        first = first.parent
+    check_writable(first)
 
 
 @contextmanager

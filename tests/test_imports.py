@@ -35,7 +35,7 @@ ALLOWED = {
     "evaluation": "episode vocab tasks models data runs engine rows",
     "training": "episode suffix tasks models data config runs locality engine evaluation rows",
     "report": "episode vocab replay tasks models config runs locality storage",
-    "studies": "tasks models config runs provenance locality evaluation training launch",
+    "studies": "tasks models config runs rows storage provenance locality evaluation training launch",
     "cli": "episode trajectory replay tools tasks models config runs data locality engine evaluation training report "
     "launch studies rows storage provenance",
     "__main__": "cli",

@@ -165,9 +165,10 @@ class TestRefusedByLoad:
         (folder / "eval.json").write_text(text)
         refused(lambda: runs.read_eval(folder), "eval.json is damaged")
 
-    def test_a_file_that_may_not_be_read_is_not_called_damaged(self, folder):
-        (folder / "model.safetensors").unlink()
-        (folder / "model.safetensors").mkdir()  # root may read every file, so it is a folder here
+    @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+    def test_a_file_that_may_not_be_read_is_not_called_damaged(self, folder, name):
+        (folder / name).unlink()
+        (folder / name).mkdir()  # root may read every file, so it is a folder here
         with pytest.raises(IsADirectoryError):
             runs.load(folder)
 
@@ -399,6 +400,25 @@ def test_a_write_that_fails_leaves_the_old_file(folder):
     assert (folder / "eval.json").read_text() == "old"
     assert before == 3
     assert not list(folder.glob(".eval.json*"))
+
+
+def test_the_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=f"there is no folder {tmp_path}/file"):
+        storage.check_makable(tmp_path / "file" / "a" / "b")
+    with pytest.raises(OSError, match="cannot write /proc/a: "):
+        storage.check_makable(Path("/proc/a/b/c"))
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
+    """Root could do so, and /dev/null would be a file of the whole machine's output."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for action in (storage.check_writable, lambda path: storage.write_text(path, "text")):
+        with pytest.raises(OSError, match="pipe is a device or pipe: give the name of a file"):
+            action(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_evals_of_the_same_weights_add_up(folder):

@@ -53,7 +53,7 @@ def main() -> None:
     except MemoryError:
         sys.exit(fail("out of memory", 2))
     except OSError as error:
-        sys.exit(fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2))
+        sys.exit(fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error), 2))
     except ValueError as error:
         sys.exit(fail(str(error), 2))
     except RuntimeError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MOST = 10_000
 """Seeds in a list at most."""
+LARGEST = 2**63 - 1
+"""The largest seed that torch takes."""
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -17,4 +19,6 @@ def parse_seeds(text: str) -> list[int]:
         raise ValueError(f"--seeds {text}: name at most {MOST:,} seeds")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"--seeds {text}: name at least one seed, and none twice")
+    if min(seeds) < 0 or max(seeds) > LARGEST:
+        raise ValueError(f"--seeds {text}: a seed is between 0 and {LARGEST}")
     return list(seeds)
