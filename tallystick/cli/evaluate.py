@@ -30,7 +30,7 @@ def evaluate(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Measure exactness at each length; each row is added to the run folder's eval.json at once."""
+    """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.evaluation import sweep

@@ -18,7 +18,7 @@ def report(
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Show runs in one HTML file that opens from disk; prints its path last."""
+    """Show runs in one HTML file that opens from disk. Prints its path last."""
     from tallystick.report import build
 
     check_distinct(folders)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # imports torch, which takes a second
 @app.command()
 def train(
     task: TaskName,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting")] = None,
-    model: Annotated[str | None, typer.Option(help="name:preset")] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting; a wrong KEY lists them all")] = None,
+    model: Annotated[str | None, typer.Option(help="name:preset, such as mamba2:tiny; the task's own by default")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="longest training problems")] = None,
@@ -71,7 +71,7 @@ def resume(
     steps: Annotated[int | None, typer.Option(min=1, help="go on with a finished run: its new maximum")] = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with an interrupted run, or with a finished one for more steps."""
+    """Go on with an interrupted run. With --steps, a finished one is taken further, too."""
     from tallystick import runs
     from tallystick.training import loop
 

@@ -54,6 +54,12 @@ def test_names_are_frozen():
     assert {name: frozen[name] for name in COMMANDS} == COMMANDS
 
 
+@pytest.mark.parametrize("words", [[], ["theory"]])
+def test_no_summary_of_a_command_is_cut(tallystick, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in tallystick(*words, "--help").out
+
+
 def test_no_arguments_is_help(tallystick):
     assert "Usage" in tallystick().out
 
