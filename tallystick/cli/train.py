@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # imports torch, which takes a second
 @app.command()
 def train(
     task: TaskName,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting; a wrong KEY lists them all")] = None,
-    model: Annotated[str | None, typer.Option(help="name:preset, such as mamba2:tiny; the task's own by default")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting; a wrong key lists all")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="name:preset; by default the task's")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="longest training problems")] = None,

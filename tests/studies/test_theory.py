@@ -148,6 +148,13 @@ def test_sample_bound():
             universal.Bound.of("bb2", epsilon, delta)
 
 
+def test_an_unknown_model_is_refused_before_the_work():
+    said = []
+    with pytest.raises(ValueError, match="unknown model 'x'"):
+        report_universal("bb2", ["lookup", "x"], [10], [0], say=said.append)
+    assert said == []
+
+
 def test_the_fewest_samples_that_are_enough():
     assert universal.samples_needed(lambda count: 19 if count >= 8 else 18, 0.05) == 8
     assert universal.samples_needed(lambda count: 18, 0.05) is None
