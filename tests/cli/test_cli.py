@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -137,8 +138,9 @@ def test_eval_document(tallystick, run, mode):
     assert json.loads((run / "eval.json").read_text())["rows"]
 
 
-def test_eval_table(tallystick, run):
-    text = tallystick("eval", run, run, "--lengths", "5", "--samples", 3).out
+def test_eval_table(tallystick, tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    text = tallystick("eval", run, copy, "--lengths", "5", "--samples", 3).out
     assert text.count("3/3") == 2
 
 
