@@ -101,6 +101,8 @@ class RunConfig:
         """
         known = _typed("the document", document, dict)
         _check_keys(cls, known, "", optional={"extended_from"})
+        if "vocab_size" in _typed("model_settings", known["model_settings"], dict):
+            raise ValueError("model_settings.vocab_size is no setting: it is the task's number of tokens")
         given = _typed("settings", known["settings"], dict)
         _check_keys(Settings, given, "settings.")
         extended = _typed("extended_from", known.get("extended_from", []), list)
@@ -108,7 +110,7 @@ class RunConfig:
             task=_typed("task", known["task"], str),
             variant=_typed("variant", known["variant"], str),
             model=_typed("model", known["model"], str),
-            model_settings=_typed("model_settings", known["model_settings"], dict),
+            model_settings=known["model_settings"],
             settings=Settings(**{key: _typed(f"settings.{key}", value, KINDS[key]) for key, value in given.items()}),
             extended_from=tuple(_typed("extended_from", steps, int) for steps in extended),
         )
@@ -125,7 +127,10 @@ def _check_keys(cls: type, given: dict[str, Any], prefix: str, optional: Collect
 def _typed(key: str, value: Any, kind: type) -> Any:
     """Return a JSON value if it is of this type, an integer as a float if need be. Raises ValueError otherwise."""
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{key} is too large") from None
     if type(value) is not kind:
         raise ValueError(f"{key} must be of type {kind.__name__}, not {type(value).__name__}")
     return value

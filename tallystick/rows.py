@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from types import UnionType
+from typing import Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 
 class FirstError(TypedDict):
@@ -126,17 +127,72 @@ class MetricsRow(TypedDict):
     passed: bool
 
 
-class Progress(TypedDict):
-    """Training progress as kept in a checkpoint, beside the tensors."""
+class ScheduleState(TypedDict):
+    """What `resume` needs of the learning rate's schedule."""
+
+    start: int
+    """The step of its last beginning."""
+    fall: tuple[int, int] | None
+    """The first and last step of the rate's fall."""
+
+
+class Reached(TypedDict):
+    """How far training has come: all that is read of `Progress` where only the weights are used."""
 
     step: int
+    passed: bool
+
+
+class Progress(Reached):
+    """Where training stands, beside its tensors."""
+
     tokens: int
     seconds: float
-    positions: list[Any] | None
-    """Packing progress of each data worker (`data.packing.Position`)."""
-    passed: bool
-    schedule: dict[str, Any]
+    positions: list[list[list[tuple[int, int]]]] | None
+    """Where each data worker's stream stands: a `data.packing.Position` each."""
+    schedule: ScheduleState
     overlap: list[str]
     """Digests of the held-out problems that training has drawn."""
     config: dict[str, Any]
     """The run's configuration, as in config.json."""
+
+
+def require(kind: Any, value: object, name: str) -> None:
+    """Check that a JSON value is of a type: a TypedDict, a list, tuple or dict, one of these or None, or a plain type.
+
+    Raises ValueError that names the part which is missing or of another type; name: that of the whole.
+    """
+    plain, parts = get_origin(kind) or kind, get_args(kind)
+    if plain is Any or (plain is UnionType and value is None):
+        return
+    if plain is UnionType:
+        require(parts[0], value, name)
+    elif is_typeddict(kind):
+        _require_keys(kind, value, name)
+    else:
+        plain = list if plain is tuple else plain  # as JSON writes it
+        if type(value) is not plain and not (plain is float and type(value) is int):
+            raise ValueError(f"{name} must be of type {plain.__name__}, not {type(value).__name__}")
+        _require_items(kind, value, name)
+
+
+def _require_keys(kind: Any, value: Any, name: str) -> None:
+    """Check a JSON object against a TypedDict; other keys may stand beside its own."""
+    require(dict, value, name)
+    for key, part in get_type_hints(kind, include_extras=True).items():
+        optional = get_origin(part) is NotRequired  # which __required_keys__ does not know of
+        if key in value:
+            require(get_args(part)[0] if optional else part, value[key], f"{name}.{key}")
+        elif key in kind.__required_keys__ and not optional:
+            raise ValueError(f"{name} has no {key}")
+
+
+def _require_items(kind: Any, value: Any, name: str) -> None:
+    """Check the items of a list or tuple, or the values of a dict, whose type names theirs."""
+    parts = get_args(kind)
+    if not parts:
+        return
+    if get_origin(kind) is tuple and len(value) != len(parts):
+        raise ValueError(f"{name} must have {len(parts)} items, not {len(value)}")
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        require(parts[-1], item, f"{name}[{key!r}]")

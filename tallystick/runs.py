@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,8 +26,17 @@ from tallystick.config import RunConfig
 from tallystick.models.base import Model
 from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
-from tallystick.rows import EvalReport, MetricsRow, Progress, Trained
-from tallystick.storage import beside_name, check_makable, locked, replace_file, write_json, write_text, writing
+from tallystick.rows import EvalReport, EvalRow, MetricsRow, Progress, Reached, Trained, require
+from tallystick.storage import (
+    beside_name,
+    check_makable,
+    locked,
+    parse_json,
+    replace_file,
+    write_json,
+    write_text,
+    writing,
+)
 from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
@@ -171,14 +180,18 @@ def _from_its_file(path: Path, config: RunConfig) -> tuple[Task | None, bool]:
 def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read the tensors and metadata of a safetensors file. Raises RunError if it is missing or damaged."""
     if not file.exists():
-        raise RunError(f"{file} is missing: training has not saved it yet, or the folder is damaged")
-    with file.open("rb"):
-        pass  # raises PermissionError where safetensors would call the file damaged
+        raise RunError(f"{file} is missing; nothing was trained or the run was cut off")
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise RunError(f"{file} is damaged: {error}") from error
+
+
+def _check_readable(file: Path) -> None:
+    """Raise the OSError of a file that may not be read; safetensors would say that it is damaged or missing."""
+    file.open("rb").close()
 
 
 def save_model(path: Path, model: Model, examples: int) -> None:
@@ -188,7 +201,7 @@ def save_model(path: Path, model: Model, examples: int) -> None:
 
 def save_progress(path: Path, tensors: Mapping[str, torch.Tensor], progress: Progress) -> None:
     """Write optimizer.safetensors: every tensor that training holds, and `progress` as JSON in its metadata."""
-    _save_tensors(path / "optimizer.safetensors", tensors, {"progress": json.dumps(progress)})
+    _save_tensors(path / "optimizer.safetensors", tensors, {"progress": json.dumps(progress, allow_nan=False)})
 
 
 def _save_tensors(file: Path, tensors: Mapping[str, torch.Tensor], meta: dict[str, str]) -> None:
@@ -208,7 +221,7 @@ def load_progress(path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
     """Read the checkpoint of `save_progress`: tensors and progress. Raises RunError if it is missing or damaged."""
     file = path / "optimizer.safetensors"
     tensors, meta = read_tensors(file)
-    return tensors, _progress(file, meta, Progress.__required_keys__)
+    return tensors, _progress(file, meta, Progress)
 
 
 def read_trained(path: Path, config: RunConfig) -> Trained | None:
@@ -216,23 +229,23 @@ def read_trained(path: Path, config: RunConfig) -> Trained | None:
     file = path / "optimizer.safetensors"
     if not file.exists():
         return None
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
-            progress = _progress(file, opened.metadata() or {}, {"step", "passed"})
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+            progress = _progress(file, opened.metadata() or {}, Reached)
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
     step, passed = progress["step"], progress["passed"]
     fitted = step > 0 and issubclass(models.load_class(models.split_preset(config.model)[0]), Lookup)
     return {"step": step, "finished": fitted or passed or step >= config.settings.steps, "passed": passed}
 
 
-def _progress(file: Path, meta: Mapping[str, str], required: Collection[str]) -> Progress:
+def _progress(file: Path, meta: Mapping[str, str], kind: type) -> Any:
     try:
-        progress = json.loads(meta["progress"])
-        if missing := set(required) - progress.keys():
-            raise ValueError(f"its progress has no {min(missing)}")
-    except (KeyError, ValueError, AttributeError) as error:
-        raise RunError(f"{file} was not written by this version of tallystick: {error}") from error
+        progress = parse_json(meta["progress"])
+        require(kind, progress, "its progress")
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{file} is not what this version of tallystick writes: {error}") from error
     return progress
 
 
@@ -246,7 +259,9 @@ def read_metrics(path: Path) -> list[MetricsRow]:
     """Read the complete lines of metrics.jsonl. Raises RunError if one is damaged."""
     lines = _read_text(path / "metrics.jsonl").split("\n")[:-1]
     try:
-        return [json.loads(line) for line in lines]
+        rows = [parse_json(line) for line in lines]
+        require(list[MetricsRow], rows, "its rows")
+        return rows
     except ValueError as error:
         raise RunError(f"{path / 'metrics.jsonl'} is damaged: {error}") from error
 
@@ -262,7 +277,7 @@ def last_metrics(path: Path) -> MetricsRow:
 def keep_metrics(path: Path, step: int) -> None:
     """Drop the lines of metrics.jsonl after `step`, since resuming writes them again."""
     rows = [row for row in read_metrics(path) if row["step"] <= step]
-    write_text(path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def write_eval(path: Path, report: EvalReport) -> None:
@@ -285,9 +300,12 @@ def read_eval(path: Path, part: str | None = None) -> EvalReport | None:
     if not file.exists():
         return None
     report = _read_json(file)
-    if not isinstance(report, dict) or not isinstance(report.get("rows"), list):
-        raise RunError(f"{file} is damaged: it has no rows; remove it to measure again")
-    return cast(EvalReport, report)
+    try:
+        require(dict, report, "it")
+        require(list[EvalRow], report.get("rows"), "its rows")
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}; remove it to measure again") from error
+    return report
 
 
 def eval_file(path: Path, part: str | None = None) -> Path:
@@ -307,7 +325,7 @@ def _read_text(file: Path) -> str:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(_read_text(file))
+        return parse_json(_read_text(file))
     except RunError:
         raise
     except ValueError as error:

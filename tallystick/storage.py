@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 """Error numbers of file systems, some network ones, that do not support locks."""
@@ -20,6 +21,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises OSError if that fails; the old file is then untouched.
     """
+    _check_replaceable(path)
     with writing(path):
         beside = beside_name(path)
         try:
@@ -76,10 +78,21 @@ def to_json(value: object) -> str:
     return json.dumps(value, indent=1, allow_nan=False)
 
 
+def parse_json(text: str) -> Any:
+    """Read a JSON document. Raises ValueError for anything else: NaN and infinities, or too deep a nesting, too."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
+
+
 def check_writable(path: Path) -> None:
-    """Check in advance that a file can be written at `path`. Raises OSError if not."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
+    """Check, before the work, that a file can be written there. Raises OSError."""
+    _check_replaceable(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}; create it, or choose another path")
     with writing(path):
@@ -88,12 +101,20 @@ def check_writable(path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise OSError for what must not be replaced by a file: a folder, or a device, which root could replace."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or pipe: give the name of a file")
+
+
 def check_makable(path: Path) -> None:
-    """Check in advance that a file or folder can be created at `path`, with missing parents. Raises OSError if not."""
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
-    check_writable(parent / path.name)
+    """Check, before the work, that a file or folder can be made there, with the folders that lead to it."""
+    first = path
+    while not first.parent.exists():
+        first = first.parent
+    check_writable(first)
 
 
 @contextmanager

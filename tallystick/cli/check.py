@@ -42,7 +42,7 @@ def check(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Predict length generalization before training: how many last tokens decide, and has training all contexts?"""
+    """Predict length generalization before training. Says how many last tokens decide, and if training meets all."""
     loaded = load_task(task, variant, annotate)
     trained = None if train_length is None else loaded.check_length(train_length)
     report = locality.check(loaded, read_lengths(lengths, loaded, loaded.defaults.check), problems, seed, trained)

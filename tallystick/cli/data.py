@@ -34,7 +34,7 @@ def write_data(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write trajectories to a file for use by other trainers; by default of the training length."""
+    """Write trajectories to a file, for others to train on. By default they are of the training length."""
     from tallystick.data import files
 
     loaded = load_task(task, variant, annotate)

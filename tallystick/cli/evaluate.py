@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tallystick.cli.console import ERR, OUT, note
-from tallystick.cli.options import Device, Json, Lengths, Seed, app, print_json, read_lengths
+from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.rows import EvalReport, EvalRow
 
 if TYPE_CHECKING:  # these import torch, which takes a second
@@ -30,12 +30,13 @@ def evaluate(
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Measure exactness at each length; each row is added to the run folder's eval.json as soon as it is measured."""
+    """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.evaluation import sweep
 
     check_device(device)
+    check_distinct(folders)
     if mode not in sweep.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]

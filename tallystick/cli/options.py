@@ -6,7 +6,8 @@ import functools
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ def main() -> None:
     except MemoryError:
         sys.exit(fail("out of memory", 2))
     except OSError as error:
-        sys.exit(fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2))
+        sys.exit(fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error), 2))
     except ValueError as error:
         sys.exit(fail(str(error), 2))
     except RuntimeError as error:
@@ -101,6 +102,13 @@ def read_lengths(text: str | None, task: tasks.Task, default: tuple[int, ...]) -
         raise ValueError(f"--lengths {text} is not a list of whole numbers; write, for example, 5,100,1000") from None
 
 
+def check_distinct(folders: Sequence[Path]) -> None:
+    """Raise ValueError for a run folder that is named twice, which would count as two runs."""
+    for number, folder in enumerate(folders):
+        if folder.resolve() in [earlier.resolve() for earlier in folders[:number]]:
+            raise ValueError(f"{folder} is named twice; leave one out")
+
+
 def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
     """Print names with their descriptions, one line each or as JSON."""
     if as_json:
@@ -110,10 +118,11 @@ def listing(kind: str, rows: dict[str, str], as_json: bool) -> None:
 
 
 def as_main() -> Any:
-    """Return the click command, whose subcommands print only results on stdout."""
+    """Make the click command. Its commands are strict with options, and print nothing on stdout but results."""
     group = typer.main.get_command(app)
     for command in _leaves(group):
         command.callback = _alone(command.callback)
+        command.make_parser = _strict(command.make_parser)
     return group
 
 
@@ -129,3 +138,27 @@ def _alone(callback: Callable[..., Any]) -> Callable[..., Any]:
             return callback(*arguments, **options)
 
     return run
+
+
+def _strict(make_parser: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Wrap `make_parser`: its parsers refuse an option that is given twice, of which click takes the last, or empty."""
+
+    @functools.wraps(make_parser)
+    def make(context: Any) -> Any:
+        parser = make_parser(context)
+        parse = parser.parse_args
+
+        def parse_strictly(args: list[str]) -> tuple[Any, Any, Any]:
+            values, rest, order = parse(args)
+            for parameter, times in Counter(order).items():
+                name = parameter.opts[0]
+                if times > 1:
+                    raise ValueError(f"{name} is given {times} times; give it once")
+                if name.startswith("-") and values[parameter.name] == "":
+                    raise ValueError(f"{name} is empty; give it a value, or leave it out")
+            return values, rest, order
+
+        parser.parse_args = parse_strictly
+        return parser
+
+    return make

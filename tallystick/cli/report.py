@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tallystick.cli.console import result
-from tallystick.cli.options import Json, app, print_json
+from tallystick.cli.options import Json, app, check_distinct, print_json
 
 
 @app.command()
@@ -18,9 +18,10 @@ def report(
     problems: Annotated[int, typer.Option(min=1, help="random problems for each row of `check`")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Write runs to one HTML file that opens from disk; its path is the last line."""
+    """Show runs in one HTML file that opens from disk. Prints its path last."""
     from tallystick.report import build
 
+    check_distinct(folders)
     written = build.write(folders, out or folders[0] / "report.html", problems)
     if as_json:
         print_json(written)

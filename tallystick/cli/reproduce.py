@@ -21,7 +21,7 @@ def reproduce(
     jobs: Annotated[int, typer.Option(min=1, help="number of runs in parallel")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure the missing results of a study and write its table and figure to results/."""
+    """Measure what a study still lacks. Writes its table and figure into results/."""
     if name is None:
         listing("studies", {each: studies.load(each).title for each in studies.MODULES}, as_json)
         return

@@ -37,7 +37,7 @@ def show(
     annotate: Annotate = False,
     as_json: Json = False,
 ) -> None:
-    """Show one trajectory coloured by role, then its final memory and pointers."""
+    """Show one trajectory coloured by role. Below it stand the memory and the pointers at its end."""
     loaded = load_task(task, variant, annotate)
     if (length is None) == (problem is None):
         raise ValueError("give either --length or --problem")

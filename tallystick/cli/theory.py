@@ -25,13 +25,13 @@ def bound(
     task: Annotated[str, typer.Argument(metavar="TASK", help="a task whose answers are counted")] = "addition",
     model: Names = None,
     lengths: Lengths = "3,5,10,20",
-    seeds: Annotated[str | None, typer.Option(help="also train with these and measure (addition, reverse)")] = None,
+    seeds: Annotated[str | None, typer.Option(help="train with these and measure (addition, reverse)")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="maximum number of optimizer steps")] = None,
     device: Device = "cpu",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Theorem 2.1: the length from which a fixed state needs interaction, and how far models without it get."""
+    """Theorem 2.1: where a fixed state cannot do without interaction. Also shows what models without it reach."""
     from tallystick.studies.theory.bound import MODELS
     from tallystick.studies.theory.reports import report_bound
 
@@ -52,7 +52,7 @@ def universal(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Theorem 2.2: learn any Turing machine from short runs, at any length; compares needed samples with the bound."""
+    """Theorem 2.2: any Turing machine, learned from short runs. Shows the samples that it takes beside the bound."""
     from tallystick.studies.theory.reports import report_universal
     from tallystick.studies.theory.universal import MODELS
 

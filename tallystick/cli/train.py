@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # imports torch, which takes a second
 @app.command()
 def train(
     task: TaskName,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings: lr=0.003")] = None,
-    model: Annotated[str | None, typer.Option(help="name:preset, such as mamba2:tiny")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting; a wrong key lists all")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="name:preset; by default the task's")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="longest training problems")] = None,
@@ -71,12 +73,14 @@ def resume(
     steps: Annotated[int | None, typer.Option(min=1, help="extend a finished run to this number of steps")] = None,
     as_json: Json = False,
 ) -> None:
-    """Continue an interrupted run, or a finished one for more steps."""
+    """Go on with an interrupted run. With --steps, a finished one is taken further, too."""
     from tallystick import runs
     from tallystick.training import loop
 
     config = runs.read_config(folder)
     check_writable(folder / "optimizer.safetensors")
+    if steps is not None:
+        config = replace(config, settings=replace(config.settings, steps=steps))
     if runs.load_task(folder, config).changed:
         note(f"note: {config.task} has changed since {folder} was begun; the run folder's copy is used")
     with Progress(config) as progress, _can_go_on(folder):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,6 +11,7 @@ from typing import Any, TypedDict
 from tallystick.data import chat
 from tallystick.episode import Recorder, Role, Sink
 from tallystick.replay import Replay
+from tallystick.storage import check_writable, replace_file
 from tallystick.tasks import Task, runner
 from tallystick.trajectory import FORMAT_VERSION, JsonlWriter
 from tallystick.vocab import loss_mask
@@ -56,26 +56,22 @@ def write(task: Task, out: Path, lengths: list[int], samples: int, split: str, s
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
     if out.exists():
-        raise ValueError(f"{out} already exists; choose another --out")
-    problems = [Problem(split, seed, length, index) for length in lengths for index in range(samples)]
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        writers[out.suffix](task, beside, problems)
-        beside.rename(out)
-    finally:
-        beside.unlink(missing_ok=True)
-    return {"file": str(out), "trajectories": len(problems), "bytes": out.stat().st_size}
+        raise ValueError(f"{out} already exists: choose another --out")
+    problems = (Problem(split, seed, length, index) for length in lengths for index in range(samples))
+    check_writable(out)
+    replace_file(out, lambda beside: writers[out.suffix](task, beside, problems))
+    return {"file": str(out), "trajectories": len(lengths) * samples, "bytes": out.stat().st_size}
 
 
-def _write_jsonl(task: Task, path: Path, problems: list[Problem]) -> None:
-    """Write one line per trajectory, block by block while its program runs."""
+def _write_jsonl(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+    """Write a line for each trajectory, block by block while it runs."""
     with path.open("w", encoding="utf-8") as file:
         for problem in problems:
             problem.run(task, JsonlWriter(file, task.vocab.tokens, _source(task, problem)))
 
 
-def _write_parquet(task: Task, path: Path, problems: list[Problem]) -> None:
-    """Write one row per trajectory."""
+def _write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+    """Write a row for each trajectory."""
     try:
         from pyarrow import parquet
     except ImportError:

@@ -100,11 +100,11 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None, *, vocab_s
 
 
 @overload
-def build(name: Literal["lookup"], *, vocab_size: int, **overrides: object) -> Lookup: ...
+def build(name: Literal["lookup"], /, *, vocab_size: int, **overrides: object) -> Lookup: ...
 @overload
-def build(name: str, *, vocab_size: int, **overrides: object) -> Model: ...
-def build(name: str, *, vocab_size: int, **overrides: object) -> Model:
-    """Build a freshly initialised model, such as `build("mamba2:small", vocab_size=30, d_state=32)`.
+def build(name: str, /, *, vocab_size: int, **overrides: object) -> Model: ...
+def build(name: str, /, *, vocab_size: int, **overrides: object) -> Model:
+    """Build a freshly initialised model, e.g. `build("mamba2:small", vocab_size=30, d_state=32)`.
 
     Arguments and errors are those of `resolve`.
     """

@@ -12,21 +12,23 @@ from tallystick.tasks.numbers import short
 from tallystick.vocab import Vocabulary
 
 SHARED = "shared"
-"""Last word in the name of a mixture whose parts share their commands."""
+"""The last word of the name of a mixture whose parts share their commands."""
+MOST_WEIGHT = 1e9
+"""Largest weight of a part."""
 
 
 def read(name: str) -> tuple[dict[str, float], bool]:
     """Parse "addition:1,turing:bb5:2,shared": return the parts' weights by name, and whether commands are shared.
 
-    Raises ValueError for a part without a positive weight, and for one that is named twice.
+    Raises ValueError for a part whose weight is out of range, and for one that is named twice.
     """
     texts = name.split(",")
     shared = texts[-1] == SHARED
     weights: dict[str, float] = {}
     for text in texts[:-1] if shared else texts:
         part, _, weight = text.rpartition(":")
-        if not part or part in weights or not 0 < _number(weight) < math.inf:
-            wrong = "is given twice" if part in weights else "is not name:weight with a positive weight"
+        if not part or part in weights or not 0 < _number(weight) <= MOST_WEIGHT:
+            wrong = "is there twice" if part in weights else f"is not name:weight, above 0 and up to {MOST_WEIGHT:g}"
             raise ValueError(f"{text!r} {wrong}; write a mixture as addition:0.33,multiplication-2:0.67")
         weights[part] = float(weight)
     return weights, shared

@@ -86,5 +86,12 @@ def source(task: Task) -> tuple[str, str]:
     """Return the text of the task's file, or of a mixture's parts' files, and its SHA-256, as kept in a run folder."""
     homes = [part.home for part in task.parts.values() or [task]]
     files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
-    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
+    text = "\n".join(map(_read, files))
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8, as a task's file must be: {error}") from error

@@ -78,7 +78,7 @@ def _check_config(path: Path, config: RunConfig, progress: Progress) -> None:
     for key in now:
         if now[key] != then.get(key):
             raise RunError(
-                f"{path}: config.json has {key}={now[key]}, but it was trained with {then.get(key)}; undo the edit"
+                f"{path}: config.json has {key}={now[key]!r}, but it was trained with {then.get(key)!r}; undo the edit"
             )
 
 

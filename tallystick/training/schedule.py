@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from tallystick.config import Settings
+from tallystick.rows import ScheduleState
 
 LATEST = 0.6
 """Share of the maximum steps after which the rate begins to fall, however many errors are left."""
 SHORTEST = 100
 """Minimum number of steps of a fall."""
-
-
-class ScheduleProgress(TypedDict):
-    """The part of a schedule that checkpoints keep."""
-
-    start: int
-    fall: tuple[int, int] | None
 
 
 class Schedule:
@@ -34,7 +26,7 @@ class Schedule:
         """Compute the learning rate at this step, as a share of the peak rate."""
         if self.fall is not None:
             begin, end = self.fall
-            return max(end - step, 0) / (end - begin)
+            return max(end - step, 0) / max(end - begin, 1)  # a fall that begins at the last step has no length
         return min(1.0, (step + 1 - self.start) / self._settings.warmup)
 
     def has_fallen(self, step: int) -> bool:

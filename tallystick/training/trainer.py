@@ -148,7 +148,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "positions": self.positions,
                 "passed": self.passed,
-                "schedule": {**self.schedule.progress},
+                "schedule": self.schedule.state,
                 "overlap": sorted(self.overlap),
                 "config": self.config.to_json(),
             },
@@ -168,7 +168,8 @@ class Trainer:
         self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
         self.positions, self.passed = progress["positions"], progress["passed"]
         self.overlap = set(progress["overlap"])
-        self.schedule = Schedule(self.settings, **progress["schedule"])
+        schedule = progress["schedule"]
+        self.schedule = Schedule(self.settings, schedule["start"], schedule["fall"])
         runs.keep_metrics(self.path, self.step)
 
     def extend(self, steps: int) -> None:

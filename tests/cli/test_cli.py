@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_names_are_frozen():
     commands |= {f"theory {name}": command for name, command in commands.pop("theory").commands.items()}
     frozen = {name: {option.name for option in command.params} for name, command in commands.items()}
     assert {name: frozen[name] for name in COMMANDS} == COMMANDS
+
+
+@pytest.mark.parametrize("words", [[], ["theory"]])
+def test_no_summary_of_a_command_is_cut(tallystick, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in tallystick(*words, "--help").out.partition("Commands:")[2]
 
 
 def test_no_arguments_is_help(tallystick):
@@ -133,8 +140,9 @@ def test_eval_document(tallystick, run, mode):
     assert json.loads((run / "eval.json").read_text())["rows"]
 
 
-def test_eval_table(tallystick, run):
-    text = tallystick("eval", run, run, "--lengths", "5", "--samples", 3).out
+def test_eval_table(tallystick, tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    text = tallystick("eval", run, copy, "--lengths", "5", "--samples", 3).out
     assert text.count("3/3") == 2
 
 
@@ -216,6 +224,17 @@ WRONG = {
     "unknown key": ["train", "addition", "colour=red"],
     "not a setting": ["train", "addition", "colour"],
     "unknown option": ["train", "addition", "--fast"],
+    "an option twice": ["show", "addition", "--length", "3", "--length", "4"],
+    "an option twice in another form": ["train", "reverse", "--out=a", "--out", "b"],
+    "a flag twice": ["tasks", "--json", "--json"],
+    "a theorem's option twice": ["theory", "bound", "reverse", "--model", "bits:16", "--model", "bits:32"],
+    "no lengths": ["check", "reverse", "--lengths", ""],
+    "no name of a model": ["train", "reverse", "--model", ""],
+    "no name of a variant": ["show", "reverse", "--length", "3", "--variant="],
+    "no name of a folder": ["train", "reverse", "--out", ""],
+    "a folder twice": ["eval", "RUN", "RUN"],
+    "a folder twice in a report": ["report", "RUN", "RUN/."],
+    "too many seeds": ["train", "reverse", "--seeds", "0-99999999999"],
     "unknown mode": ["eval", "RUN", "--mode", "guess"],
     "data of another ending": ["data", "addition", "--out", "data.csv"],
     "data of another split": ["data", "addition", "--split", "live", "--out", "data.jsonl"],
@@ -280,7 +299,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes(tallystick, tmp_path, monkeypatch, run, name):
     monkeypatch.chdir(tmp_path)
-    printed = tallystick(*[str(run) if word == "RUN" else word for word in WRONG[name]], code=2)
+    printed = tallystick(*[word.replace("RUN", str(run)) for word in WRONG[name]], code=2)
     assert printed.out == ""
     assert printed.err.startswith("tallystick: ")
     assert printed.err.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,6 +81,30 @@ def test_every_call_is_answered_and_has_a_schema(name):
         assert sorted(arguments) == sorted(parameters["required"])
         allowed = parameters["properties"].get("symbol", {}).get("enum")
         assert allowed is None or arguments["symbol"] in allowed
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f".data.jsonl.{gone.pid}"
+    left.write_text("half of a file")
+    files.write(tasks.load("reverse"), tmp_path / "data.jsonl", [3], 1, "test", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
+
+
+def test_problems_are_not_listed_before_the_first_is_written(tmp_path):
+    """A billion of them would take a hundred gigabytes."""
+    task, drawn = tasks.load("reverse"), []
+
+    def stop(*arguments, **options):
+        drawn.append(1)
+        raise KeyboardInterrupt
+
+    task.problem = stop
+    with pytest.raises(KeyboardInterrupt):
+        files.write(task, tmp_path / "data.jsonl", [3], 10**15, "test", 0)
+    assert drawn == [1]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tallystick.config import configure
 from tallystick.launch.seeds import parse_seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "4-0", "1,1", "0-", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "4-0", "1,1", "0-", "1.5", "0-99999999999", f"0,{2**63}", "-1,2"])
 def test_what_is_no_list_of_seeds(text):
     with pytest.raises(ValueError, match="--seeds"):
         parse_seeds(text)

@@ -48,6 +48,16 @@ def test_what_is_missing_is_made_and_shown(results, two, made, capfd):
     assert picture.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("name", ["runs", "results"])
+def test_what_cannot_be_written_is_told_before_the_work(results, two, capfd, name):
+    from pathlib import Path
+
+    Path(name).write_text("in the way of the folder")
+    with pytest.raises(OSError, match=f"there is no folder {name}"):
+        reproduce(study(*two), "small", None, [0])
+    assert capfd.readouterr().err == ""
+
+
 def test_a_view_reads_and_writes_what_it_views(results, two, made):
     owner, shown = study(*two), two[0].shown_as("its own panel", "its own line")
     view = study(shown, name="view", results="toy")

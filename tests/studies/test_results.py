@@ -104,6 +104,23 @@ def test_what_is_not_declared_any_more_is_named(results, two, made):
     assert results.undeclared(two[1:]) == ["reverse: lookup"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("runs", 5),
+        ("runs", [{}]),
+        ("runs", [{"plan": "gone", "seed": 0, "environment": 0}]),
+        ("environments", []),
+        ("plans", {"a": 1}),
+    ],
+)
+def test_an_edited_file_is_refused(results, two, made, key, value):
+    results.add(two[0], 0, made.where, made.trained())
+    results.path.write_text(json.dumps(json.loads(results.path.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match="is damaged: .*; move it away to begin anew"):
+        again()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 1, "plans": {}, "environments": [], "runs": []}'])
 def test_a_foreign_file_is_refused(results, text):
     results.path.parent.mkdir()

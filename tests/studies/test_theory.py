@@ -144,9 +144,16 @@ def test_the_experiments_of_a_theorem_are_those_that_were_stored():
 def test_sample_bound():
     theorem = universal.Bound("turing:x", 5, 2, 40, 0.05, 0.05)
     assert theorem.samples == math.ceil(40 * 10 * math.log(200) / 0.05) == 42_387
-    for epsilon, delta, name in ((0, 0.1, "epsilon"), (0.1, 1.5, "delta")):
-        with pytest.raises(ValueError, match=f"{name} .* must be between 0 and 1"):
+    for epsilon, delta, name in ((0, 0.1, "epsilon"), (0.1, 1.5, "delta"), (1e-320, 0.1, "epsilon")):
+        with pytest.raises(ValueError, match=f"{name} .* must be at least 1e-12 and less than 1"):
             universal.Bound.of("bb2", epsilon, delta)
+
+
+def test_an_unknown_model_is_refused_before_the_work():
+    said = []
+    with pytest.raises(ValueError, match="unknown model 'x'"):
+        report_universal("bb2", ["lookup", "x"], [10], [0], say=said.append)
+    assert said == []
 
 
 def test_the_fewest_samples_that_are_enough():

@@ -220,3 +220,10 @@ def test_a_neighbour_does_not_hide_a_library(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("import fractions\n" + GOOD)
     load(f"{path}:Mine")
+
+
+def test_a_source_that_is_not_utf_8_is_named(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_bytes(b"# caf\xe9\n" + EXAMPLE.read_bytes())
+    with pytest.raises(ValueError, match=r"mine\.py is not UTF-8, as a task's file must be"):
+        source(load(f"{file}:Reverse"))

@@ -10,11 +10,13 @@ from tallystick import tasks
 from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.models import load_class, split_preset
+from tallystick.storage import check_makable
 from tallystick.studies.framework.experiment import Declared, Experiment
 from tallystick.studies.framework.measure import do
 from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.schema import Outcome, Row, check_rows_of, grouped_rows_of, training_of
 from tallystick.studies.framework.study import Study
+from tallystick.studies.framework.trained import FOLDER
 
 Work = tuple[Declared, int]
 """An experiment or a check, with its seed."""
@@ -30,8 +32,8 @@ def reproduce(
 ) -> list[str]:
     """Measure missing results, write results, page and figure, and return one line per failed job.
 
-    models: names, with or without preset; None for all. side_by_side: number of parallel jobs. Raises ValueError for a
-    budget, model or seed that the study does not have, and for results that were made with other settings.
+    models: by name or name:preset; None: all. Raises ValueError for a budget, model or seed that the study does not
+    have, and for results that were made with other settings; OSError where nothing can be written.
     """
     declared, results = study.declared(budget), study.stored(budget)
     chosen = choose(declared, models)
@@ -43,6 +45,8 @@ def reproduce(
     todo = [each for each in work if not results.has(*each)]
     for each in {declared.name: declared for declared, _ in todo}.values():
         _look_up(each)
+    for place in (results.path, FOLDER / "run"):
+        check_makable(place)
     if not todo:
         _print("all results are up to date")
     try:

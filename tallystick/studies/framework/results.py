@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from tallystick.rows import require
+from tallystick.storage import parse_json, write_text
 from tallystick.studies.framework.experiment import Declared, Plan, describe_changes, digest, valid_plans
 from tallystick.studies.framework.schema import (
     CHECK_COLUMNS,
@@ -28,6 +30,14 @@ class StoredPlan(TypedDict):
 
     name: str
     plan: Plan
+
+
+class _Document(TypedDict):
+    """What a results file must hold, whatever its version."""
+
+    plans: dict[str, StoredPlan]
+    environments: list[dict[str, Any]]
+    runs: list[StoredRun]
 
 
 class Results:
@@ -60,10 +70,12 @@ class Results:
 
     def _read(self) -> dict[str, Any]:
         try:
-            document = json.loads(self.path.read_text(encoding="utf-8"))
-            _ = [document[key] for key in ("plans", "environments", "runs")]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.path} is damaged; move it away to start afresh") from error
+            document = parse_json(self.path.read_text(encoding="utf-8"))
+            require(_Document, document, "it")
+            for run in document["runs"]:
+                _ = document["plans"][run["plan"]], document["environments"][run["environment"]]
+        except (ValueError, LookupError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}; move it away to begin anew") from error
         if {key: document.get(key) for key in self._head} != self._head:
             raise ValueError(f"{self.path} is not a results file of this version; move it away to start afresh")
         return document
@@ -107,7 +119,7 @@ class Results:
             where, plan = self.environments.index(environment), declared.plan
             self.plans[digest(plan)] = {"name": declared.name, "plan": plan}
             self.runs.append({"plan": digest(plan), "seed": seed, "environment": where, **outcome})
-            write_whole(self.path, self.text())
+            write_text(self.path, self.text())
 
     def adopt(self, work: Iterable[tuple[Declared, int]]) -> None:
         """Copy missing runs from other results files of the folder that have them under the same plan and seed."""
@@ -131,13 +143,6 @@ class Results:
 def stored(budget: str) -> list[Results]:
     """Read every results file of a budget."""
     return [Results(path.stem.removesuffix(f"-{budget}"), budget) for path in sorted(FOLDER.glob(f"*-{budget}.json"))]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write or replace a text file, whole or not at all."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _json(value: object) -> str:

@@ -113,7 +113,8 @@ class Deviation(TypedDict):
 
     position: int
     want: str
-    got: str
+    got: str | None
+    """None: the model said nothing."""
     after: str
     """The last tokens before the wrong one."""
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallystick.storage import write_text
 from tallystick.studies.framework import figure, markdown
 from tallystick.studies.framework.experiment import Declared
-from tallystick.studies.framework.results import FOLDER, Results, write_whole
+from tallystick.studies.framework.results import FOLDER, Results
 
 BUDGETS = ("small", "paper")
 """Budgets: small takes minutes on a GPU or hours on one CPU core; paper has the paper's model sizes and steps."""
@@ -70,6 +71,6 @@ class Study:
     def write(self, budget: str, results: Results) -> None:
         """Write the study's page and figure."""
         FOLDER.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path(budget, "md"), self.page(budget, results))
+        write_text(self.path(budget, "md"), self.page(budget, results))
         if self.figure:
             self.figure(self.title, self.declared(budget), results, self.path(budget, "png"))

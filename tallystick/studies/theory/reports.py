@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tallystick import models
 from tallystick.studies.framework.cells import cells
 from tallystick.studies.framework.experiment import Experiment
 from tallystick.studies.framework.measure import measure
@@ -57,10 +58,11 @@ def report_universal(
 ) -> tuple[dict[str, Any], str]:
     """Return the document and Markdown of theorem 2.2: the bound, lookup's needed samples, and the results of models.
 
-    machine: a name or file, as for the task turing. epsilon: share of problems that may be wrong; delta: probability
-    that more are wrong. Raises ValueError for an unknown machine, or a share that is not between 0 and 1.
+    machine: a name or file, as for turing. Raises ValueError for what is no machine, model or share.
     """
     theorem = universal.Bound.of(machine, epsilon, delta)
+    for name in names:  # before the work
+        models.resolve(name, vocab_size=1)
     needed = {seed: samples_needed(theorem.task, seed, max(lengths), epsilon) for seed in seeds}
     say(f"{theorem.task}: lookup needs {', '.join(map(str, needed.values()))} samples")
     done = {name: _measured(universal.experiment(theorem.task, name, lengths), seeds, "cpu", say) for name in names}

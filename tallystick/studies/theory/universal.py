@@ -24,6 +24,10 @@ MOST = 4096
 """Maximum number of samples tried in the search for the number that lookup needs."""
 
 
+LEAST = 1e-12
+"""The smallest share or chance that a bound is computed for."""
+
+
 @dataclass(frozen=True)
 class Bound:
     """The theorem's bound for one machine."""
@@ -47,8 +51,8 @@ class Bound:
         task = tasks.load(f"turing:{machine}")
         assert isinstance(task, Turing)
         for name, value in (("epsilon", epsilon), ("delta", delta)):
-            if not 0 < value < 1:
-                raise ValueError(f"{name} {value} must be between 0 and 1")
+            if not LEAST <= value < 1:
+                raise ValueError(f"{name} {value} must be at least {LEAST:g} and less than 1")
         states, symbols = len(task.machine.states), len(task.machine.symbols)
         return cls(task.name, states, symbols, task.defaults.train_length, epsilon, delta)
 
