@@ -26,6 +26,8 @@ from tallystick.vocab import loss_mask
 
 QUESTIONS = 10_000
 """Questions after which no more problems of a length are recorded."""
+PROBLEMS = 300
+"""Random problems of each length that are recorded at least: few problems leave states rare that are not."""
 RARE, MANY_RARE = 8, 0.01
 """A state met in fewer problems is rare; with a larger share of rare ones there may be others that were not met."""
 PAIRS = 300_000
@@ -110,9 +112,9 @@ def _describe(site: Site, mine: dict[tuple[int, str], Hashable], held: list[dict
 def doubt(task: Task, lengths: Sequence[int], problems: int, seed: int) -> str:
     """Say why a task that looks local may not be; empty if nothing was found.
 
-    problems: random ones of each length, beside the worst cases.
+    problems: random ones of each length, beside the worst cases; at least PROBLEMS.
     """
-    for machine in _observe(task, lengths, problems, seed):
+    for machine in _observe(task, lengths, max(problems, PROBLEMS), seed):
         pair = _lasting(machine)
         if pair:
             one, other = machine.describe(*pair)
@@ -120,8 +122,10 @@ def doubt(task: Task, lengths: Sequence[int], problems: int, seed: int) -> str:
         rare = [state for state, problems in machine.problems.items() if problems < RARE]
         if len(rare) > MANY_RARE * len(machine.problems):
             (state,) = machine.describe(min(rare, key=lambda state: machine.problems[state]))
-            some = f"{len(rare):,} of the program's states ({state}, say)"
-            return f"{some} were met in fewer than {RARE} problems: there may be others that were not met"
+            return (
+                f"{len(rare):,} of {len(machine.problems):,} states of the program, as {state}, occurred in fewer than "
+                f"{RARE} problems: there may be others that did not occur"
+            )
     return ""
 
 
