@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any
 
 from tallystick.tasks.base import Defaults, Task, symbols_of
 from tallystick.tasks.guard import task_code
 
 REQUIRED = ("sample", "answer")
-"""Methods that every task defines, beside a program for each variant."""
+"""Methods that every task writes, beside a program for each variant."""
+GUARDED = ("parse", "format", "score", "partial_score")
+"""Methods of the task's own that the commands call outside of its program."""
 DRAWS = 20
 """Number of drawn problems that must not all be equal."""
 
@@ -43,13 +47,65 @@ def _require_kinds(cls: type[Task]) -> None:
         raise ValueError(f'{name}.tools must be a tuple, such as ("pointer:1",), not {cls.tools!r}')
     if not isinstance(cls.defaults, Defaults):
         kind = type(cls.defaults).__name__
-        raise ValueError(f"{name}.defaults must be Defaults(...), such as Defaults(train_length=10), not a {kind}")
+        raise ValueError(f"{name}.defaults must be Defaults(...), as Defaults(train_length=10), not a {kind}")
+    for length in ("min_length", "max_length"):
+        if not _is_length(getattr(cls, length)):
+            raise ValueError(f"{name}.{length} must be an integer from 1 on, not {getattr(cls, length)!r}")
+    if not _is_length(cls.defaults.train_length):
+        raise ValueError(
+            f"{name}.defaults: train_length must be an integer from 1 on, not {cls.defaults.train_length!r}"
+        )
+    for rows in ("check", "eval"):
+        lengths = getattr(cls.defaults, rows)
+        if not isinstance(lengths, tuple | list) or not lengths or not all(map(_is_length, lengths)):
+            raise ValueError(f"{name}.defaults: {rows} must be a tuple of lengths, as (5, 10, 20), not {lengths!r}")
     if not isinstance(cls.variants, Mapping) or not cls.variants:
         raise ValueError(f'{name}.variants must name at least one program, such as {{"default": "solve"}}')
 
 
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _are_symbols(value: object) -> bool:
     return isinstance(value, Iterable) and all(isinstance(item, str) for item in value)
+
+
+def make(cls: type[Task], options: str, variant: str | None) -> Task:
+    """Make the task. Raises ValueError for an `__init__` that fails or leaves the task half made."""
+    try:
+        task = cls(options, variant)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{cls.__name__}.__init__ fails: {type(error).__name__}: {error}") from error
+    if not hasattr(task, "home"):
+        raise ValueError(f"{cls.__name__}.__init__ must call super().__init__(options, variant)")
+    for method in GUARDED:
+        if getattr(cls, method) is not getattr(Task, method):
+            setattr(task, method, _guarded(task, method))
+    return task
+
+
+def _guarded(task: Task, method: str) -> Callable[..., Any]:
+    """The method, whose exceptions become a ProgramError that names file and line.
+
+    A ValueError of `parse` is not the task's mistake but the user's, and stays as it is.
+    """
+    own = getattr(task, method)
+
+    @wraps(own)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with task_code(task, f"calling {method}"):
+            try:
+                return own(*arguments, **named)
+            except ValueError as error:
+                if method != "parse":
+                    raise
+                refusal = error
+        raise refusal
+
+    return call
 
 
 def require_pure(task: Task) -> None:

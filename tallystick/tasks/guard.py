@@ -46,6 +46,8 @@ def task_code(task: Named, where: str) -> Iterator[None]:
         with _watchdog():
             yield
     except (Exception, SystemExit, _Endless) as error:
+        if isinstance(error, ProgramError) and str(error).startswith(f"{task.name}: "):  # named by a guard within
+            raise ProgramError(f"{error}; {where}") from error
         what = f"{_message(error)}{_location(error, task.home)}"
         raise ProgramError(f"{task.name}: {' '.join(what.split())}; {where}") from error
 
@@ -75,12 +77,16 @@ def _file(home: type) -> str | None:
 
 @contextmanager
 def _watchdog() -> Iterator[None]:
-    """Raise _Endless in the block after PATIENCE seconds of CPU time; only in the main thread, since it is a signal."""
+    """Raise _Endless in the block after PATIENCE seconds of CPU time. In the main thread alone: it is a signal.
+
+    A block within another starts the other's time afresh when it ends.
+    """
+    within = signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0
     _start()
     try:
         yield
     finally:
-        _stop()
+        _start() if within else _stop()
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def _own(path: str, rest: str, variant: str | None) -> Task:
         raise ValueError(f"{path} has no task {class_name!r}; it has: {choices}")
     cls = classes[class_name]
     contract.require(cls)
-    task = cls(options, variant)
+    task = contract.make(cls, options, variant)
     contract.require_pure(task)
     return task
 
