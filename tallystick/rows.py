@@ -127,7 +127,7 @@ class MetricsRow(TypedDict):
     passed: bool
 
 
-class ScheduleState(TypedDict):
+class ScheduleProgress(TypedDict):
     """What `resume` needs of the learning rate's schedule."""
 
     start: int
@@ -150,7 +150,7 @@ class Progress(Reached):
     seconds: float
     positions: list[list[list[tuple[int, int]]]] | None
     """Where each data worker's stream stands: a `data.packing.Position` each."""
-    schedule: ScheduleState
+    schedule: ScheduleProgress
     overlap: list[str]
     """Digests of the held-out problems that training has drawn."""
     config: dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick.config import Settings
-from tallystick.rows import ScheduleState
+from tallystick.rows import ScheduleProgress
 
 LATEST = 0.6
 """Share of the maximum steps after which the rate begins to fall, however many errors are left."""
