@@ -148,7 +148,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "positions": self.positions,
                 "passed": self.passed,
-                "schedule": self.schedule.state,
+                "schedule": self.schedule.progress,
                 "overlap": sorted(self.overlap),
                 "config": self.config.to_json(),
             },
