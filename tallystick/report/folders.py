@@ -22,11 +22,6 @@ MOST_METRICS = 400
 """Maximum number of rows of metrics drawn for a run."""
 MOST_DIFF = 20_000
 """Maximum number of characters kept of the uncommitted changes that the run was trained with."""
-ROW_KEYS = ("length", "worst_cases", "mode", "seed", "samples", "exact", "ci95", "model_tokens", "error_bound",
-            "min_margin", "low_margin_tokens", "train_overlap", "seconds", "state_bytes", "first_errors")  # fmt: skip
-"""Keys of a row of eval.json that the page uses."""
-METRICS_KEYS = ("step", "loss", "tokens", "seconds", "tokens_per_second", "held_out", "passed")
-"""Keys of a line of metrics.jsonl that the page uses."""
 T = TypeVar("T")
 
 
@@ -43,11 +38,11 @@ def read_folder(path: Path, number: int) -> RunData:
     """Read a run folder. Raises RunError only if its config.json cannot be read."""
     config, notes = runs.read_config(path), []
     command = f"tallystick eval {shlex.quote(str(path))}"
-    measured = attempt(lambda: _read_eval(path), "eval.json", notes)
+    measured = attempt(lambda: runs.read_eval(path), "eval.json", notes)
     weights = _weights_hash(path)
     if measured and measured.get("weights", weights) != weights:
         notes.append(f"eval.json was measured on weights that have since changed; measure again: {command}")
-    metrics = attempt(lambda: _with_keys(runs.read_metrics(path), METRICS_KEYS), "metrics.jsonl", notes) or []
+    metrics = attempt(lambda: runs.read_metrics(path), "metrics.jsonl", notes) or []
     environment = attempt(lambda: json.loads((path / "environment.json").read_text("utf-8")), "environment.json", notes)
     parameters, fixed_state = _describe_model(config, path)
     return RunData(
@@ -75,23 +70,6 @@ def load_task(run: RunData) -> Task | None:
     """Load the run's task; return None, with a note, if it cannot be loaded any more."""
     path = Path(run.path)
     return attempt(lambda: runs.load_task(path, runs.read_config(path)).task, "the task", run.notes)
-
-
-def _read_eval(path: Path) -> dict[str, Any] | None:
-    """Read eval.json; return None if nothing was measured. Raises ValueError if `eval` did not write it."""
-    report = runs.read_eval(path)
-    if report is None:
-        return None
-    return report | {"rows": _with_keys(report["rows"], ROW_KEYS)}
-
-
-def _with_keys(rows: Any, keys: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the rows unchanged. Raises ValueError naming a key that one of them lacks."""
-    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
-        missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-        if missing:
-            raise ValueError(f"row {number} has no {missing[0]}")
-    return rows
 
 
 def _weights_hash(path: Path) -> str | None:

@@ -346,5 +346,5 @@ def test_without_a_tool_its_answers_count():
     model = models.build("lookup", vocab_size=len(task.vocab)).fit([(ids, mask)])
     (result,) = verify(model, task, [prompt])
     assert (result.exact, result.model_tokens) == (True, mask.sum())
-    with pytest.raises(ValueError, match="no-tool: its model works without tools"):
+    with pytest.raises(ValueError, match="no-tool: this model works without tools"):
         engine.generate(model, task, [prompt])

@@ -57,7 +57,8 @@ def row(length, exact=True, **other):
     """Return a row of eval.json."""
     result = {"length": length, "worst_cases": False, "mode": "verify", "seed": 0, "samples": 4, "exact": 4 * exact}
     result |= {"ci95": [0.5, 1.0], "model_tokens": 100, "error_bound": 1e-3, "low_margin_tokens": 0, "min_margin": 1.5}
-    return result | {"train_overlap": 0.0, "seconds": 0.1, "state_bytes": 512, "first_errors": []} | other
+    result |= {"answer": None, "score": None, "token_accuracy": 1.0, "stops": {"eos": 4}, "first_errors": []}
+    return result | {"train_overlap": 0.0, "seconds": 0.1, "state_bytes": 512} | other
 
 
 def error(task, length, position, got="[p1.left]"):
@@ -115,10 +116,10 @@ def test_what_is_damaged_is_noted(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "text", "note"),
     [
-        ("eval.json", "[1]", "it has no rows"),
-        ("eval.json", '{"rows": 5}', "it has no rows"),
-        ("eval.json", '{"rows": [{"length": 5}]}', "row 1 has no worst_cases"),
-        ("metrics.jsonl", '{"step": 1}\n', "row 1 has no loss"),
+        ("eval.json", "[1]", "it must be of type dict"),
+        ("eval.json", '{"rows": 5}', "its rows must be of type list"),
+        ("eval.json", '{"rows": [{"length": 5}]}', "its rows[0] has no exact"),
+        ("metrics.jsonl", '{"step": 1}\n', "its rows[0] has no loss"),
     ],
 )
 def test_rows_without_their_keys_are_noted(tmp_path, name, text, note):
@@ -315,8 +316,9 @@ def test_folders_of_the_same_name_are_told_apart(tmp_path):
 
 
 def test_infinities_do_not_break_the_page(tmp_path):
-    path = folder(tmp_path / "run", rows=[row(5, min_margin=math.inf, error_bound=math.nan)])
-    (kept,) = embedded(page.render(build.collect([path], PROBLEMS)))["runs"]
+    data = build.collect([folder(tmp_path / "run", rows=[row(5)])], PROBLEMS)
+    data.runs[0].rows = [row(5, min_margin=math.inf, error_bound=math.nan)]
+    (kept,) = embedded(page.render(data))["runs"]
     assert kept["rows"][0]["min_margin"] is kept["rows"][0]["error_bound"] is None
 
 

@@ -165,7 +165,7 @@ def test_a_state_that_was_not_met_is_a_reported_failure():
     task = annotated("Late")
     assert record(task, [*"101", "="]).ok
     with pytest.raises(
-        ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: not met"
+        ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: it never occurs"
     ) as error:
         run(task, [*"1" * 12, "="], Recorder())
     assert "\n" not in str(error.value)

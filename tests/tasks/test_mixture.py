@@ -30,7 +30,7 @@ NAME = "reverse:1,addition:3"
         ("addition:1,reverse:nan", None, "'reverse:nan' is not"),
         ("addition:1,reverse:inf", None, "'reverse:inf' is not"),
         ("addition:1,shared,reverse:1", None, "'shared' is not"),
-        ("addition:1,addition:1", None, "'addition:1' is given twice"),
+        ("addition:1,addition:1", None, "'addition:1' is there twice"),
         ("addition:1,nothing:1", None, "unknown task 'nothing'"),
         ("addition:1,reverse:1", "paper", "one for each of its 2 parts, as local\\+paper"),
         ("addition:1,reverse:1", "paper+fast", "unknown variant 'fast'"),

@@ -148,8 +148,8 @@ class Mine(Task):
         ("tools = (", "defaults = Defaults(train_length=2.5); tools = (", "train_length must be an integer from 1 on"),
         ("tools = (", "defaults = Defaults(check=5); tools = (", r"check must be a tuple of lengths, .* not 5"),
         ("tools = (", "defaults = Defaults(eval=()); tools = (", "eval must be a tuple of lengths"),
-        ("rng.choices", "random.choices", "sample drew two different problems from the same random numbers"),
-        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 whatever rng is"),
+        ("rng.choices", "random.choices", "sample drew two different problems with the same seed"),
+        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 for every seed"),
         ("k=length", "k=7", "sample draws the same problems of length 1 and 10"),
         ("return [*rng", "[*rng", "TypeError: sample must return a list of symbols, not None"),
         ("return [*rng", "raise SystemExit(3); [*rng", r"SystemExit: 3 \(mine.py:8, in sample\)"),
@@ -239,7 +239,7 @@ def test_a_program_that_does_not_end_after_its_answer_is_ended(tmp_path, monkeyp
     path.write_text(GOOD.replace("w.output(symbol)", "for _ in range(5 * 10**7): pass"))
     task = load(f"{path}:Mine")
     monkeypatch.setattr(guard, "PATIENCE", 0.1)
-    with pytest.raises(ProgramError, match="it does not end"):
+    with pytest.raises(ProgramError, match="the program does not end"):
         run(task, list("ab>"), Recorder())
 
 

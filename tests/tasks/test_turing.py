@@ -158,7 +158,9 @@ def test_parse(written, prompt):
 
 @pytest.mark.parametrize("written", ["2", "|>", "0|x>", "0>AB", "0>E", ">|4", "|5|6>", "0>>", "A", f"|{'1' * 20}>"])
 def test_a_bad_problem_is_refused_in_one_line(written):
-    with pytest.raises(ValueError, match="write a tape of 0 1, then, if wanted, .STEPS> and the state") as error:
+    with pytest.raises(
+        ValueError, match="write a tape of 0 1, then, if wanted, .STEPS> and the initial state"
+    ) as error:
         load("turing:bb4").parse(written)
     assert "\n" not in str(error.value)
 
