@@ -181,7 +181,7 @@ def test_its_k_stays_but_few_states_and_contexts_are_met():
     report = locality.check(LOCAL, [10, 15, 20], 80)
     assert [row["k"] for row in report["rows"]] == [20, 20, 20]
     assert (report["local"], report["covered"]) == (None, False)
-    assert "were met in fewer than" in report["reason"]
+    assert "occurred in fewer than" in report["reason"]
     assert 0.3 < report["rows"][-1]["coverage"] < 0.7
 
 
