@@ -71,7 +71,9 @@ class TapeHandle:
         return self._tokens[self._push(self._read)[0]]
 
     def write(self, symbol: str) -> None:
-        """Write a symbol under the head. Raises KeyError if the tape does not take that symbol."""
+        """Write a symbol under the head. Raises ProgramError if the tape does not take that symbol."""
+        if symbol not in self._writes:
+            raise ProgramError(f"{symbol!r} cannot be written on the tape, only {' '.join(self._writes)}")
         self._push(self._writes[symbol])
 
     def left(self) -> None:
@@ -180,7 +182,10 @@ class Workspace:
         try:
             return [self._ids[symbol] for symbol in symbols]
         except KeyError as error:
-            raise ProgramError(f"{error.args[0]!r} is not in the vocabulary: add it to the task's symbols") from None
+            symbol = error.args[0]
+            if not isinstance(symbol, str):
+                raise ProgramError(f"a symbol is a string: {str(symbol)!r}, not {symbol!r}") from None
+            raise ProgramError(f"{symbol!r} is not in the vocabulary: add it to the task's symbols") from None
 
     def _say(self, *ids: int) -> None:
         for token in ids:

@@ -67,7 +67,7 @@ def judge(rows: Sequence[Growth]) -> tuple[bool | None, str]:
     grows = all(a.k < b.k for a, b in zip(last, last[1:], strict=False))
     if grows and all(row.beyond_by_worst or row.beyond >= SUPPORT for row in last[1:]):
         return False, f"k grows with the length: {ks}"
-    return None, f"k still changes with the sample, {ks}; check more problems or longer ones"
+    return None, f"k still changes with the sample, {ks}; name hard problems as worst_cases, or check longer ones"
 
 
 def predict(run: Mapping[str, Any], check: Mapping[str, Any] | None, length: int) -> str:

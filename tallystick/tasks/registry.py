@@ -74,7 +74,8 @@ def _own(path: str, rest: str, variant: str | None) -> Task:
     classes.pop("Task", None)
     if class_name not in classes:
         choices = ", ".join(classes) or "no class derived from tallystick.Task"
-        raise ValueError(f"{path} has no task {class_name!r}; it has: {choices}")
+        wrong = f"has no task {class_name!r}" if class_name else "does not say which task, as in FILE:Class"
+        raise ValueError(f"{path} {wrong}; it has: {choices}")
     cls = classes[class_name]
     contract.require(cls)
     task = contract.make(cls, options, variant)

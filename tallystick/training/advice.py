@@ -48,8 +48,7 @@ def _memory(config: RunConfig, held_out: HeldOutSummary) -> Iterator[str]:
         yield f"{far}: a longer memory, {' '.join(f'{key}={value}' for key, value in longer.items())}"
     elif k > 0:
         yield f"{far}: a larger model"
-    if k < 0:
-        yield f"{far}: `tallystick check {config.task}` says whether the program is local, --annotate makes some so"
+    yield f"{far}: `tallystick check {config.task}` says whether the program is local, --annotate makes some so"
 
 
 def _contents(config: RunConfig, held_out: HeldOutSummary) -> Iterator[str]:

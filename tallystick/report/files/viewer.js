@@ -83,7 +83,7 @@ class Viewer {
       this.about,
       make("div", { class: "controls" }, controls),
       this.now,
-      heading("Memory: the tape that the pointers read"),
+      heading("Memory: the cells that the pointers read"),
       this.tape,
       heading("Tokens, in the order in which they are said"),
       this.stream,

@@ -72,15 +72,22 @@ def _exactness(axis: Axes, lines: Sequence[Line], style: Mapping[str, Any]) -> N
 
 
 def _state(axis: Axes, lines: Sequence[Line], style: Mapping[str, Any]) -> None:
-    """Draw the first model's state size at the end of the longest problem, extrapolated linearly."""
-    sizes = {row.length: row.state_bytes for run in lines[0].runs for row in rows_of(run) if row.state_bytes}
-    lengths = sorted(sizes)
+    """Draw the bytes that a model carries from token to token at the end of the longest problem.
+
+    Of several sizes that were measured at a length the smallest is drawn; a dashed line goes on from the last length.
+    """
+    sizes: dict[int, int] = {}
+    for row in (row for line in lines for run in line.runs for row in rows_of(run)):
+        if row.state_bytes is not None:
+            sizes[row.length] = min(row.state_bytes, sizes.get(row.length, row.state_bytes))
+    # an episode is read up to its first wrong token, so a cache may have been smaller at a greater length
+    lengths = [n for n in sorted(sizes) if sizes[n] == max(size for length, size in sizes.items() if length <= n)]
     axis.plot(lengths, [sizes[n] for n in lengths], markersize=4, **style)
     last, before = lengths[-1], lengths[-2]
     slope = (sizes[last] - sizes[before]) / (last - before)  # bytes per digit, 0 for a constant state
-    further = [n for n in (10**e for e in range(1, 8)) if n > last]
+    further = [last, *(n for n in (10**e for e in range(1, 8)) if n > last)]
     beyond = [sizes[last] + slope * (n - last) for n in further]
-    axis.plot([last, *further], [sizes[last], *beyond], color=style["color"], linestyle="--", linewidth=1)
+    axis.plot(further, beyond, color=style["color"], linestyle="--", linewidth=1)
     axis.annotate(_bytes(beyond[-1]), (LONGEST, beyond[-1]), xytext=(-8, 5), textcoords="offset points", ha="right")
 
 
