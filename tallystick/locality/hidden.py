@@ -24,8 +24,8 @@ from tallystick.tasks.annotate.control import Named, Opaque, Site
 from tallystick.tasks.annotate.traces import MARK, Sites, State
 from tallystick.vocab import loss_mask
 
-QUESTIONS = 10_000
-"""Questions after which no more problems of a length are recorded."""
+QUESTIONS = (10_000, 100_000)
+"""Questions after which no more problems of a length are recorded: at first, and where states then look rare."""
 PROBLEMS = 300
 """Random problems of each length that are recorded at least: few problems leave states rare that are not."""
 RARE, MANY_RARE = 8, 0.01
@@ -114,23 +114,35 @@ def doubt(task: Task, lengths: Sequence[int], problems: int, seed: int) -> str:
 
     problems: random ones of each length, beside the worst cases; at least PROBLEMS.
     """
-    for machine in _observe(task, lengths, max(problems, PROBLEMS), seed):
-        pair = _lasting(machine)
-        if pair:
-            one, other = machine.describe(*pair)
-            return f"the program may go on alike for any time, at {one} or at {other}, and then say something different"
-        rare = [state for state, problems in machine.problems.items() if problems < RARE]
-        if len(rare) > MANY_RARE * len(machine.problems):
-            (state,) = machine.describe(min(rare, key=lambda state: machine.problems[state]))
-            return (
-                f"{len(rare):,} of {len(machine.problems):,} states of the program, as {state}, occurred in fewer than "
-                f"{RARE} problems: there may be others that did not occur"
-            )
-    return ""
+    for questions in QUESTIONS:
+        machines = _observe(task, lengths, max(problems, PROBLEMS), seed, questions)
+        for machine in machines:
+            if pair := _lasting(machine):
+                one, other = machine.describe(*pair)
+                return f"the program may go on alike for ever, at {one} or at {other}, and then say something different"
+        reason = next(filter(None, map(_rare, machines)), "")
+        if not reason:
+            return ""
+    return reason
 
 
-def _observe(task: Task, lengths: Sequence[int], problems: int, seed: int) -> list[Machine]:
-    """Record worst cases and random problems of each length, for each part of a mixture by itself."""
+def _rare(machine: Machine) -> str:
+    """Say which states are rare, if they are many; else return an empty string."""
+    rare = [state for state, problems in machine.problems.items() if problems < RARE]
+    if len(rare) <= MANY_RARE * len(machine.problems):
+        return ""
+    (state,) = machine.describe(min(rare, key=lambda state: machine.problems[state]))
+    return (
+        f"{len(rare):,} of {len(machine.problems):,} states of the program, as {state}, occurred in fewer than "
+        f"{RARE} problems: there may be others that did not occur"
+    )
+
+
+def _observe(task: Task, lengths: Sequence[int], problems: int, seed: int, most: int) -> list[Machine]:
+    """Record worst cases and random problems of each length, for each part of a mixture by itself.
+
+    most: questions of a length after which no more of its problems are recorded.
+    """
     machines: dict[str, Machine] = {}
     for length in lengths:
         random = (task.problem("check", seed, length, i, up_to=True) for i in range(problems))
@@ -140,7 +152,7 @@ def _observe(task: Task, lengths: Sequence[int], problems: int, seed: int) -> li
             if part.name not in machines:
                 machines[part.name] = Machine(part)
             questions += machines[part.name].record(own)
-            if questions >= QUESTIONS:
+            if questions >= most:
                 break
     return list(machines.values())
 

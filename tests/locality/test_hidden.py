@@ -251,7 +251,7 @@ def test_local_programs_of_the_registry_are_not_doubted(name):
 
 def test_the_doubt_names_the_place_and_what_it_keeps():
     text = hidden.doubt(LastThatIsNoD(), LENGTHS, 80, 0)
-    assert text.startswith("the program may go on alike for any time, at solve+2 with kept='")
+    assert text.startswith("the program may go on alike for ever, at solve+2 with kept='")
     assert "' or at solve+2 with kept='" in text
 
 
