@@ -2,7 +2,7 @@
 
     python bench/core.py RUN        # RUN: a folder made by `tallystick train addition`; about 6 minutes
 
-Each figure is printed with what was counted.  What it rests on is asserted: if that fails, the figure is not printed.
+Each figure is printed with its counts. Its preconditions are asserted; if one fails, the figure is not printed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Count:
 
 
 def trajectories(digits: int, problems: int) -> str:
-    """Measure tokens a second through the Workspace, with all its checks."""
+    """Measure tokens per second through the Workspace, with all its checks."""
     task, sink = tasks.load("addition"), Count()
     prompts = [task.problem("bench", 0, digits, i) for i in range(problems)]
     began = time.perf_counter()
@@ -80,7 +80,7 @@ def same(run: runs.Run, digits: int, problems: int) -> str:
 
 
 def memory(folder: Path, digits: int) -> tuple[str, float]:
-    """Verify one problem in a process of its own; return what it measured, and its peak memory in MB."""
+    """Verify one problem in a separate process; return the figures as text, and its peak memory in MB."""
     code = f"import sys; sys.path.insert(0, 'bench'); import core; core.verify_one({str(folder)!r}, {digits})"
     words = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     peak, exact, tokens, seconds = float(words[0]), words[1], int(words[2]), float(words[3])

@@ -1,10 +1,10 @@
-"""Measure a giant addition: produced, verified and trained on without ever being in memory as a whole.
+"""Measure a giant addition, which is produced, verified and trained on without ever being in memory as a whole.
 
     python bench/giant.py RUN                                # RUN: a folder made by `tallystick train addition`
     python bench/giant.py RUN --digits 100000 --uses verify
 
-Each use runs in a process of its own, first on 1,000 digits and then on all, and prints its tokens, seconds and peak
-memory.  Part of that memory is the tool's own: the numbers and everything said about them, 2 bytes a token.  Training
+Each use runs in a separate process, first on 1,000 digits and then on all, and prints its tokens, seconds and peak
+memory. Part of that memory is the tool's own: the numbers and everything said about them, 2 bytes per token. Training
 is one pass over the one example in batches of 1 x 8,192 tokens, on a copy of RUN's model, which is verified afterwards.
 """
 
@@ -75,7 +75,7 @@ USES = {"produce": produce, "verify": check, "train": train}
 
 
 def one(folder: str, use: str, digits: int, device: str) -> None:
-    """Print what one use measured, as JSON; runs in a process of its own."""
+    """Print the figures of one use as JSON; to be run in a separate process."""
     torch.set_num_threads(1)
     run = runs.load(folder, device)
     prompt, began = run.task.problem("test", 0, digits, 0), time.perf_counter()
@@ -87,7 +87,7 @@ def one(folder: str, use: str, digits: int, device: str) -> None:
 
 
 def main() -> None:
-    """Print a line for each use and size."""
+    """Print one line per use and size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="a run folder of addition")
     parser.add_argument("--digits", type=int, default=1_000_000)

@@ -1,9 +1,9 @@
 """Measure the training speed of our Mamba-2 against that of Hugging Face's (transformers), on one CPU thread.
 
-Both have the same shape, weights, packed batch, loss and AdamW; forward, backward and step are timed together.  Each
-contestant has a process of its own, they take turns, and their medians and ratios are printed.  Ours honours the resets
-of the packed rows; Hugging Face's has none.  Its speed depends on its `chunk_size`: the default is 256, and 32 is the
-fastest for this shape.  Nothing is reported unless all give the same logits.
+Both have the same shape, weights, packed batch, loss and AdamW; forward, backward and step are timed together. Each
+contestant has a process of its own, they take turns, and their medians and ratios are printed. Ours applies the resets
+of the packed rows; Hugging Face's has none. Its speed depends on its `chunk_size`: the default is 256, and 32 is the
+fastest for this shape. Nothing is reported unless all give the same logits.
 
     python bench/train_speed.py                                 # mamba2:tiny, 8 x 1024, about a minute
     python bench/train_speed.py --rows 2 --length 256 --rounds 3
@@ -47,7 +47,7 @@ THEIR_NAMES = {
 
 
 def their_name(name: str) -> str:
-    """Return the name that transformers has for a parameter of ours."""
+    """Return the name in transformers of one of our parameters."""
     if name == "norm.weight":
         return "backbone.norm_f.weight"
     return ".".join(THEIR_NAMES.get(part, part) for part in name.split("."))
@@ -78,7 +78,7 @@ def peer(model: Model, chunk_size: int) -> transformers.Mamba2ForCausalLM:
 
 
 def contestant(pipe: Connection, options: argparse.Namespace, chunk_size: int | None) -> None:
-    """Send the logits, and then the seconds of a training step for each true value received; a process's main function.
+    """Send the logits, then the seconds of a training step for each true value received; a process's main.
 
     chunk_size: of transformers; None means tallystick, with the allocator set as `tallystick train` sets it.
     """
@@ -126,7 +126,7 @@ def start(options: argparse.Namespace, chunk_size: int | None) -> tuple[Connecti
 
 
 def check_parity(want_BLV: torch.Tensor, got_BLV: torch.Tensor) -> None:
-    """Exit unless the logits are the same, up to rounding."""
+    """Exit unless the logits are equal up to rounding."""
     difference = ((got_BLV - want_BLV).abs().max() / want_BLV.abs().max()).item()
     if not difference <= PARITY:
         raise SystemExit(f"parity check failed: logits differ by {difference:.1e} of the largest; nothing reported")
@@ -134,7 +134,7 @@ def check_parity(want_BLV: torch.Tensor, got_BLV: torch.Tensor) -> None:
 
 
 def measure(pipes: dict[str, Connection], rounds: int) -> dict[str, float]:
-    """Return each contestant's median seconds a step.  They take turns, a step each; the first is for warming up."""
+    """Return each contestant's median seconds per step; they take turns, and the first step is a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in pipes}
     for _ in range(rounds + 1):
         for name, pipe in pipes.items():
@@ -146,11 +146,11 @@ def measure(pipes: dict[str, Connection], rounds: int) -> dict[str, float]:
 
 
 def arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mamba2:tiny", help="name:preset")
     parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--length", type=int, default=1024, help="tokens a row")
+    parser.add_argument("--length", type=int, default=1024, help="tokens per row")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--chunk-sizes", type=int, nargs="+", default=[256, 32], help="of transformers")
     return parser.parse_args()

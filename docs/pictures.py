@@ -1,4 +1,4 @@
-"""Make README's pictures of a trajectory and of the report's viewer. Needs chromium; takes half a minute.
+"""Make the README's pictures of a trajectory and of the report's viewer; needs chromium and half a minute.
 
     python docs/pictures.py
 
@@ -28,12 +28,12 @@ import browser
 FOLDER = Path(__file__).parent
 WIDTH = 1400
 COLUMNS = 112
-"""Characters in a line of the trajectory."""
+"""Number of characters in a line of the trajectory."""
 FORM = (
     "<html data-ready='yes'><body style='margin:0;background:white'>"
     "<pre style='padding:14px;margin:0;width:fit-content;font:15px monospace'>{code}</pre></body></html>"
 )
-"""The page; the browser waits until it says that it is ready."""
+"""HTML of the page; the browser waits until it declares itself ready."""
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def trajectory(page: browser.Page, folder: Path) -> None:
-    """Save one trajectory as the terminal shows it."""
+    """Save a picture of one trajectory as the terminal shows it."""
     task = tasks.load("addition")
     recorder = record(task, task.problem("show", 3, 1, 0))
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
@@ -59,7 +59,7 @@ def trajectory(page: browser.Page, folder: Path) -> None:
 
 
 def viewer(page: browser.Page, folder: Path) -> None:
-    """Save the report's viewer at a wrong token."""
+    """Save a picture of the report's viewer at a wrong token."""
     run = folder / "addition"
     tallystick("train", "addition", "--variant", "paper", "--steps", "400", "--out", run)
     tallystick("eval", run, "--lengths", "20", "--samples", "10")
@@ -71,7 +71,7 @@ def viewer(page: browser.Page, folder: Path) -> None:
 
 
 def tallystick(*arguments: object) -> None:
-    """Run a command."""
+    """Run a command of tallystick."""
     subprocess.run([sys.executable, "-m", "tallystick", *map(str, arguments)], check=True)
 
 

@@ -45,7 +45,7 @@ class Episode:
 
 
 def add(episode):
-    """The program to learn. Its last sweep takes a fresh pointer, whose last move tells out from back."""
+    """Add two numbers: the program to learn. A fresh pointer makes the last sweep, whose moves tell out from back."""
 
     def sweep(i, stop, verb="right"):
         while (symbol := episode.say(f"p{i}.read")) != stop:

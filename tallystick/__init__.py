@@ -11,7 +11,7 @@ __all__ = ["Defaults", "Task", "Workspace"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the public names when they are asked for: `__main__` must stand before a Ctrl-C can come."""
+    """Import a public name on first use, so that `__main__` can catch Ctrl-C before anything slow is imported."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Workspace":

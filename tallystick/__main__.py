@@ -1,4 +1,4 @@
-"""python -m tallystick, and the console script: Ctrl-C is one line and exit code 130 from the first moment on."""
+"""Entry point of `tallystick` and `python -m tallystick`: from the start, Ctrl-C gives one line and exit code 130."""
 
 import os
 import signal
@@ -13,10 +13,10 @@ def main() -> None:
     try:
         from tallystick.cli import main as command_line
 
-        if _interrupted:  # an extension that was being imported has swallowed it
+        if _interrupted:  # an extension swallowed the interrupt while it was being imported
             raise KeyboardInterrupt
         command_line()
-    except BaseException as end:  # an import turns an interrupt into an error of its own
+    except BaseException as end:  # an import may turn the interrupt into an error of its own
         code = end.code if isinstance(end, SystemExit) else None
         if not _interrupted and code != 130:
             raise
@@ -32,7 +32,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def _leave() -> None:
-    """Exit with 130. Python itself would end by SIGINT if the interrupt had passed through an extension's code."""
+    """Exit with code 130, also where an extension's code would make Python end by SIGINT."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(130)

@@ -21,7 +21,7 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How to train; each field can be set as key=value."""
+    """Settings of training; each can be set as key=value."""
 
     train_length: int = ranged(MISSING, 0, 10**9)
     """Training problems have at most this length."""
@@ -40,21 +40,22 @@ class Settings:
     weight_decay: float = ranged(0.0, 0.0, 1e3)
     """Weight decay of matrices; other parameters have none."""
     grad_clip: float = ranged(1.0, 1e-12, 1e12)
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; a larger gradient is scaled down to it."""
     state_passing: float = ranged(MISSING, 0.0, 1.0)
-    """Share of training problems begun in the state that the one before left: 0.5 by default, 0 if the state grows."""
+    """Share of training problems that begin from the final state of the previous one; by default 0.5, or 0 if the state
+    of the model grows."""
     curriculum: int = ranged(0, 0, 10**12)
-    """Number of problems over which their largest length grows evenly from the task's shortest to train_length."""
+    """Number of problems over which the maximum length grows linearly from the task's shortest to train_length."""
     validate_every: int = ranged(50, *COUNTS)
-    """Steps between two validations on the held-out problems; each also saves what `resume` needs."""
+    """Steps between two validations on the held-out problems; each also saves a checkpoint for `resume`."""
     decay_at_error: float = ranged(1e-3, 0.0, 1.0)
     """Held-out error rate per token at which the learning rate begins to fall."""
     min_margin: float = ranged(3.0, 0.0, 1e9)
     """Logit margin that every held-out token must have at the end."""
     workers: int = ranged(1, 1, 256)
-    """Processes that make training data; their number divides batch_size."""
+    """Number of processes that make training data; it must divide batch_size."""
     threads: int = ranged(1, 1, 256)
-    """CPU threads of torch: a second one saves a third of a tiny model's time, and costs far more on a busy machine."""
+    """CPU threads of torch. A second one makes tiny models a third faster, but costs far more on a busy machine."""
     device: str = "cpu"
     """cpu or cuda."""
 
@@ -72,31 +73,36 @@ KINDS = get_type_hints(Settings)
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run's weights, beside the code."""
+    """Everything, apart from the code, that determines a run's weights."""
 
     task: str
-    """As for `tasks.load`."""
+    """Name of the task, as given to `tasks.load`."""
     variant: str
-    """The task's program."""
+    """Name of the task's program."""
     model: str
-    """As for `models.build`."""
+    """Name and preset of the model, as given to `models.build`."""
     model_settings: Mapping[str, Any]
-    """Every field of the model's Config, less vocab_size."""
+    """Every field of the model's Config except vocab_size."""
     settings: Settings
     extended_from: tuple[int, ...] = ()
-    """The maximum numbers of steps that it had before `resume --steps` raised it."""
+    """Earlier maximum numbers of steps, each raised by `resume --steps`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Write it as config.json has it."""
+        """Return the document of config.json."""
         document = asdict(self) | {"model_settings": dict(self.model_settings)}
         extended = document.pop("extended_from")
         return document | ({"extended_from": list(extended)} if extended else {})
 
     @classmethod
     def from_json(cls, document: object) -> RunConfig:
-        """Read what `to_json` wrote. Raises ValueError naming what is missing, unknown, or of a wrong type or size."""
+        """Build a configuration from `to_json`'s document.
+
+        Raises ValueError naming a key that is missing or unknown, of a wrong type or out of range.
+        """
         known = _typed("the document", document, dict)
         _check_keys(cls, known, "", optional={"extended_from"})
+        if "vocab_size" in _typed("model_settings", known["model_settings"], dict):
+            raise ValueError("model_settings.vocab_size is no setting: it is the task's number of tokens")
         given = _typed("settings", known["settings"], dict)
         _check_keys(Settings, given, "settings.")
         extended = _typed("extended_from", known.get("extended_from", []), list)
@@ -104,7 +110,7 @@ class RunConfig:
             task=_typed("task", known["task"], str),
             variant=_typed("variant", known["variant"], str),
             model=_typed("model", known["model"], str),
-            model_settings=_typed("model_settings", known["model_settings"], dict),
+            model_settings=known["model_settings"],
             settings=Settings(**{key: _typed(f"settings.{key}", value, KINDS[key]) for key, value in given.items()}),
             extended_from=tuple(_typed("extended_from", steps, int) for steps in extended),
         )
@@ -115,13 +121,16 @@ def _check_keys(cls: type, given: dict[str, Any], prefix: str, optional: Collect
     known = {field.name for field in fields(cls)}
     for what, keys in (("no", known - given.keys() - set(optional)), ("an unknown", given.keys() - known)):
         if keys:
-            raise ValueError(f"{what} {prefix}{min(keys)}; it may be another version's")
+            raise ValueError(f"{what} {prefix}{min(keys)}; another version of tallystick may have written it")
 
 
 def _typed(key: str, value: Any, kind: type) -> Any:
-    """Require a JSON value of this type; a whole number is also a float."""
+    """Return a JSON value if it is of this type, an integer as a float if need be. Raises ValueError otherwise."""
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{key} is too large") from None
     if type(value) is not kind:
         raise ValueError(f"{key} must be of type {kind.__name__}, not {type(value).__name__}")
     return value
@@ -130,7 +139,7 @@ def _typed(key: str, value: Any, kind: type) -> Any:
 def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any) -> RunConfig:
     """Resolve every setting of training and model: the user's, else the model's own, else the task's, else the default.
 
-    overrides: key=value of `Settings` or of the model's Config, as text. given: `Settings`; None means not given.
+    overrides: fields of `Settings` or of the model's Config, as text. given: fields of `Settings`; None is ignored.
     Raises ValueError for an unknown key, a value out of range, or a key that is given twice.
     """
     given = {key: value for key, value in given.items() if value is not None}
@@ -153,18 +162,18 @@ def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any
 
 
 def _resolve(model: str, vocab_size: int, overrides: dict[str, str]) -> tuple[type[Model], Config]:
-    """Resolve a model's settings. Raises ValueError that also names the settings of training for an unknown key."""
+    """Resolve a model's settings. For an unknown key, raises ValueError that names the training settings, too."""
     if "vocab_size" in overrides:
-        raise ValueError("vocab_size is no setting: it is the task's number of tokens")
+        raise ValueError("vocab_size cannot be set: it is the task's number of tokens")
     try:
         return models.resolve(model, overrides, vocab_size=vocab_size)
     except ValueError as error:
-        extra = f"; settings of training: {', '.join(KINDS)}" if "no setting" in str(error) else ""
+        extra = f"; training settings: {', '.join(KINDS)}" if "no setting" in str(error) else ""
         raise ValueError(f"{error}{extra}") from None
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError unless this machine has such a device."""
+    """Raise ValueError unless this machine has the device, "cpu" or "cuda"."""
     if device not in DEVICES:
         raise ValueError(f"device must be cpu or cuda, got {device!r}")
     if device == "cuda" and not has_gpu():
@@ -172,7 +181,7 @@ def check_device(device: str) -> None:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has a GPU that torch can use."""
+    """Return whether this machine has a GPU that torch can use."""
     import torch
 
     return torch.cuda.is_available()

@@ -4,8 +4,8 @@ An episode is one problem being worked on, as one sequence of tokens:
 
     [BOS] prompt  thoughts, commands and tools' answers ...  [ANS] answer [EOS]
 
-Whoever lets a model or a program speak pushes its tokens, one by one, into an `Episode`. It gives each token a `Role`,
-appends it to the context memory or not, and hands commands to the tool that they belong to. The tool's answer is
+The tokens of a model or a program are pushed one by one into an `Episode`. It gives each token a `Role`, appends it to
+the context memory if its role is remembered, and hands commands to the tool that owns them. The tool's answer is
 recorded after the command; the model reads it but does not say it. A `Sink` receives the recorded tokens in blocks:
 `Recorder` keeps them, `JsonlWriter` writes them to a file. `tallystick.replay` reads a recorded episode back.
 """
@@ -23,14 +23,14 @@ import numpy as np
 ID_DTYPE, ROLE_DTYPE = np.dtype(np.uint32), np.dtype(np.uint8)
 """Types of recorded token ids and roles."""
 BLOCK = 65_536
-"""Most tokens handed to a sink at once: large enough that the calls cost nothing, small enough to hold in memory."""
+"""Maximum number of tokens handed to a sink at once: large enough that calls are cheap, small enough for memory."""
 MARKS = ("[BOS]", "[EOS]", "[ANS]", "[think]", "[/think]", "[note]", "[/note]")
 """The grammar's own tokens. Every vocabulary begins with them, in this order, so that their ids are constants."""
 BOS, EOS, ANS, THINK, END_THINK, NOTE, END_NOTE = range(len(MARKS))
 
 
 class Role(IntEnum):
-    """Who says a token and what becomes of it (paper, section 1; `note` is an addition).
+    """Role of a token: who says it, and whether it is remembered and trained (paper, section 1, plus `note`).
 
     Remembered tokens are appended to the context memory, which tools read. Trained tokens are those that the model
     says: they count in the loss and in exactness.
@@ -52,18 +52,18 @@ class Role(IntEnum):
 
 
 class StopReason(StrEnum):
-    """How an episode ended."""
+    """Reason for which an episode ended."""
 
     EOS = "eos"
     """The model said [EOS]."""
     DEVIATED = "deviated"
-    """`verify` alone: the model would not have said the token that the program says."""
+    """In `verify` only: the model would have said another token than the program."""
     TOKEN_LIMIT = "token_limit"
-    """The episode reached the most tokens allowed."""
+    """The episode reached the maximum number of tokens."""
     BAD_COMMAND = "bad_command"
     """The model said a token that the grammar or a tool does not allow there."""
     UNSEEN = "unseen"
-    """`lookup` alone: the context was never seen in training, or is ambiguous."""
+    """With `lookup` only: the context was never seen in training, or is ambiguous."""
     TOOL_ERROR = "tool_error"
     """A tool failed."""
     TIMEOUT = "timeout"
@@ -100,7 +100,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Brackets:
-    """A command with arguments, which are said between an opening mark and a closing one."""
+    """A command with arguments, which are said between an opening and a closing mark."""
 
     close: int
     """Id of the closing mark."""
@@ -115,7 +115,7 @@ tool's answer, or the Brackets that the token opens. Tokens that only the tool m
 
 def not_said() -> Sequence[int]:
     """Refuse a token that belongs to a tool's answers."""
-    raise BadCommand("only a tool's answer has this token")
+    raise BadCommand("only a tool may say this token")
 
 
 def id_array(ids: Iterable[int] = ()) -> array:
@@ -147,14 +147,14 @@ class Episode:
         self.role = Role.THOUGHT
         """The role that an ordinary symbol would get now."""
         self.done = False
-        """Whether [EOS] was said."""
+        """Whether [EOS] has been said."""
         self.answered = False
-        """Whether [ANS] was said."""
+        """Whether [ANS] has been said."""
         self.written = 0
-        """Tokens handed to the sink."""
+        """Number of tokens handed to the sink."""
         self._commands = {t: self._opening(t, c) if isinstance(c, Brackets) else c for t, c in commands.items()}
-        self._arguments: list[int] | None = None  # said so far, while brackets are open
-        self._brackets = Brackets(-1, lambda arguments: ())  # the open ones
+        self._arguments: list[int] | None = None  # said so far while brackets are open, else None
+        self._brackets = Brackets(-1, lambda arguments: ())  # the brackets that are open
         self._outside = self.role  # `role` before the brackets opened, and after they close
         self._before_note = self.role  # `role` before the note began, and after it ends
         self._notes = notes
@@ -165,10 +165,10 @@ class Episode:
             memory.extend(prompt[marks : len(prompt) - marks])
 
     def push(self, token: int) -> Sequence[int]:
-        """Take the next token that the model or program says; returns the tool's answer, () if there is none.
+        """Take the next token that the model or program says; return the tool's answer, or () if there is none.
 
-        The answer is recorded here: give it to the model to read, do not push it. Raises BadCommand if the token is
-        not allowed here, ToolError if the tool fails; then nothing was recorded.
+        The answer is already recorded: feed it to the model, but do not push it. Raises BadCommand if the token is
+        not allowed here, ToolError if the tool fails; in both cases nothing is recorded.
         """
         if self._arguments is not None:
             return self._inside(token)
@@ -192,7 +192,7 @@ class Episode:
         return observation
 
     def _opening(self, token: int, brackets: Brackets) -> Callable[[], Sequence[int]]:
-        """Make the command that opens brackets."""
+        """Return the command that opens these brackets."""
 
         def open_brackets() -> Sequence[int]:
             self._arguments, self._brackets, self._outside = [], brackets, self.role
@@ -202,7 +202,7 @@ class Episode:
         return open_brackets
 
     def _inside(self, token: int) -> Sequence[int]:
-        """Take an argument or the closing mark; other marks and commands are not allowed."""
+        """Take an argument or the closing mark of the open command; other marks and commands are not allowed."""
         arguments = self._arguments
         assert arguments is not None
         if token == self._brackets.close:
@@ -222,7 +222,7 @@ class Episode:
             self.flush()
 
     def _mark(self, token: int) -> None:
-        """Take a mark: [ANS] once, [think] only after it, [note] anywhere but inside a note, [EOS] once, at the end."""
+        """Take a mark: [ANS] once, [think] only after [ANS], [note] outside notes, [EOS] once, at the end."""
         outer = Role.OUTPUT if self.answered else Role.THOUGHT
         allowed = {
             ANS: not self.answered and self.role == outer,
@@ -241,7 +241,7 @@ class Episode:
         self._turn(token)
 
     def _turn(self, token: int) -> None:
-        """Set the role of what follows a mark."""
+        """Set the role of the tokens that follow a mark."""
         if token == NOTE:
             self._before_note = self.role
         self.answered |= token == ANS
@@ -250,16 +250,16 @@ class Episode:
         self.role = self._before_note if token == END_NOTE else after.get(token, self.role)
 
     def flush(self) -> None:
-        """Hand the recorded tokens that the sink does not have yet to it, in blocks of at most BLOCK."""
+        """Hand the sink the tokens recorded since the last flush, in blocks of at most BLOCK."""
         ids, roles = np.frombuffer(self._ids, ID_DTYPE), np.frombuffer(self._roles, ROLE_DTYPE)
-        self._ids, self._roles = id_array(), array(ROLE_DTYPE.char)  # new ones: the sink may keep the old
+        self._ids, self._roles = id_array(), array(ROLE_DTYPE.char)  # new arrays, since the sink may keep the old ones
         self.written += len(ids)
         for start in range(0, len(ids), BLOCK):
             self._sink.write(ids[start : start + BLOCK], roles[start : start + BLOCK])
 
 
 class Recorder:
-    """A sink that keeps an episode in memory; with a limit it ends the episode once it has so many tokens."""
+    """A sink that keeps an episode in memory; a limit ends the episode once it has so many tokens."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
@@ -268,7 +268,7 @@ class Recorder:
         self._limit, self._size = limit, 0
 
     def __len__(self) -> int:
-        """Return how many tokens were kept: at least the limit if that ended the episode."""
+        """Return the number of tokens kept: at least the limit if that ended the episode."""
         return self._size
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Where a result was made: versions, machine and commit."""
+"""Provenance of results: versions, machine and commit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PATIENCE = 30
 
 
 def environment() -> dict[str, Any]:
-    """Describe versions, device and commit, with what is not committed, less results: they decide nothing.
+    """Describe versions, device, commit and uncommitted changes, except those to results/, which affect no result.
 
-    commit and dirty are None unless the package lies in a git checkout and git can be run: nothing here fails a job.
+    commit and dirty are None unless the package lies in a git checkout and git can be run; no job fails for want of it.
     """
     versions = {"tallystick": tallystick.__version__, "torch": torch.__version__, "numpy": np.__version__}
     return {
@@ -39,7 +39,7 @@ def environment() -> dict[str, Any]:
 def _gpu() -> str | None:
     try:
         return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    except RuntimeError:  # a driver that does not answer
+    except RuntimeError:  # the GPU's driver does not answer
         return None
 
 
@@ -49,6 +49,6 @@ def _git(*arguments: str) -> str | None:
         return None
     try:
         result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=PATIENCE, check=False)
-    except (OSError, subprocess.TimeoutExpired):  # not installed, say
+    except (OSError, subprocess.TimeoutExpired):  # for example, git is not installed
         return None
     return result.stdout.decode("utf-8", "replace").strip() if result.returncode == 0 else None

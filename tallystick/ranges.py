@@ -7,16 +7,16 @@ from dataclasses import field, fields
 from typing import Any
 
 UNSTATED = {int: (1, 2**31 - 1), float: (-sys.float_info.max, sys.float_info.max)}
-"""Range of a field that declares none (of a user's own model): whole numbers from 1 on, finite ones."""
+"""Default range by type, for fields of a user's own model: positive integers, finite floats."""
 
 
 def ranged(default: Any, least: float, most: float) -> Any:
-    """Declare a field's default (dataclasses.MISSING: none) and its range, both ends included."""
+    """Declare a field's default (dataclasses.MISSING for none) and its range, both ends included."""
     return field(default=default, metadata={"min": least, "max": most})
 
 
 def check_ranges(config: Any) -> None:
-    """Raise ValueError for the first number of a dataclass that is outside its field's range; NaN always is."""
+    """Raise ValueError for the first number of a dataclass that lies outside its field's range, as NaN always does."""
     for each in fields(config):
         value = getattr(config, each.name)
         if type(value) not in UNSTATED:

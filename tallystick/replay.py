@@ -1,7 +1,7 @@
-"""Read a recorded episode back: what the context memory held, where commands stand, and where the pointers went.
+"""Read a recorded episode back: the contents of the context memory, the commands, and the pointers' paths.
 
-A record has ids and roles only. Everything else follows from them and from the task's tools, by the rules that a live
-`Episode` applies; this module is the only other place that knows these rules.
+A recorded episode has ids and roles only. Everything else follows from them and from the task's tools, by the rules
+that a live `Episode` applies; this module is the only other place that knows these rules.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from tallystick.tools.pointer import Pointer
 from tallystick.workspace import Solvable
 
 REMEMBERED = (Role.PROMPT, Role.THOUGHT, Role.OUTPUT)
-"""Roles whose tokens are appended to the context memory, but for [BOS], [EOS] and a mixture's marks."""
+"""Roles whose tokens are appended to the context memory, except [BOS], [EOS] and a mixture's marks."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command and its answer, by positions in the record."""
+    """Positions of one command and its answer in a recorded episode."""
 
     start: int
-    """The command's token; with arguments, its opening mark."""
+    """Position of the command's token; with arguments, of its opening mark."""
     end: int
-    """One past its last token: start + 1, or one past the closing mark."""
+    """One past the command's last token: start + 1, or one past its closing mark."""
     answered: int
     """One past the last token of the tool's answer; `end` if there is none."""
 
 
 class Replay:
-    """A recorded episode of a task, read against the task's tools.
+    """A recorded episode of a task, interpreted by means of the task's tools.
 
-    ids and roles are a record from its first token, [BOS], with the whole prompt; it may break off after any token.
+    ids and roles begin with [BOS] and the whole prompt; they may break off after any later token.
     """
 
     def __init__(self, task: Solvable, ids: np.ndarray, roles: np.ndarray):
@@ -46,16 +46,16 @@ class Replay:
         self.prompt_end = int(np.argmax(roles != Role.PROMPT)) or len(roles)
         """Position of the first token after the prompt."""
         self.prompt = task.vocab.decode(ids[1 : self.prompt_end].tolist())
-        """The problem."""
+        """The problem's symbols."""
         self.marks = task.marks
-        """How many tokens at each end of the prompt are not remembered."""
+        """Number of tokens at each end of the prompt that are not remembered."""
         self.part, own = task.part_of(self.prompt)
         """The task that solves this problem: in a mixture, one of its parts."""
         commands = toolbox.start_all(self.part, own).commands
         self.command_ids = [token for token, command in commands.items() if command is not not_said]
-        """Ids of the commands that can be said."""
+        """Ids of the commands that a model can say."""
         self.closing_marks = {token: c.close for token, c in commands.items() if isinstance(c, Brackets)}
-        """Id of the closing mark, by the id of the mark that opens a command's arguments."""
+        """Id of each closing mark, by the id of the mark that opens a command's arguments."""
 
     @cached_property
     def memory(self) -> np.ndarray:
@@ -67,14 +67,14 @@ class Replay:
 
     @cached_property
     def pointer_commands(self) -> dict[int, tuple[str, str]]:
-        """The pointer, as "p0", and the verb ("read", "left" or "right") of each pointer command, by id."""
+        """Pointer, such as "p0", and verb ("read", "left" or "right") of each pointer command, by the command's id."""
         pointers = [f"p{i}" for tool in self.part.built_tools if isinstance(tool, Pointer) for i in range(tool.count)]
         ids = self.part.vocab.ids
         return {ids[f"[{name}.{verb}]"]: (name, verb) for name in pointers for verb in ("read", "left", "right")}
 
     @cached_property
     def pointers(self) -> dict[str, np.ndarray]:
-        """The cell that each pointer stands on after each token, int64 [length]; it may lie outside the memory."""
+        """Cell of each pointer after each token, int64 [length], by its name; cells may lie outside the memory."""
         said = np.where(self.roles == Role.COMMAND, self.ids, BOS)
         paths = {name: np.zeros(len(said), np.int64) for name, _ in self.pointer_commands.values()}
         for token, (name, verb) in self.pointer_commands.items():
@@ -83,13 +83,13 @@ class Replay:
         return paths
 
     def read(self, cell: int) -> int:
-        """Return the id that a pointer on this cell reads at the record's end."""
+        """Return the id that a pointer on this cell reads at the end of the episode."""
         if cell < 0:
             return BOS
         return int(self.ids[self.memory[cell]]) if cell < len(self.memory) else EOS
 
     def commands(self) -> Iterator[Command]:
-        """Yield the commands in order; where the record breaks off, so may the last of them."""
+        """Yield the commands in order; if the episode breaks off, the last one may be incomplete."""
         ids, roles = self.ids.tolist(), self.roles.tolist()
         position = self.prompt_end
         while position < len(roles):

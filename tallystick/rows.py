@@ -1,91 +1,92 @@
-"""Rows of results: the documents of metrics.jsonl, eval.json and the progress that `resume` needs."""
+"""Rows of results: the documents of metrics.jsonl and eval.json, and the progress kept in checkpoints."""
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from types import UnionType
+from typing import Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints, is_typeddict
 
 
 class FirstError(TypedDict):
     """The first token of an episode that differs from the program's."""
 
     index: int
-    """Number of the problem."""
+    """Index of the problem."""
     position: int
-    """Number of the token in the episode; [BOS] is 0."""
+    """Index of the wrong token in the episode; [BOS] is 0."""
     context: list[str]
-    """The last tokens before it."""
+    """The last tokens before the wrong one."""
     want: str
     """The program's token."""
     got: str | None
-    """The model's; None where it says nothing (lookup)."""
+    """The model's token; None where it says nothing (lookup)."""
     margin: float | None
-    """Logit of the program's token less the best other, not positive; None in a row if it is not finite."""
+    """Logit of the program's token minus the best other logit, not positive; None in a row if it is not finite."""
 
 
 class EpisodesSummary(TypedDict):
-    """How episodes went; each counts up to its first deviation."""
+    """Summary of episodes, each of which counts up to its first deviation from the program."""
 
     exact: int
     answer: float | None
-    """The share of right answers; None where verify cannot know."""
+    """Share of right answers; None where `verify` cannot know."""
     score: float | None
-    """The mean of the partial scores; None where verify cannot know."""
+    """Mean of the partial scores; None where `verify` cannot know."""
     token_accuracy: float
     ci95: list[float]
-    """Wilson's interval of the exact share."""
+    """Wilson's 95 % interval of the share of exact episodes."""
     model_tokens: int
     error_bound: float
     """95 % upper bound on the error rate per model token."""
     low_margin_tokens: int
     min_margin: float | None
-    """None: the logits are not finite."""
+    """None if the logits are not finite."""
     stops: dict[str, int]
     first_errors: list[FirstError]
 
 
 class EvalRow(EpisodesSummary):
-    """Problems of one length in `eval`."""
+    """Results on the problems of one length in `eval`."""
 
     length: int
     worst_cases: bool
-    """Whether these are the worst cases of that length, not random problems."""
+    """Whether the problems are the worst cases of that length rather than random ones."""
     mode: str
     seed: int
     samples: int
     train_overlap: float
-    """The share of the problems that training drew, too."""
+    """Share of the problems that were also drawn in training."""
     seconds: float
     state_bytes: int
 
 
 class Trained(TypedDict):
-    """How far a run was trained."""
+    """Training progress of a run."""
 
     step: int
     finished: bool
-    """False: it was interrupted."""
+    """False if training was interrupted."""
     passed: bool
     """Whether the held-out problems were exact with the margin."""
 
 
 class EvalReport(TypedDict):
-    """The `eval --json` document, and eval.json."""
+    """Document of `eval --json` and of eval.json."""
 
     task: str
     variant: str
     model: str
     part: NotRequired[str]
-    """The part of a mixture whose problems were posed."""
+    """Part of a mixture whose problems were posed."""
     train_length: int
     trained: Trained | None
-    """None: the folder does not tell."""
+    """None if the run folder has no optimizer.safetensors to tell."""
     rows: list[EvalRow]
     weights: NotRequired[str]
-    """In the file: SHA-256 of the weights that the rows were measured on."""
+    """In the file only: SHA-256 of the weights that the rows were measured on."""
 
 
 class Summary(TypedDict):
-    """How exact the model is on some problems, during training."""
+    """Exactness of the model on some problems, measured during training."""
 
     length: int
     samples: int
@@ -95,48 +96,103 @@ class Summary(TypedDict):
 
 
 class HeldOutSummary(Summary):
-    """How exact the model is on the held-out problems, which decide when training ends."""
+    """Exactness of the model on the held-out problems, which decide when training ends."""
 
     needed: int
-    """Problems that it would take to meet every context."""
+    """Number of problems needed to meet every context."""
     k: int
-    """The fewest last tokens that decide every model token of theirs; -1: more than were looked at."""
+    """Fewest last tokens that decide every model token of these problems; -1 if more than were looked at."""
     train_overlap: float
-    """The share of these problems that training drew, too."""
+    """Share of these problems that were also drawn in training."""
     first_errors: list[FirstError]
 
 
 class MetricsRow(TypedDict):
-    """One line of metrics.jsonl: a look at the held-out problems."""
+    """One line of metrics.jsonl: the result of a validation."""
 
     step: int
     loss: float | None
-    """The mean since the row before; None where no step was made."""
+    """Mean loss since the previous row; None if no step was made."""
     lr: float
     tokens: int
     seconds: float
     tokens_per_second: int
     decay_until: int | None
-    """The step at which the learning rate reaches zero; None: it does not fall yet."""
+    """Step at which the learning rate reaches zero; None until it begins to fall."""
     held_out: HeldOutSummary
     held_out_carried: Summary | None
-    """The same problems, each begun in the state that the one before it left."""
+    """Results on the held-out problems when each begins from the final state of the previous one."""
     beyond: list[Summary]
-    """Longer problems: they decide nothing."""
+    """Results on longer problems, for information only: they do not influence training."""
     passed: bool
 
 
-class Progress(TypedDict):
-    """Where training stands, beside its tensors."""
+class ScheduleProgress(TypedDict):
+    """What `resume` needs of the learning rate's schedule."""
+
+    start: int
+    """The step of its last beginning."""
+    fall: tuple[int, int] | None
+    """The first and last step of the rate's fall."""
+
+
+class Reached(TypedDict):
+    """How far training has come: all that is read of `Progress` where only the weights are used."""
 
     step: int
+    passed: bool
+
+
+class Progress(Reached):
+    """Where training stands, beside its tensors."""
+
     tokens: int
     seconds: float
-    positions: list[Any] | None
-    """Where each data worker's stream stands (`data.packing.Position`)."""
-    passed: bool
-    schedule: dict[str, Any]
+    positions: list[list[list[tuple[int, int]]]] | None
+    """Where each data worker's stream stands: a `data.packing.Position` each."""
+    schedule: ScheduleProgress
     overlap: list[str]
     """Digests of the held-out problems that training has drawn."""
     config: dict[str, Any]
     """The run's configuration, as in config.json."""
+
+
+def require(kind: Any, value: object, name: str) -> None:
+    """Check that a JSON value is of a type: a TypedDict, a list, tuple or dict, one of these or None, or a plain type.
+
+    Raises ValueError that names the part which is missing or of another type; name: that of the whole.
+    """
+    plain, parts = get_origin(kind) or kind, get_args(kind)
+    if plain is Any or (plain is UnionType and value is None):
+        return
+    if plain is UnionType:
+        require(parts[0], value, name)
+    elif is_typeddict(kind):
+        _require_keys(kind, value, name)
+    else:
+        plain = list if plain is tuple else plain  # as JSON writes it
+        if type(value) is not plain and not (plain is float and type(value) is int):
+            raise ValueError(f"{name} must be of type {plain.__name__}, not {type(value).__name__}")
+        _require_items(kind, value, name)
+
+
+def _require_keys(kind: Any, value: Any, name: str) -> None:
+    """Check a JSON object against a TypedDict; other keys may stand beside its own."""
+    require(dict, value, name)
+    for key, part in get_type_hints(kind, include_extras=True).items():
+        optional = get_origin(part) is NotRequired  # which __required_keys__ does not know of
+        if key in value:
+            require(get_args(part)[0] if optional else part, value[key], f"{name}.{key}")
+        elif key in kind.__required_keys__ and not optional:
+            raise ValueError(f"{name} has no {key}")
+
+
+def _require_items(kind: Any, value: Any, name: str) -> None:
+    """Check the items of a list or tuple, or the values of a dict, whose type names theirs."""
+    parts = get_args(kind)
+    if not parts:
+        return
+    if get_origin(kind) is tuple and len(value) != len(parts):
+        raise ValueError(f"{name} must have {len(parts)} items, not {len(value)}")
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        require(parts[-1], item, f"{name}[{key!r}]")

@@ -1,9 +1,9 @@
-"""The run folder: what a training run was, and where it stands. Files are replaced whole or not at all.
+"""The run folder: configuration, progress and results of a training run. Files are replaced whole or not at all.
 
 config.json            task, model, settings      model.safetensors       the model, for use
-vocab.json             tokens by id               optimizer.safetensors   everything that `resume` needs
-task/                  the task's source, hash    metrics.jsonl           a line for each validation
-environment.json       versions, device, commit   eval.json, report.html  what eval and report made
+vocab.json             tokens by id               optimizer.safetensors   the checkpoint for `resume`
+task/                  the task's source, hash    metrics.jsonl           one line per validation
+environment.json       versions, device, commit   eval.json, report.html  results of `eval` and `report`
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,8 +26,17 @@ from tallystick.config import RunConfig
 from tallystick.models.base import Model
 from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
-from tallystick.rows import EvalReport, MetricsRow, Progress, Trained
-from tallystick.storage import beside_name, check_makable, locked, replace_file, write_json, write_text, writing
+from tallystick.rows import EvalReport, EvalRow, MetricsRow, Progress, Reached, Trained, require
+from tallystick.storage import (
+    beside_name,
+    check_makable,
+    locked,
+    parse_json,
+    replace_file,
+    write_json,
+    write_text,
+    writing,
+)
 from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
@@ -49,20 +58,20 @@ class Run:
     changed: bool
     """Whether the task's file is no longer the one that the run was trained with."""
     examples: int
-    """Training examples that it has begun."""
+    """Number of training examples begun."""
     trained: Trained | None
-    """How far it was trained; None: the folder does not tell."""
+    """Training progress; None if the folder has no optimizer.safetensors to tell."""
 
 
 def check_new(path: Path) -> None:
-    """Check, before the work, that the folder can be made. Raises RunError if it already exists, OSError if not."""
+    """Check in advance that a run folder can be created. Raises RunError if it exists, OSError if it cannot be made."""
     if path.exists():
         raise RunError(f"{path} already exists; continue it with `tallystick resume`, or choose another --out")
     check_makable(path)
 
 
 def create(path: Path, config: RunConfig, task: Task) -> None:
-    """Make the folder, whole or not at all. Raises RunError if it already exists, OSError if it cannot be made."""
+    """Create a run folder, whole or not at all. Raises RunError if it exists, OSError if it cannot be created."""
     check_new(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +92,7 @@ def create(path: Path, config: RunConfig, task: Task) -> None:
 
 @contextmanager
 def training(path: Path) -> Iterator[None]:
-    """Hold the folder for a training process. Raises RunError if another one holds it."""
+    """Lock a run folder for training. Raises RunError if another process holds the lock."""
     with locked(path, wait=False) as free:
         if not free:
             raise RunError(f"{path} is being trained by another process; wait for it, or stop it")
@@ -91,7 +100,7 @@ def training(path: Path) -> Iterator[None]:
 
 
 def load(path: str | Path, device: str = "cpu") -> Run:
-    """Load a run folder with its trained model, ready for use. Raises RunError, in one line."""
+    """Load a run folder with its trained model, ready for use. Raises RunError if that is impossible."""
     path = Path(path)
     config = read_config(path)
     loaded = load_task(path, config)
@@ -107,7 +116,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read config.json. Raises RunError if the folder is missing, or not of this format."""
+    """Read config.json. Raises RunError if the folder is missing or is not of this format."""
     if not path.is_dir():
         raise RunError(f"no run folder {path}")
     file = path / "config.json"
@@ -131,17 +140,17 @@ def write_config(path: Path, config: RunConfig) -> None:
 
 @dataclass
 class LoadedTask:
-    """A run's task."""
+    """The task of a run folder."""
 
     task: Task
     name: str
-    """What `tasks.load` loads it by: the stored copy of a user's file that has changed or is gone."""
+    """Name that `tasks.load` takes: of the stored copy, if the user's file has changed or is gone."""
     changed: bool
     """Whether the task's file is no longer the one that the run was trained with."""
 
 
 def load_task(path: Path, config: RunConfig) -> LoadedTask:
-    """Load the run's task. Raises RunError if its vocabulary is not the one trained with, ValueError if it is gone."""
+    """Load the run's task. Raises RunError if its vocabulary has changed since training, ValueError if it is gone."""
     task, changed = _from_its_file(path, config)
     name = config.task
     if task is None:
@@ -150,12 +159,12 @@ def load_task(path: Path, config: RunConfig) -> LoadedTask:
         task = tasks.load(name, config.variant)
         task.name = config.task
     if list(task.vocab.tokens) != _read_json(path / "vocab.json"):
-        raise RunError(f"{path} was trained with other tokens than {config.task} has now")
+        raise RunError(f"{path}: the vocabulary of {config.task} has changed since training; train anew")
     return LoadedTask(task, name, changed)
 
 
 def _from_its_file(path: Path, config: RunConfig) -> tuple[Task | None, bool]:
-    """The task as its file has it, None where the stored copy is to be used; and whether that file has changed."""
+    """Load the task from its own file; return it, or None to use the stored copy, and whether the file has changed."""
     file = Path(config.task.partition(":")[0])
     own = file.suffix == ".py" and "," not in config.task
     try:
@@ -172,8 +181,7 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read the tensors and metadata of a safetensors file. Raises RunError if it is missing or damaged."""
     if not file.exists():
         raise RunError(f"{file} is missing; nothing was trained or the run was cut off")
-    with file.open("rb"):
-        pass  # whoever may not read it is told so: safetensors would say that it is damaged
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118 (not a dict)
@@ -181,14 +189,19 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise RunError(f"{file} is damaged: {error}") from error
 
 
+def _check_readable(file: Path) -> None:
+    """Raise the OSError of a file that may not be read; safetensors would say that it is damaged or missing."""
+    file.open("rb").close()
+
+
 def save_model(path: Path, model: Model, examples: int) -> None:
-    """Write model.safetensors; examples: how many training has begun."""
+    """Write model.safetensors; examples: number of training examples begun."""
     _save_tensors(path / "model.safetensors", model.state_dict(), {"examples": str(examples)})
 
 
 def save_progress(path: Path, tensors: Mapping[str, torch.Tensor], progress: Progress) -> None:
     """Write optimizer.safetensors: every tensor that training holds, and `progress` as JSON in its metadata."""
-    _save_tensors(path / "optimizer.safetensors", tensors, {"progress": json.dumps(progress)})
+    _save_tensors(path / "optimizer.safetensors", tensors, {"progress": json.dumps(progress, allow_nan=False)})
 
 
 def _save_tensors(file: Path, tensors: Mapping[str, torch.Tensor], meta: dict[str, str]) -> None:
@@ -198,40 +211,40 @@ def _save_tensors(file: Path, tensors: Mapping[str, torch.Tensor], meta: dict[st
     def write(beside: Path) -> None:
         try:
             save_file(own, beside, metadata=meta)
-        except SafetensorError as error:  # how safetensors tells of a full disk
+        except SafetensorError as error:  # safetensors reports a full disk in this way
             raise OSError(str(error)) from error
 
     replace_file(file, write)
 
 
 def load_progress(path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
-    """Read what `save_progress` wrote. Raises RunError."""
+    """Read the checkpoint of `save_progress`: tensors and progress. Raises RunError if it is missing or damaged."""
     file = path / "optimizer.safetensors"
     tensors, meta = read_tensors(file)
-    return tensors, _progress(file, meta, Progress.__required_keys__)
+    return tensors, _progress(file, meta, Progress)
 
 
 def read_trained(path: Path, config: RunConfig) -> Trained | None:
-    """Read how far a run was trained; None if the folder does not tell, because it has no optimizer.safetensors."""
+    """Read the training progress of a run; None if the folder has no optimizer.safetensors. Raises RunError."""
     file = path / "optimizer.safetensors"
     if not file.exists():
         return None
+    _check_readable(file)
     try:
         with safe_open(file, "pt") as opened:
-            progress = _progress(file, opened.metadata() or {}, {"step", "passed"})
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+            progress = _progress(file, opened.metadata() or {}, Reached)
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged: {error}") from error
     step, passed = progress["step"], progress["passed"]
     fitted = step > 0 and issubclass(models.load_class(models.split_preset(config.model)[0]), Lookup)
     return {"step": step, "finished": fitted or passed or step >= config.settings.steps, "passed": passed}
 
 
-def _progress(file: Path, meta: Mapping[str, str], required: Collection[str]) -> Progress:
+def _progress(file: Path, meta: Mapping[str, str], kind: type) -> Any:
     try:
-        progress = json.loads(meta["progress"])
-        if missing := set(required) - progress.keys():
-            raise ValueError(f"its progress has no {min(missing)}")
-    except (KeyError, ValueError, AttributeError) as error:
+        progress = parse_json(meta["progress"])
+        require(kind, progress, "its progress")
+    except (KeyError, ValueError) as error:
         raise RunError(f"{file} is not what this version of tallystick writes: {error}") from error
     return progress
 
@@ -243,10 +256,12 @@ def add_metrics(path: Path, row: MetricsRow) -> None:
 
 
 def read_metrics(path: Path) -> list[MetricsRow]:
-    """Read the lines of metrics.jsonl that are whole. Raises RunError if they are damaged."""
+    """Read the complete lines of metrics.jsonl. Raises RunError if one is damaged."""
     lines = _read_text(path / "metrics.jsonl").split("\n")[:-1]
     try:
-        return [json.loads(line) for line in lines]
+        rows = [parse_json(line) for line in lines]
+        require(list[MetricsRow], rows, "its rows")
+        return rows
     except ValueError as error:
         raise RunError(f"{path / 'metrics.jsonl'} is damaged: {error}") from error
 
@@ -260,15 +275,15 @@ def last_metrics(path: Path) -> MetricsRow:
 
 
 def keep_metrics(path: Path, step: int) -> None:
-    """Drop lines after `step`: they will be made again."""
+    """Drop the lines of metrics.jsonl after `step`, since resuming writes them again."""
     rows = [row for row in read_metrics(path) if row["step"] <= step]
-    write_text(path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def write_eval(path: Path, report: EvalReport) -> None:
-    """Write eval.json, or, of one part of a mixture, eval-PART.json.
+    """Add rows to eval.json, or to eval-PART.json for one part of a mixture.
 
-    Rows of the same weights stay, unless one of the same length, worst cases and mode replaces them.
+    Rows of the same weights are kept, unless a new one with the same length, worst_cases and mode replaces them.
     """
     part = report.get("part")
     with locked(path / "config.json", wait=True):  # two evals may add rows at the same time
@@ -280,18 +295,21 @@ def write_eval(path: Path, report: EvalReport) -> None:
 
 
 def read_eval(path: Path, part: str | None = None) -> EvalReport | None:
-    """Read what `write_eval` wrote; None if the run was never evaluated. Raises RunError if it is damaged."""
+    """Read eval.json, or eval-PART.json; None if the run was never evaluated. Raises RunError if it is damaged."""
     file = eval_file(path, part)
     if not file.exists():
         return None
     report = _read_json(file)
-    if not isinstance(report, dict) or not isinstance(report.get("rows"), list):
-        raise RunError(f"{file} is damaged: it has no rows; remove it to measure again")
-    return cast(EvalReport, report)
+    try:
+        require(dict, report, "it")
+        require(list[EvalRow], report.get("rows"), "its rows")
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}; remove it to measure again") from error
+    return report
 
 
 def eval_file(path: Path, part: str | None = None) -> Path:
-    """Name the file of an evaluation."""
+    """Return the path of eval.json, or of eval-PART.json for one part of a mixture."""
     return path / (f"eval-{part.replace(':', '-').replace('/', '-')}.json" if part else "eval.json")
 
 
@@ -307,7 +325,7 @@ def _read_text(file: Path) -> str:
 
 def _read_json(file: Path) -> Any:
     try:
-        return json.loads(_read_text(file))
+        return parse_json(_read_text(file))
     except RunError:
         raise
     except ValueError as error:

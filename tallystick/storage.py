@@ -10,21 +10,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
-"""How a file system (some network ones) says that it knows no locks."""
+"""Error numbers of file systems, some network ones, that do not support locks."""
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` write a file beside `path` and rename it: a reader sees the old file or the new one.
+    """Let `write` write a file beside `path`, then rename it: a reader sees either the old file or the new one.
 
-    Raises OSError where that fails; the old file is then untouched.
+    Raises OSError if that fails; the old file is then untouched.
     """
+    _check_replaceable(path)
     with writing(path):
         beside = beside_name(path)
         try:
             beside.touch()
-            mode = beside.stat().st_mode  # as the umask has it; safetensors makes its files private
+            mode = beside.stat().st_mode  # the umask's: safetensors makes its files private
             write(beside)
             beside.chmod(mode)
             beside.replace(path)
@@ -34,7 +36,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let an OSError of the block say what cannot be written, and why."""
+    """Make an OSError raised in the block say which path cannot be written, and why."""
     try:
         yield
     except OSError as error:
@@ -42,7 +44,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def beside_name(path: Path) -> Path:
-    """Name a file or folder in the making, after removing those that killed processes have left."""
+    """Return a temporary name beside `path`, after removing temporary files that killed processes have left."""
     prefix = f".{path.name}."
     for left in path.parent.iterdir():
         pid = left.name.removeprefix(prefix)
@@ -62,45 +64,64 @@ def _is_alive(pid: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file."""
+    """Write or replace a text file."""
     replace_file(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace a JSON file. Raises ValueError for NaN and infinities, which JSON does not have."""
+    """Write or replace a JSON file. Raises ValueError for NaN and infinities, which JSON does not have."""
     write_text(path, to_json(value) + "\n")
 
 
 def to_json(value: object) -> str:
-    """Write a value as JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
+    """Return a value as JSON text. Raises ValueError for NaN and infinities, which JSON does not have."""
     return json.dumps(value, indent=1, allow_nan=False)
+
+
+def parse_json(text: str) -> Any:
+    """Read a JSON document. Raises ValueError for anything else: NaN and infinities, or too deep a nesting, too."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"JSON has no {name}")
 
 
 def check_writable(path: Path) -> None:
     """Check, before the work, that a file can be written there. Raises OSError."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    _check_replaceable(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it, or choose another place")
+        raise FileNotFoundError(f"there is no folder {path.parent}; create it, or choose another path")
     with writing(path):
         beside = beside_name(path)
         beside.touch()
         beside.unlink(missing_ok=True)
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise OSError for what must not be replaced by a file: a folder, or a device, which root could replace."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is a device or pipe: give the name of a file")
+
+
 def check_makable(path: Path) -> None:
     """Check, before the work, that a file or folder can be made there, with the folders that lead to it."""
-    parent = path.parent
-    while not parent.exists():
-        parent = parent.parent
-    check_writable(parent / path.name)
+    first = path
+    while not first.parent.exists():
+        first = first.parent
+    check_writable(first)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a file or folder; yields whether it was free, always True with `wait`.
+    """Lock a file or folder; yield whether the lock was obtained, always True with `wait`.
 
-    It ends with the process, however that ends. A file system without locks grants it to everyone.
+    The lock is released when the process ends, in whatever way. On a file system without locks it is always obtained.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

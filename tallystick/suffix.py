@@ -1,8 +1,8 @@
-"""Deciding suffixes: how many last tokens decide the next one, over many sequences at once.
+"""Deciding suffixes: the number of last tokens that decide the next one, found over many sequences at once.
 
 `check` reads k and coverage from them (Theorem 2.2's learner is a string matcher, paper, section 1), and the lookup
-model replays them. A context is refined one token further back only as long as it is ambiguous, so the cost is about
-the number of positions times the depth at which they are decided, in time and memory, whatever the vocabulary.
+model replays them. A context is extended one token further back only while it is ambiguous, so time and memory are
+about the number of positions times the depth at which they are decided, whatever the size of the vocabulary.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 import numpy as np
 
 UNSEEN = -1
-"""`SuffixTree.values`: stands for a context that did not occur."""
+"""Result of `SuffixTree.step` for a context that did not occur."""
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """Sequences end to end, and the positions in them that are to be predicted."""
+    """Concatenated sequences and the positions in them that are to be predicted."""
 
     ids: np.ndarray
     """Tokens of all sequences, int32 [N]."""
     starts: np.ndarray
-    """For each position the first token of its sequence, int64 [M]."""
+    """Index in `ids` of the first token of each position's own sequence, int64 [M]."""
     positions: np.ndarray
-    """Where the predicted tokens stand in `ids`, int64 [M]."""
+    """Indices in `ids` of the predicted tokens, int64 [M]."""
     pad: int
-    """Stands for every token before a sequence's beginning: one more than the largest id."""
+    """Id that stands for every token before a sequence's beginning: the size of the vocabulary."""
 
     @classmethod
     def of(cls, sequences: list[tuple[np.ndarray, np.ndarray]], vocab_size: int) -> Contexts:
-        """Make them from (ids [length], mask [length]: True where the token is to be predicted) of each sequence."""
+        """Build contexts from each sequence's (ids [length], mask [length]: True for tokens to be predicted)."""
         lengths = np.array([len(ids) for ids, _ in sequences], np.int64)
         ids = np.concatenate([ids for ids, _ in sequences]).astype(np.int32)
         positions = np.flatnonzero(np.concatenate([mask for _, mask in sequences]))
@@ -39,44 +39,44 @@ class Contexts:
 
     @property
     def targets(self) -> np.ndarray:
-        """The tokens to be predicted, int32 [M]."""
+        """Tokens to be predicted, int32 [M]."""
         return self.ids[self.positions]
 
     def back(self, distance: int, which: np.ndarray) -> np.ndarray:
-        """The tokens `distance` before the positions numbered `which`, int32; `pad` before the beginning."""
+        """Return the tokens `distance` before positions[which], int32; `pad` where that is before the sequence."""
         at = self.positions[which] - distance
         return np.where(at >= self.starts[which], self.ids[at], self.pad)
 
     def extends(self, distance: int, which: np.ndarray) -> np.ndarray:
-        """Whether the positions numbered `which` have a context of this length: it ends just before the beginning."""
+        """Return where positions[which] have a context of length `distance`; the longest one includes one `pad`."""
         return self.positions[which] - distance + 1 >= self.starts[which]
 
 
 @dataclass(frozen=True)
 class SuffixTree:
-    """Contexts as paths from the latest token backwards; an inner node is ambiguous, a leaf decides.
+    """A tree of contexts, read from the latest token backwards: inner nodes are ambiguous, leaves decide.
 
     Node 0 is the empty context. The edge from node n by token t has the key n * width + t.
     """
 
     keys: np.ndarray
-    """The edges, sorted, int64 [E]."""
+    """Keys of the edges, sorted, int64 [E]."""
     values: np.ndarray
-    """Where they lead, int32 [E]: to an inner node (>= 0), or to a leaf, -2 - the next token."""
+    """Target of each edge, int32 [E]: an inner node (>= 0), or a leaf, encoded as -2 - next token."""
     width: int
-    """Tokens that an edge may have, `pad` among them."""
+    """Number of distinct tokens on edges, including `pad`."""
     depth: np.ndarray
-    """For each position the length of its deciding suffix, int64 [M]; -1 where none decides."""
+    """Length of each position's deciding suffix, int64 [M]; -1 where none decides."""
     leaf: np.ndarray
-    """For each position the number of its deciding suffix, int64 [M]; -1 where none decides."""
+    """Index of each position's deciding suffix, int64 [M]; -1 where none decides."""
 
     @property
     def k(self) -> int:
-        """The fewest last tokens that decide every position; -1 if some are not decided at all."""
+        """Fewest last tokens that decide every position; -1 if some position is not decided at all."""
         return int(self.depth.max()) if (self.depth >= 0).all() else -1
 
     def step(self, node: int, token: int) -> int:
-        """Follow an edge: the inner node or leaf behind it, or UNSEEN."""
+        """Follow the edge of a token; return the inner node or leaf that it leads to, or UNSEEN."""
         key = node * self.width + token
         at = int(np.searchsorted(self.keys, key))
         return int(self.values[at]) if at < len(self.keys) and self.keys[at] == key else UNSEEN
@@ -84,19 +84,19 @@ class SuffixTree:
 
 @dataclass
 class _Level:
-    """The inner nodes of one depth, which are numbered in a row, and the positions that have come to them."""
+    """The inner nodes of one depth, which have consecutive numbers, and the positions whose contexts reach them."""
 
     first: int
-    """Number of the first of these nodes."""
+    """Number of the first node."""
     count: int
     which: np.ndarray
-    """Numbers of the positions, int64 [A]."""
+    """Indices of the positions, int64 [A]."""
     node: np.ndarray
-    """The node of each, counted from `first`, int64 [A]."""
+    """Node of each position, counted from `first`, int64 [A]."""
 
 
 def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
-    """Refine ambiguous contexts until each decides, up to `max_depth` tokens back (default: all there are)."""
+    """Extend ambiguous contexts until each decides its token, up to `max_depth` tokens back (default: no limit)."""
     targets, width = contexts.targets, contexts.pad + 1
     depth, leaf = np.full(len(targets), -1), np.full(len(targets), -1)
     keys: list[np.ndarray] = []
@@ -109,7 +109,7 @@ def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
         which, node = level.which[there], level.node[there]
         edges, edge = _number(node * width + contexts.back(distance, which), level.count * width)
         first, ambiguous = _decide(edge, targets[which], len(edges))
-        inner, decided = np.cumsum(ambiguous) - 1, np.cumsum(~ambiguous) - 1  # numbers among the one kind and the other
+        inner, decided = np.cumsum(ambiguous) - 1, np.cumsum(~ambiguous) - 1  # index of each edge among its kind
         below = level.first + level.count
         keys.append(edges + level.first * width)
         values.append(np.where(ambiguous, below + inner, -2 - first).astype(np.int32))
@@ -122,7 +122,7 @@ def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
 
 
 def _decide(edge: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each edge one of the next tokens, and whether there are several."""
+    """Return for each edge one of its next tokens, and whether it has several."""
     first, ambiguous = np.zeros(count, np.int64), np.zeros(count, bool)
     first[edge] = targets
     ambiguous[edge[first[edge] != targets]] = True
@@ -130,7 +130,7 @@ def _decide(edge: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarr
 
 
 def _number(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct keys, sorted, and each key's number among them; without sorting where `size` allows a table."""
+    """Return the distinct keys, sorted, and each key's index among them; a small `size` allows a table, not sorting."""
     if size > 8 * len(keys) + 1_000_000:
         return np.unique(keys, return_inverse=True)
     present = np.zeros(size, bool)

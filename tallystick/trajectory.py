@@ -1,4 +1,4 @@
-"""Recorded episodes as segments, one for each stretch of tokens of the same role, and their JSONL form."""
+"""Trajectories: recorded episodes cut into segments of tokens with the same role, and their JSONL form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tallystick.episode import Recorder, Role
 FORMAT_VERSION = 1
 """Version of the JSONL form."""
 Segment = tuple[Role, list[str] | str]
-"""A role and its symbols, or its text in text tasks."""
+"""A role with its symbols, or with its text in text tasks."""
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Trajectory:
 
     segments: list[Segment]
     meta: dict[str, Any] = field(default_factory=dict)
-    """Where it comes from, as task, variant, split, seed, length and index; any keys are allowed."""
+    """Origin of the trajectory, such as task, variant, split, seed, length and index; any keys are allowed."""
 
     @classmethod
     def of(cls, recorder: Recorder, tokens: tuple[str, ...], meta: dict[str, Any] | None = None) -> Trajectory:
@@ -32,13 +32,13 @@ class Trajectory:
         return cls(list(cut(recorder.ids[1:], recorder.roles[1:], tokens)), meta or {})
 
     def to_json(self) -> str:
-        """Write one JSONL line, without its newline."""
+        """Return one JSONL line, without its newline."""
         segments = [[role.name.lower(), symbols] for role, symbols in self.segments]
         return json.dumps({"format": FORMAT_VERSION, **self.meta, "segments": segments}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, line: str) -> Trajectory:
-        """Read one JSONL line. Raises ValueError for another format version or an unknown role."""
+        """Build a trajectory from one JSONL line. Raises ValueError for another format version or an unknown role."""
         record = json.loads(line)
         if not isinstance(record, dict) or record.pop("format", None) != FORMAT_VERSION or "segments" not in record:
             raise ValueError(f"not a tallystick trajectory of format {FORMAT_VERSION}")
@@ -51,7 +51,7 @@ class Trajectory:
 
 
 def merge(segments: list[Segment]) -> list[Segment]:
-    """Join neighbouring symbol segments of the same role, which blocks may have split. Texts stay apart."""
+    """Join neighbouring symbol segments of the same role, which blocks may have split. Text segments stay separate."""
     merged: list[Segment] = []
     for role, symbols in segments:
         if merged and merged[-1][0] == role and isinstance(symbols, list) and isinstance(merged[-1][1], list):
@@ -68,11 +68,11 @@ def cut(ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]) -> Iterator
 
 
 class JsonlWriter:
-    """A sink that writes an episode to a text file as one JSONL line while it runs; it holds one block at a time."""
+    """A sink that writes an episode to a text file as one JSONL line while it runs, holding one block at a time."""
 
     def __init__(self, file: TextIO, tokens: tuple[str, ...], meta: dict[str, Any]):
         self._file, self._tokens, self._comma = file, tokens, ""
-        self._skip = 1  # [BOS], which no segment has
+        self._skip = 1  # [BOS] belongs to no segment
         head = json.dumps({"format": FORMAT_VERSION, **meta}, ensure_ascii=False)
         file.write(head[:-1] + ', "segments": [')
 

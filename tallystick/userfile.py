@@ -10,9 +10,9 @@ from types import ModuleType
 
 
 def load(path: str | Path) -> ModuleType:
-    """Execute a Python file and return its module, anew on each call; the file can import its neighbours.
+    """Execute a Python file anew and return its module; the file can import its neighbours.
 
-    Raises ValueError, one line, if the file is missing or does not run; the line names the error and where it arose.
+    Raises ValueError, naming the error and its line, if the file is missing or fails to run.
     """
     path = Path(path)
     if not path.is_file():
@@ -24,7 +24,7 @@ def load(path: str | Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses and inspect look their module up there
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # behind everything else: a neighbour must not hide a library
+        sys.path.append(folder)  # at the end: a neighbour must not hide a library
     bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
@@ -38,6 +38,6 @@ def load(path: str | Path) -> ModuleType:
 
 
 def _line_of(path: Path, error: BaseException) -> str:
-    """Return ", line N" for the last line of the file that was executed; "" if the file was not executed at all."""
+    """Return ", line N" for the last line of the file that was executed, or "" if none was."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f", line {lines[-1]}" if lines else ""

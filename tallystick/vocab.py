@@ -1,4 +1,4 @@
-"""The vocabulary, and the loss mask: the one definition of which tokens are trained."""
+"""The vocabulary and the loss mask, the one definition of which tokens are trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Vocabulary:
         self.tokens = (*MARKS, *symbols)
         self.ids = {token: i for i, token in enumerate(self.tokens)}
         if "" in self.ids:
-            raise ValueError("a symbol is empty: give it at least one character")
+            raise ValueError("a symbol is empty; give it at least one character")
         if len(self.ids) < len(self.tokens):
             repeated = sorted(token for token, count in Counter(self.tokens).items() if count > 1)
             raise ValueError(f"symbols must be distinct; repeated: {' '.join(repeated)}")
@@ -47,9 +47,9 @@ class Vocabulary:
 
 
 def loss_mask(roles: np.ndarray, predict_observations: bool = False) -> np.ndarray:
-    """Return True where a token is trained; roles: ROLE_DTYPE of any shape.
+    """Return a mask that is True where a token is trained; roles: ROLE_DTYPE of any shape.
 
-    predict_observations: for a model without tools, which must say their answers itself.
+    predict_observations: train the tools' answers, too, for a model without tools.
     """
     return (TRAINED_WITHOUT_TOOLS if predict_observations else TRAINED)[roles]
 
@@ -61,9 +61,9 @@ def render(
     *,
     predict_observations: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a trajectory as (ids ID_DTYPE [length], loss mask bool [length]); the first token is [BOS].
+    """Return the ids (ID_DTYPE [length]) and loss mask (bool [length]) of a trajectory; the first token is [BOS].
 
-    A symbol is one token. Each text segment goes through `tokenize` alone, so that no token spans two roles. Raises
+    A symbol is one token. Each text segment is tokenized separately, so that no token spans two roles. Raises
     ValueError for a text segment without a tokenizer, and for a symbol outside the vocabulary.
     """
     ids, roles = [BOS], [Role.PROMPT]
@@ -73,7 +73,7 @@ def render(
         elif tokenize is not None:
             part = tokenize(segment)
         else:
-            raise ValueError("the trajectory has text segments: give a tokenizer")
+            raise ValueError("the trajectory has text segments; give a tokenizer")
         ids.extend(part)
         roles.extend([role] * len(part))
     return np.array(ids, ID_DTYPE), loss_mask(np.array(roles, ROLE_DTYPE), predict_observations)

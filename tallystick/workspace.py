@@ -12,18 +12,18 @@ from tallystick.tools.shell import Ran
 
 
 class ProgramError(ValueError):
-    """A program or task that is wrong: its answer, a token, an exception in its code, or that it does not end."""
+    """A faulty program or task: a wrong answer or token, an exception in its code, or a program that does not end."""
 
 
 class Solvable(toolbox.ToolUser, Protocol):
-    """What a Workspace needs of a task; `tasks.Task` is one."""
+    """The part of a task that a Workspace needs; `tasks.Task` has it."""
 
     notes: Collection[str]
     marks: int
     answers_by_token: bool
 
     def truth(self, prompt: list[str]) -> list[str]:
-        """The answer as a list of symbols."""
+        """Return the answer as a list of symbols."""
         ...
 
     def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None) -> float:
@@ -35,12 +35,12 @@ class Solvable(toolbox.ToolUser, Protocol):
         ...
 
     def part_of(self, prompt: list[str]) -> tuple[Solvable, list[str]]:
-        """The task that solves this prompt, and what it sees of it."""
+        """Return the task that solves this prompt, in a mixture one of its parts, and the prompt without its marks."""
         ...
 
 
 class PointerHandle:
-    """One pointer, as a program uses it."""
+    """A program's handle on one pointer."""
 
     __slots__ = ("_left", "_push", "_read", "_right", "_tokens")
 
@@ -49,7 +49,7 @@ class PointerHandle:
         self._read, self._left, self._right = read, left, right
 
     def read(self) -> str:
-        """The symbol under the pointer; [BOS] below the first cell, [EOS] beyond the last."""
+        """Read the symbol under the pointer: [BOS] before the first cell, [EOS] beyond the last."""
         return self._tokens[self._push(self._read)[0]]
 
     def left(self) -> None:
@@ -62,7 +62,7 @@ class PointerHandle:
 
 
 class TapeHandle:
-    """The tape, as a program uses it."""
+    """A program's handle on the tape."""
 
     __slots__ = ("_left", "_push", "_read", "_right", "_tokens", "_writes")
 
@@ -76,11 +76,13 @@ class TapeHandle:
         }
 
     def read(self) -> str:
-        """The symbol under the head; [EOS] once the tape is closed."""
+        """Read the symbol under the head: [EOS] once the tape is closed."""
         return self._tokens[self._push(self._read)[0]]
 
     def write(self, symbol: str) -> None:
-        """Put a symbol under the head. Raises KeyError for one that cannot be written."""
+        """Write a symbol under the head. Raises ProgramError if the tape does not take that symbol."""
+        if symbol not in self._writes:
+            raise ProgramError(f"{symbol!r} cannot be written on the tape, only {' '.join(self._writes)}")
         self._push(self._writes[symbol])
 
     def left(self) -> None:
@@ -93,25 +95,25 @@ class TapeHandle:
 
 
 class Workspace:
-    """A program's API: its tools, and what it says.
+    """A program's API: it calls tools and says thoughts and output.
 
-    Every call says tokens, which go into the sink with their roles. Raises ProgramError for a token outside the
-    vocabulary and for an answer that differs from `task.answer`.
+    Every call says tokens, which go to the sink with their roles. Raises ProgramError for a token outside the
+    vocabulary and for output that differs from `task.answer`.
     """
 
     def __init__(self, task: Solvable, prompt: list[str], sink: Sink):
         self._tools = start_tools(task, prompt)
         self._episode = start_episode(task, prompt, sink, self._tools)
         self._task, self.prompt = task.part_of(prompt)
-        """The problem. A model has it in its state alone: a local program looks at its last few symbols at most."""
+        """The problem. A model has it only in its state, so a local program uses at most its last few symbols."""
         self._ids, self._tokens = self._task.vocab.ids, self._task.vocab.tokens
         self._push = self._episode.push
         self._pointers: dict[int, PointerHandle] = {}
-        self._expected: Iterator[str] | None = None  # the rest of the answer, once answer() was called
+        self._expected: Iterator[str] | None = None  # the rest of the answer, once answer() has been called
         self._said = 0
 
     def pointer(self, i: int) -> PointerHandle:
-        """Pointer i of the pointer tool."""
+        """Return pointer i of the pointer tool."""
         if i not in self._pointers:
             commands = self._commands(f"pointer({i})", *(f"[p{i}.{verb}]" for verb in ("read", "left", "right")))
             self._pointers[i] = PointerHandle(self._push, self._tokens, *commands)
@@ -119,12 +121,12 @@ class Workspace:
 
     @cached_property
     def tape(self) -> TapeHandle:
-        """The tape."""
+        """The tape tool."""
         commands = self._commands("the tape", "[tape.read]", "[tape.left]", "[tape.right]")
         return TapeHandle(self._push, self._tokens, *commands)
 
     def find(self, *symbols: str) -> list[list[str]]:
-        """Search the context memory for lines that contain these symbols contiguously; returns them in order."""
+        """Return the lines of the context memory that contain these symbols contiguously, in order."""
         lines: list[list[str]] = [[]]
         for symbol in self._ask("find", "[find]", symbols, "[/find]"):
             if symbol == "[/line]":
@@ -134,7 +136,7 @@ class Workspace:
         return lines[:-1]
 
     def call(self, name: str, *arguments: Sequence[str]) -> list[str]:
-        """Call a tool by name; returns its answer. arguments: the symbols of each argument."""
+        """Call a tool by name and return its answer; arguments: the symbols of each argument."""
         said = [name]
         for argument in arguments:
             said += [*argument, ","]
@@ -157,7 +159,7 @@ class Workspace:
             self.answer()
 
     def _ask(self, what: str, opening: str, said: Sequence[str], closing: str) -> list[str]:
-        """Say a command with arguments; returns the observation without its brackets."""
+        """Say a command with arguments and return the observation without its brackets."""
         first, last = self._commands(what, opening, closing)
         self._say(first, *self._encode(said))
         return [self._tokens[token] for token in self._push(last)[1:-1]]
@@ -170,14 +172,14 @@ class Workspace:
             raise ProgramError(f"{what} is not among this task's tools: {tools}") from None
 
     def think(self, *symbols: str) -> None:
-        """Say thoughts: remembered, not part of the answer. After `answer()` they stand between think marks."""
+        """Say thoughts: remembered, not part of the answer. After `answer()` they are put between think marks."""
         if self._episode.answered:
             self._say(THINK, *self._encode(symbols), END_THINK)
         else:
             self._say(*self._encode(symbols))
 
     def note(self, *symbols: str) -> None:
-        """Say notes: trained, not remembered. They stand between note marks unless the task declares them notes."""
+        """Say notes: trained, not remembered. They are put between note marks unless the task declares them notes."""
         if all(symbol in self._task.notes for symbol in symbols):
             self._say(*self._encode(symbols))
         else:
@@ -189,16 +191,16 @@ class Workspace:
         self._expected = iter(self._task.truth(self.prompt))
 
     def output(self, *symbols: str) -> None:
-        """Say tokens of the answer; each is compared with the ground truth at once."""
+        """Say tokens of the answer; each is compared with the ground truth immediately."""
         if self._expected is None:
-            raise ProgramError("output() before answer()")
+            raise ProgramError("output() was called before answer(); call answer() first")
         ids = self._encode(symbols)
         if self._task.answers_by_token:
             for symbol in symbols:
                 want = next(self._expected, None)
                 if symbol != want:
                     truth = "ends" if want is None else f"has {want!r}"
-                    raise ProgramError(f"output {self._said} is {symbol!r}, the answer {truth} there")
+                    raise ProgramError(f"output token {self._said} is {symbol!r}, but the answer {truth} there")
                 self._said += 1
         self._say(*ids)
 
@@ -206,7 +208,10 @@ class Workspace:
         try:
             return [self._ids[symbol] for symbol in symbols]
         except KeyError as error:
-            raise ProgramError(f"{error.args[0]!r} is not in the vocabulary: add it to the task's symbols") from None
+            symbol = error.args[0]
+            if not isinstance(symbol, str):
+                raise ProgramError(f"a symbol is a string: {str(symbol)!r}, not {symbol!r}") from None
+            raise ProgramError(f"{symbol!r} is not in the vocabulary: add it to the task's symbols") from None
 
     def _say(self, *ids: int) -> None:
         for token in ids:
@@ -215,7 +220,7 @@ class Workspace:
     def finish(self) -> None:
         """End the episode: require that the answer is whole, and right; say [EOS]."""
         if self._expected is None:
-            raise ProgramError("the program ended without answer()")
+            raise ProgramError("the program ended without calling answer()")
         missing = next(self._expected, None) if self._task.answers_by_token else None
         if missing is not None:
             raise ProgramError(f"the answer goes on with {missing!r} after {self._said} tokens, the output ends")

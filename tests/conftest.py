@@ -1,14 +1,23 @@
-"""One thread: with two, a busy machine of two cores takes ten times as long over small tensors."""
+"""What all tests share: one thread, the profiles of Hypothesis, and a trained run."""
+
+import os
 
 import pytest
-import torch
+from hypothesis import settings
 
-torch.set_num_threads(1)
+# Before torch is imported, and for the processes that tests start, too: with two threads, a busy machine of two cores
+# takes ten times as long over small tensors.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# Both draw the same examples every time, so that a failure can be had again; HYPOTHESIS_PROFILE=many looks further.
+settings.register_profile("few", max_examples=5, derandomize=True, deadline=None, database=None)
+settings.register_profile("many", settings.get_profile("few"), max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "few"))
 
 
 @pytest.fixture(scope="session")
 def lookup_run(tmp_path_factory):
-    """The run folder of a finished training, to be copied before it is changed."""
+    """Return the run folder of a finished training, to be copied before it is changed."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def commands(text: str, mark: str) -> list[str]:
-    """The lines of every fenced block that follows a line `<!-- mark -->`."""
+    """Return the lines of every fenced block that follows a line `<!-- mark -->`."""
     found, marked, inside = [], False, False
     for line in text.splitlines():
         if line.startswith("```"):

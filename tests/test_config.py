@@ -51,7 +51,7 @@ def test_every_task_can_be_trained_as_it_is(name):
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_models_own_settings(name):
-    """They stand between the defaults and what the user gives."""
+    """A model's own settings override the defaults, and the user's override both."""
     own = models.load_class(name).TRAINING
     assert config(model=name).to_json()["settings"].items() >= own.items()
     given = {key: "4" for key in own}
@@ -66,7 +66,7 @@ def test_state_passing_is_off_where_the_state_grows(name):
 
 
 def test_no_weights_are_built():
-    """A model whose weights no machine can hold is configured at once."""
+    """A model whose weights no machine can hold is configured in no time."""
     made = config(overrides={"d_model": "65536", "n_layer": "200"})
     assert made.model_settings["d_model"] == 65536
 
@@ -133,7 +133,7 @@ def test_every_number_has_a_finite_range(field):
 @pytest.mark.parametrize(
     ("overrides", "given", "message"),
     [
-        ({"foo": "1"}, {}, "no setting 'foo'.*settings of training: train_length, steps"),
+        ({"foo": "1"}, {}, "no setting 'foo'.*training settings: train_length, steps"),
         ({"lr": "fast"}, {}, "lr"),
         ({"lr": "0"}, {}, "lr"),
         ({"lr": "nan"}, {}, "lr"),
@@ -142,7 +142,7 @@ def test_every_number_has_a_finite_range(field):
         ({"threads": "100000"}, {}, "threads"),
         ({"curriculum": "-1"}, {}, "curriculum"),
         ({"d_model": "x"}, {}, "d_model"),
-        ({"vocab_size": "3"}, {}, "vocab_size is no setting"),
+        ({"vocab_size": "3"}, {}, "vocab_size cannot be set"),
         ({"workers": "3"}, {}, "workers=3 does not divide batch_size=8"),
         ({}, {"train_length": 0}, "length"),
         ({}, {"train_length": 10**12}, "length"),

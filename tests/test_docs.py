@@ -1,4 +1,4 @@
-"""Documentation: tables are those of the results, code is that of the examples, links lead somewhere."""
+"""Tests of the documentation: tables match the results, code matches the examples, links have targets."""
 
 import re
 from pathlib import Path
@@ -38,6 +38,10 @@ def test_tasks_in_the_documentation_are_those_of_the_examples():
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_there_are_links_to_follow():
+    assert sum(len(LINK.findall(page.read_text(encoding="utf-8"))) for page in PAGES) >= 10
 
 
 def test_the_readme_is_short():

@@ -42,8 +42,11 @@ def twice(arguments):
 
 
 def begin(prompt="a b", memory=True):
-    """An episode whose tool answers [peek] with b a, [move] with nothing, and [twice] x ... [/twice] with [obs] and x
-    twice, but fails if there are more than two; memo is a note by itself."""
+    """Start an episode with three commands, in which memo is a note by itself.
+
+    [peek] is answered b a, [move] nothing, and [twice] x ... [/twice] is answered [obs] and x twice, but fails if there
+    are more than two arguments.
+    """
     commands = {
         IDS["[peek]"]: lambda: encode("b a"),
         IDS["[move]"]: lambda: (),
@@ -139,7 +142,7 @@ def message(said, refused):
         return "nothing to say twice"
     if "[twice]" in said:
         return "a command is still open"
-    return refused.strip("[]") if refused in MARKS else "only a tool's answer"
+    return refused.strip("[]") if refused in MARKS else "only a tool may say"
 
 
 def test_a_tool_that_fails():

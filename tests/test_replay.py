@@ -1,4 +1,4 @@
-"""What a record is read back as equals what the live episode and the live tools had, for every task and variant."""
+"""Tests that a replayed episode equals the live one and its tools, for every task and variant."""
 
 from functools import partial
 
@@ -18,7 +18,7 @@ CUTS = 25
 
 
 class Watched:
-    """A live episode whose tools write down every command that they carry out."""
+    """A live episode whose tools record every command that they carry out."""
 
     def __init__(self, task, prompt):
         self.part, own = task.part_of(prompt)
@@ -43,7 +43,7 @@ class Watched:
         return answer
 
     def cell(self, name):
-        """The cell that a live pointer stands on, found by walking: left of cell 0 it reads [BOS]."""
+        """Return the cell of a live pointer, found by walking: left of cell 0 it reads [BOS]."""
         read, left, right = (self.tools[self.part.vocab.ids[f"[{name}.{v}]"]] for v in ("read", "left", "right"))
         cell, step = (0, right) if read() == (BOS,) else (-1, left)
         while (read() == (BOS,)) == (step is right):

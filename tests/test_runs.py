@@ -1,4 +1,4 @@
-"""The run folder: what it holds, and how a missing, foreign, damaged or busy one is refused."""
+"""Tests of the run folder: its contents, and refusals of a missing, foreign, damaged or busy one."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tallystick.config import configure
 from tallystick.training import loop
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"batch_size": "4", "seq_len": "64", "validate_every": "4"}
+SMALL = {"batch_size": "4", "seq_len": "64", "validate_every": "4", "train_length": "3"}
 MINE = ROOT / "examples" / "my_task.py"
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path, lookup_run):
 
 @pytest.fixture(scope="module")
 def interrupted_run(tmp_path_factory):
-    """A run that was interrupted after its first validation: 4 of 8 steps, two data workers."""
+    """Return a run that was interrupted after its first validation: 4 of 8 steps, two data workers."""
     path = tmp_path_factory.mktemp("runs") / "interrupted"
     overrides = SMALL | {"min_margin": "99", "workers": "2"}
 
@@ -45,6 +45,37 @@ def interrupted_run(tmp_path_factory):
 @pytest.fixture
 def interrupted(tmp_path, interrupted_run):
     return shutil.copytree(interrupted_run, tmp_path / "interrupted")
+
+
+ROW = {
+    "length": 5,
+    "worst_cases": False,
+    "mode": "verify",
+    "seed": 0,
+    "samples": 2,
+    "exact": 2,
+    "answer": None,
+    "score": None,
+    "token_accuracy": 1,
+    "ci95": [0.3, 1.0],
+    "model_tokens": 90,
+    "error_bound": 0.03,
+    "low_margin_tokens": 0,
+    "min_margin": 4.5,
+    "stops": {"eos": 2},
+    "first_errors": [],
+    "train_overlap": 0.0,
+    "seconds": 0.1,
+    "state_bytes": 8,
+}
+EDITED_ROWS = (
+    {"length": "5"},
+    {"length": True},
+    {"worst_cases": None},
+    {"ci95": ["a", "b"]},
+    {"stops": {"eos": None}},
+    {"first_errors": [{"index": 0}]},
+)
 
 
 def edit(folder, **values):
@@ -67,7 +98,7 @@ def refused(action, match):
 
 
 class TestRefusedByLoad:
-    """Missing, foreign, truncated: one line each."""
+    """Missing, foreign and truncated folders are refused in one line each."""
 
     def test_missing(self, tmp_path):
         refused(lambda: runs.load(tmp_path / "none"), "no run folder")
@@ -91,13 +122,31 @@ class TestRefusedByLoad:
             (folder / name).write_bytes(data[:keep])
         refused(lambda: runs.load(folder), f"{name} is {'damaged' if keep is not None else 'missing'}")
 
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("model_settings__vocab_size", 3, "model_settings.vocab_size is no setting"),
+            ("model_settings__name", "x", "has no setting 'name'"),
+            ("settings__lr", 10**400, "settings.lr is too large"),
+            ("settings__lr", float("nan"), "config.json is damaged: it is not JSON .JSON has no NaN"),
+        ],
+    )
+    def test_an_edited_setting(self, folder, key, value, message):
+        edit(folder, **{key: value})
+        refused(lambda: runs.load(folder), message)
+
+    @pytest.mark.parametrize("name", ["config.json", "vocab.json"])
+    def test_nested_too_deep(self, folder, name):
+        (folder / name).write_text("[" * 100_000)
+        refused(lambda: runs.load(folder), f"{name} is damaged: it is not JSON .it is nested too deep")
+
     def test_another_model(self, folder):
         edit(folder, model="mamba2:tiny", model_settings={})
         refused(lambda: runs.load(folder), "does not fit")
 
     def test_other_tokens(self, folder):
         (folder / "vocab.json").write_text('["a"]')
-        refused(lambda: runs.load(folder), "other tokens")
+        refused(lambda: runs.load(folder), "the vocabulary of .* has changed since training")
 
     def test_weights_without_metadata(self, folder):
         save_file(load_file(folder / "model.safetensors"), folder / "model.safetensors")
@@ -107,14 +156,19 @@ class TestRefusedByLoad:
         edit(folder, settings__rows=8)
         refused(lambda: runs.load(folder), "config.json cannot be used: an unknown settings.rows")
 
-    @pytest.mark.parametrize("text", ["[]", "{", "{}", '{"rows": 3}'])
+    @pytest.mark.parametrize(
+        "text",
+        ["[]", "{", "{}", '{"rows": 3}', '{"rows": [1]}', '{"rows": [{}]}', '{"rows": [{"length": NaN}]}']
+        + [json.dumps({"rows": [ROW | edited]}) for edited in EDITED_ROWS],
+    )
     def test_eval(self, folder, text):
         (folder / "eval.json").write_text(text)
         refused(lambda: runs.read_eval(folder), "eval.json is damaged")
 
-    def test_a_file_that_may_not_be_read_is_not_called_damaged(self, folder):
-        (folder / "model.safetensors").unlink()
-        (folder / "model.safetensors").mkdir()  # root may read every file, so it is a folder here
+    @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+    def test_a_file_that_may_not_be_read_is_not_called_damaged(self, folder, name):
+        (folder / name).unlink()
+        (folder / name).mkdir()  # root may read every file, so it is a folder here
         with pytest.raises(IsADirectoryError):
             runs.load(folder)
 
@@ -168,6 +222,34 @@ class TestRefusedByResume:
         runs.save_progress(interrupted, {n: t for n, t in tensors.items() if "exp_avg" not in n}, progress)
         refused(lambda: loop.resume(interrupted), "does not fit config.json")
 
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("step", "x", "its progress.step must be of type int, not str"),
+            ("seconds", None, "its progress.seconds must be of type float, not NoneType"),
+            ("positions", {}, "its progress.positions must be of type list, not dict"),
+            ("positions", [[[["a", 0]]]], r"its progress.positions.*must be of type int, not str"),
+            ("schedule", [], "its progress.schedule must be of type dict"),
+            ("overlap", [1], r"its progress.overlap\[0\] must be of type str"),
+        ],
+    )
+    def test_edited_progress(self, interrupted, key, value, message):
+        tensors, progress = runs.load_progress(interrupted)
+        runs.save_progress(interrupted, tensors, progress | {key: value})
+        refused(lambda: loop.resume(interrupted), message)
+
+    @pytest.mark.parametrize("schedule", [{}, {"start": 0, "fall": 5}, {"start": "a", "fall": None}])
+    def test_an_edited_schedule(self, interrupted, schedule):
+        tensors, progress = runs.load_progress(interrupted)
+        runs.save_progress(interrupted, tensors, progress | {"schedule": schedule})
+        refused(lambda: loop.resume(interrupted), "optimizer.safetensors is not what this version")
+
+    @pytest.mark.parametrize("line", ["[]", "1", "null", "{}", '{"step": "x"}', '{"step": NaN}', "[" * 100_000])
+    def test_a_row_of_metrics_that_is_none(self, interrupted, line):
+        with (interrupted / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+        refused(lambda: loop.resume(interrupted), "metrics.jsonl is damaged")
+
     def test_progress_of_another_version(self, interrupted):
         tensors, progress = runs.load_progress(interrupted)
         runs.save_progress(interrupted, tensors, {k: v for k, v in progress.items() if k != "schedule"})
@@ -217,7 +299,7 @@ def test_resume_writes_a_model_that_is_missing(interrupted):
 
 def test_a_finished_run_goes_on_for_more_steps(interrupted):
     loop.resume(interrupted)
-    refused(lambda: loop.resume(interrupted, steps=8), "has made 8 steps already; choose more")
+    refused(lambda: loop.resume(interrupted, steps=8), "has already made 8 steps; choose more")
     loop.resume(interrupted, steps=12)
     assert runs.load(interrupted).trained["step"] == 12
     config = runs.read_config(interrupted)
@@ -259,7 +341,7 @@ class TestOwnTasks:
 
     @pytest.fixture
     def run(self, tmp_path, mine):
-        config = configure(tasks.load(f"{mine}:Reverse"), "lookup", {})
+        config = configure(tasks.load(f"{mine}:Reverse"), "lookup", {"examples": "100", "train_length": "3"})
         loop.train(tmp_path / "run", config)
         return tmp_path / "run"
 
@@ -284,7 +366,7 @@ class TestOwnTasks:
         assert loaded.task.answer([*"10", ">"]) == [*"01"]
 
     def test_resume_goes_on_with_the_program_that_it_began_with(self, tmp_path, mine):
-        """Bit for bit as if the file had not been edited."""
+        """The result is bit-identical to that without the edit."""
         config = configure(tasks.load(f"{mine}:Reverse"), "mamba2:tiny", SMALL | {"min_margin": "99"}, steps=8)
 
         def report(row):
@@ -320,8 +402,27 @@ def test_a_write_that_fails_leaves_the_old_file(folder):
     assert not list(folder.glob(".eval.json*"))
 
 
+def test_the_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=f"there is no folder {tmp_path}/file"):
+        storage.check_makable(tmp_path / "file" / "a" / "b")
+    with pytest.raises(OSError, match="cannot write /proc/a: "):
+        storage.check_makable(Path("/proc/a/b/c"))
+
+
+def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
+    """Root could do so, and /dev/null would be a file of the whole machine's output."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for action in (storage.check_writable, lambda path: storage.write_text(path, "text")):
+        with pytest.raises(OSError, match="pipe is a device or pipe: give the name of a file"):
+            action(pipe)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
 def test_evals_of_the_same_weights_add_up(folder):
-    rows = [{"length": n, "worst_cases": False, "mode": "verify", "exact": n} for n in (5, 9)]
+    rows = [ROW | {"length": n, "exact": n} for n in (5, 9)]
     runs.write_eval(folder, {"task": "reverse", "rows": rows})
     runs.write_eval(folder, {"task": "reverse", "rows": [rows[0] | {"exact": 0}]})
     assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [0, 9]
@@ -331,7 +432,7 @@ def test_evals_of_the_same_weights_add_up(folder):
 
 
 class TestProvenance:
-    """It tells what it can, and fails no job."""
+    """Provenance tells what it can, and never fails a job."""
 
     @pytest.fixture
     def checkout(self, tmp_path, monkeypatch):
@@ -359,7 +460,7 @@ class TestProvenance:
 
 
 def test_a_training_without_steps_is_resumed_from_its_beginning(tmp_path, interrupted):
-    """It was interrupted between making the folder and the first checkpoint."""
+    """Training was interrupted between making the folder and the first checkpoint."""
     config = runs.read_config(interrupted)
     runs.create(tmp_path / "fresh", replace(config), tasks.load("reverse"))
     loop.resume(tmp_path / "fresh")

@@ -1,4 +1,4 @@
-"""Deciding suffixes, against their definition."""
+"""Tests of deciding suffixes against their definition."""
 
 import random
 
@@ -11,7 +11,7 @@ VOCAB = 3
 
 
 def contexts(*sequences):
-    """All tokens are to be predicted; a sequence is a list of ids, or (ids, mask)."""
+    """Build contexts in which all tokens are to be predicted; a sequence is a list of ids, or (ids, mask)."""
     pairs = [s if isinstance(s, tuple) else (s, [True] * len(s)) for s in sequences]
     return Contexts.of([(np.array(ids, np.uint32), np.array(mask, bool)) for ids, mask in pairs], VOCAB)
 
@@ -24,17 +24,17 @@ def randoms(seed):
 
 
 def points(sequences):
-    """(prefix, next token) of every position that is to be predicted."""
+    """Return (prefix, next token) of every position to be predicted."""
     return [(ids[:i], ids[i]) for ids, mask in sequences for i in range(len(ids)) if mask[i]]
 
 
 def last(prefix, distance):
-    """The last tokens of a prefix, with the beginning as a token before its first."""
+    """Return the last tokens of a prefix, with the beginning as a token before its first."""
     return tuple(([VOCAB] * distance + list(prefix))[len(prefix) :])
 
 
 def defined_depths(sequences):
-    """By the definition: the shortest suffix that one token always follows; -1 for none."""
+    """Return the lengths of the shortest suffixes that one token always follows, by definition; -1 for none."""
     depths = []
     for prefix, token in points(sequences):
         for distance in range(1, len(prefix) + 2):
@@ -48,7 +48,7 @@ def defined_depths(sequences):
 
 
 def walk(tree, prefix):
-    """What the tree says after `prefix`: an inner node if nothing decides."""
+    """Return the tree's result after `prefix`: an inner node if nothing decides."""
     node = 0
     for distance in range(1, len(prefix) + 2):
         node = tree.step(node, last(prefix, distance)[0])
@@ -132,7 +132,7 @@ def test_sequences_do_not_see_each_other():
 
 
 def test_a_large_vocabulary_changes_nothing():
-    """Contexts are then sorted instead of counted in a table."""
+    """With a large vocabulary, contexts are sorted instead of counted in a table."""
     small = contexts([0, 1, 0, 2, 0, 1, 1, 2, 0, 1, 0, 0])
     large = Contexts(small.ids, small.starts, small.positions, 1_200_000)
     assert build(large).depth.tolist() == build(small).depth.tolist()

@@ -55,7 +55,7 @@ def test_an_unknown_role_is_refused():
 
 
 def recorded(thoughts):
-    """An episode of the prompt "a", so many thoughts, a command, its answer, and the output "b"."""
+    """Record an episode with the prompt "a", so many thoughts, a command, its answer, and the output "b"."""
     said = [(Role.PROMPT, "[BOS]"), (Role.PROMPT, "a"), *[(Role.THOUGHT, "b")] * thoughts, (Role.COMMAND, "[peek]"),
             (Role.OBSERVATION, "a"), (Role.THOUGHT, "[ANS]"), (Role.OUTPUT, "b"), (Role.THOUGHT, "[EOS]")]  # fmt: skip
     ids = np.array([TOKENS.index(token) for _, token in said], ID_DTYPE)

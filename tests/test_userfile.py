@@ -1,4 +1,4 @@
-"""A user's own Python file."""
+"""Tests of loading a user's own Python file."""
 
 import sys
 

@@ -13,7 +13,7 @@ PIECES = {"ab": 102, "a": 100, "b": 101}
 
 
 def tokenize(text):
-    """The longest piece first: ab is one token wherever a text may be looked at as a whole."""
+    """Tokenize with the longest piece first: ab is one token wherever the whole text is visible."""
     ids = []
     while text:
         piece = next(piece for piece in PIECES if text.startswith(piece))

@@ -1,4 +1,4 @@
-"""The Workspace: what a program says is recorded, and a wrong program is refused."""
+"""Tests of the Workspace: everything that a program says is recorded, and a wrong program is refused."""
 
 import signal
 import threading
@@ -17,7 +17,7 @@ PROMPT = list("aba>")
 
 
 class Copy(Task):
-    """Say the letters again; `program` is put in by the tests."""
+    """Says the letters again; `program` is set by the tests."""
 
     symbols = ("a", "b", ">", "memo")
     notes = ("memo",)
@@ -34,7 +34,7 @@ def task(program, **attributes):
 
 
 class Sink(Recorder):
-    """Counts how often it is closed; may do something at every write."""
+    """Counts how often it is closed, and may act at every write."""
 
     def __init__(self, at_write=lambda: None):
         super().__init__()
@@ -148,18 +148,18 @@ def test_find():
 
 
 WRONG = {
-    "wrong at 1": (saying("a", "a", "a"), "output 1 is 'a', the answer has 'b' there"),
-    "wrong at 2": (saying("a", "b", "b"), "output 2 is 'b', the answer has 'a' there"),
-    "too short": (saying("a", "b"), "the answer goes on with 'a' after 2 tokens"),
-    "nothing": (saying(), "the answer goes on with 'a' after 0 tokens"),
-    "too long": (saying(*"abaa"), "output 3 is 'a', the answer ends there"),
+    "wrong at 1": (saying("a", "a", "a"), "output token 1 is 'a', but the answer has 'b' there"),
+    "wrong at 2": (saying("a", "b", "b"), "output token 2 is 'b', but the answer has 'a' there"),
+    "too short": (saying("a", "b"), "the output ends after 2 tokens, but the answer continues with 'a'"),
+    "nothing": (saying(), "the output ends after 0 tokens, but the answer continues with 'a'"),
+    "too long": (saying(*"abaa"), "output token 3 is 'a', but the answer ends there"),
     "foreign output": (saying("z"), "'z' is not in the vocabulary"),
     "foreign thought": (lambda w: w.think("z"), "'z' is not in the vocabulary"),
     "foreign note": (lambda w: w.note("z"), "'z' is not in the vocabulary"),
     "no symbol": (saying(3), "3 is not in the vocabulary"),
-    "output first": (lambda w: w.output("a"), r"output\(\) before answer\(\)"),
-    "no answer": (no_answer, r"the program ended without answer\(\)"),
-    "answer as a thought": (lambda w: w.think("[ANS]"), r"the program ended without answer\(\)"),
+    "output first": (lambda w: w.output("a"), r"output\(\) was called before answer\(\)"),
+    "no answer": (no_answer, r"the program ended without calling answer\(\)"),
+    "answer as a thought": (lambda w: w.think("[ANS]"), r"the program ended without calling answer\(\)"),
     "answer twice": (lambda w: (w.answer(), w.answer()), r"BadCommand: \[ANS\]"),
     "goes on after the end": (lambda w: (w.think("[EOS]"), copy(w)), r"BadCommand: \[EOS\]"),
     "undeclared pointer": (lambda w: w.pointer(1), r"pointer\(1\) is not among this task's tools: pointer:1"),
@@ -281,7 +281,7 @@ def refuse(self, length, rng):
 @pytest.mark.parametrize(
     ("attributes", "what"),
     [
-        ({}, "probe: the answer goes on with '[ab]' after 0 tokens"),
+        ({}, "probe: the output ends after 0 tokens, but the answer continues with '[ab]'"),
         ({"sample": refuse}, "probe: IndexError: two lines"),
     ],
 )

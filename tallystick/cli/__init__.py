@@ -1,4 +1,4 @@
-"""The command line: one file a command."""
+"""The command line, one file per command; `options.main` turns errors into exit codes."""
 
 from tallystick.cli import check, data, evaluate, listings, report, reproduce, show, solve, theory, train  # noqa: F401 (each registers its commands)
 from tallystick.cli.options import app, as_main, main

@@ -1,4 +1,4 @@
-"""check: locality and coverage, before anything is trained."""
+"""The `check` command: locality and coverage, before anything is trained."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tallystick.locality.checks import Ambiguous, CheckReport, Context, Missing
 from tallystick.locality.verdict import predict
 
 SHOWN = 12
-"""Tokens shown of a context: its last ones."""
+"""Number of last tokens shown of a context."""
 FEW = 6
-"""Notes and contexts of a kind that are shown; --json has more."""
+"""Maximum number of notes, ambiguous contexts and missing contexts shown; --json has more."""
 
 
 @app.command()
@@ -42,7 +42,7 @@ def check(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Predict length generalization before training: how many last tokens decide, and does training meet them all?"""
+    """Predict length generalization before training. Says how many last tokens decide, and if training meets all."""
     loaded = load_task(task, variant, annotate)
     trained = None if train_length is None else loaded.check_length(train_length)
     report = locality.check(loaded, read_lengths(lengths, loaded, loaded.defaults.check), problems, seed, trained)
@@ -57,7 +57,7 @@ def check(
 
 def _print(task: tasks.Task, report: CheckReport) -> None:
     _print_rows(report)
-    own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones, for the task names none"
+    own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones; the task gives none"
     _say(f"\nworst cases: {own}")
     if "notes" in report:
         _say(_notes(report["notes"], report["local"]))
@@ -82,7 +82,7 @@ def _print_rows(report: CheckReport) -> None:
 
 
 def percent(share: float) -> str:
-    """A share in percent, rounded down: 100 % is printed only for all."""
+    """Format a share in percent, rounded down, so that 100 % means all."""
     return f"{math.floor(share * 1e6) / 1e4:.6g} %"
 
 
@@ -91,31 +91,31 @@ def _say(line: str) -> None:
 
 
 def _notes(notes: list[str], local: bool | None) -> str:
-    """List the notes of an annotated program; `show --annotate` prints them where they are said."""
+    """Describe the notes of an annotated program in one line."""
     if not notes:
-        why = "the last few tokens decide everything" if local else "none would decide what comes next"
-        return f"notes: none, for {why}"
+        why = "the last few tokens decide everything" if local else "no note would decide what comes next"
+        return f"notes: none, since {why}"
     more = f" and {len(notes) - FEW} more" if len(notes) > FEW else ""
-    return f"notes: {', '.join(notes[:FEW])}{more}; `show --annotate` has them where they are said"
+    return f"notes: {', '.join(notes[:FEW])}{more}; `show --annotate` prints them in place"
 
 
 def _prediction(report: CheckReport) -> str:
-    """One sentence on what the verdict means for a trained model."""
+    """Explain in one sentence what the verdict means for a trained model."""
     beyond = report["train_length"] + 1
     run = {"model": "", "train_length": report["train_length"], "fixed_state": True}
     share = percent(1 - report["rows"][-1]["problems_covered"])
     return {
         "exact": "Predicted: exact at any length, lookup and every fixed-state model that learns it.",
         "fails": "Predicted: fails from some length on. These contexts take more and more last tokens to decide:",
-        "open": f"Nothing is predicted: {share} of the problems have contexts that training lacks. lookup stops there, "
-        "and a model must generalise over contents:",
+        "open": f"Nothing is predicted: {share} of the problems have contexts that do not occur in training. lookup "
+        "stops there, and a model must generalise over contents:",
         "undecided": "Nothing is predicted.",
         "none": "Nothing is predicted.",
     }[predict(run, report, beyond)]
 
 
 def _grouped(contexts: Sequence[Ambiguous]) -> list[Ambiguous]:
-    """Contexts shortened to their last tokens; those that differ in one place become one, as {a|b}."""
+    """Shorten contexts to their last tokens, and merge those that differ in one place into one, written {a|b}."""
     groups: list[tuple[list[set[str]], Ambiguous]] = []
     for context in contexts:
         words = context["context"][-SHOWN:]
@@ -138,7 +138,7 @@ def _either(words: set[str]) -> str:
 def _print_ambiguous(context: Ambiguous) -> None:
     distance = context["distance"]
     _say(f"  after  {_text(context)}  comes  {'  or  '.join(map(visible, context['next']))}")
-    _say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing said before decides it")
+    _say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing before decides it")
 
 
 def _print_missing(missing: Missing) -> None:

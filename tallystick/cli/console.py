@@ -1,4 +1,4 @@
-"""Print for the terminal: results on stdout, everything else on stderr; tokens coloured by role."""
+"""Print to the terminal: results on stdout, everything else on stderr; tokens coloured by role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tallystick.episode import Role
 from tallystick.trajectory import cut
 
 WIDTH = 80 if os.environ.get("COLUMNS") == "0" else None
-"""Width of the terminal, if rich cannot know it: on no columns it prints nothing."""
+"""Width of the terminal where COLUMNS=0, on which rich would print nothing; None: rich finds it out."""
 STYLES = {
     Role.PROMPT: "bold",
     Role.THOUGHT: "green",
@@ -29,17 +29,17 @@ VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})
 
 
 class Results(Console):
-    """The console of results: stdout, also while `alone` keeps everything else away from it."""
+    """A console for results: it prints on stdout, also while `alone` keeps everything else away from it."""
 
     _kept: TextIO | None = None
 
     @property
     def file(self) -> TextIO:
-        """Where results go."""
+        """The stream of results."""
         return self._kept or sys.stdout
 
     def on_broken_pipe(self) -> None:
-        """Let `main` end the command, where rich would exit with 1."""
+        """Raise, so that `main` ends the command; rich would exit with 1."""
         raise BrokenPipeError
 
     @contextmanager
@@ -57,23 +57,23 @@ OUT, ERR = Results(highlight=False, width=WIDTH), Console(stderr=True, highlight
 
 
 def result(text: str) -> None:
-    """Print a result, as it is."""
+    """Print a result without formatting."""
     print(text, file=OUT.file)
 
 
 def visible(token: str) -> str:
-    """Return a token with its blanks, newlines and tabs as ␣, ⏎ and ⇥; other unprintable characters are escaped."""
+    """Return a token with spaces, newlines and tabs as ␣, ⏎ and ⇥, and other unprintable characters escaped."""
     shown = token.translate(VISIBLE)
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in shown)
 
 
 def visible_line(tokens: Iterable[str]) -> str:
-    """Return tokens in one line with spaces between, each of them `visible`."""
+    """Join tokens by spaces into one line, each made `visible`."""
     return " ".join(map(visible, tokens))
 
 
 def coloured(ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]) -> Text:
-    """Return a stretch of an episode coloured by role; tokens: the vocabulary's strings by id."""
+    """Colour a stretch of an episode by role; tokens: the vocabulary's strings by id."""
     text = Text()
     for role, symbols in cut(ids, roles, tokens):
         text.append(f"{visible_line(symbols)} ", STYLES[role])
@@ -86,7 +86,7 @@ def note(line: str) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table as a result, its columns aligned to the right and never cut."""
+    """Print a table as a result, its columns aligned to the right and never truncated."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -94,7 +94,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def listing(rows: dict[str, str]) -> None:
-    """Print names and what they are, one line each."""
+    """Print names with their descriptions, one line each."""
     width = max(map(len, rows))
     for name, about in rows.items():
         OUT.print(f"{name:<{width}}  {about}", markup=False, soft_wrap=True)

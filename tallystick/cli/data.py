@@ -1,4 +1,4 @@
-"""data: trajectories in a file."""
+"""The `data` command: write trajectories to a file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from tallystick.cli.options import (
 @app.command("data")
 def write_data(
     task: TaskName,
-    out: Annotated[Path, typer.Option(help="the file: .jsonl, or .parquet with chat messages and token ids")],
+    out: Annotated[Path, typer.Option(help="file to write: .jsonl, or .parquet with chat messages and token ids")],
     variant: Variant = None,
     annotate: Annotate = False,
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
-    split: Annotated[str, typer.Option(help="train, holdout, check (of at most a length) or test (exactly)")] = "train",
+    split: Annotated[str, typer.Option(help="train, holdout, check (up to a length) or test (exactly)")] = "train",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write trajectories to a file, for others to train on; by default of the training length."""
+    """Write trajectories to a file, for others to train on. By default they are of the training length."""
     from tallystick.data import files
 
     loaded = load_task(task, variant, annotate)

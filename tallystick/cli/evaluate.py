@@ -1,4 +1,4 @@
-"""eval: exactness at each length."""
+"""The `eval` command: exactness at each length."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import typer
 from rich.console import Console
 
 from tallystick.cli.console import ERR, OUT, note
-from tallystick.cli.options import Device, Json, Lengths, Seed, app, print_json, read_lengths
+from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.rows import EvalReport, EvalRow
 
 if TYPE_CHECKING:  # these import torch, which takes a second
     from tallystick.runs import Run
 
 CONTEXT = 8
-"""Tokens printed before a first error."""
+"""Number of tokens printed before a first error."""
 
 
 @app.command("eval")
@@ -25,17 +25,18 @@ def evaluate(
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="random problems of each length")] = 50,
     mode: Annotated[str, typer.Option(help="verify (fast) or generate (free-running, live tools)")] = "verify",
-    part: Annotated[str | None, typer.Option(help="part of a mixture: pose its problems alone")] = None,
+    part: Annotated[str | None, typer.Option(help="only the problems of this part of a mixture")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Measure exactness at each length; each row is added to the run folder's eval.json at once."""
+    """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.evaluation import sweep
 
     check_device(device)
+    check_distinct(folders)
     if mode not in sweep.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]
@@ -54,7 +55,7 @@ def evaluate(
 def _measure(
     run: Run, lengths: list[int], samples: int, mode: str, seed: int, part: str | None, keep: bool, table: Table
 ) -> EvalReport:
-    """Print the rows of one run as they are made, and keep them in its eval.json."""
+    """Print the rows of one run as they are measured, and keep them in its eval.json."""
     import torch
 
     from tallystick import runs
@@ -79,7 +80,7 @@ def _measure(
 
 
 def _is_kept(run: Run, part: str | None) -> bool:
-    """Check, before the work, that the rows can be added to eval.json; says so if the folder cannot be written."""
+    """Return whether the rows can be added to eval.json; print a warning if not. Raises RunError if it is damaged."""
     from tallystick import runs, storage
 
     runs.read_eval(run.path, part)
@@ -93,21 +94,21 @@ def _is_kept(run: Run, part: str | None) -> bool:
 
 
 def _warn(loaded: list[Run]) -> None:
-    """Say what a reader of the table would not expect: unfinished trainings, and tasks that have changed."""
+    """Print warnings about untrained and interrupted runs, and about tasks that have changed since training."""
     for run in loaded:
         trained = run.trained
         if trained and not trained["step"]:
-            note(f"warning: {run.path} has made no training step: its weights are random")
+            note(f"warning: {run.path} has made no training step; its weights are random")
         elif trained and not trained["finished"]:
             steps = f"step {trained['step']:,} of at most {run.config.settings.steps:,}"
-            note(f"warning: {run.path} was interrupted at {steps}; go on with: tallystick resume {run.path}")
+            note(f"warning: {run.path} was interrupted at {steps}; continue with: tallystick resume {run.path}")
     for name in dict.fromkeys(run.config.task for run in loaded if run.changed):
         used = "; the copy in the run folder is used" if ".py:" in name and "," not in name else ""
         note(f"warning: {name} has changed since it was trained on{used}")
 
 
 class Table:
-    """The table of one run, printed row by row."""
+    """Prints the table of one run, row by row."""
 
     COLUMNS = ("length", 12), ("exact", 10), ("95 % interval", 16), ("model tokens", 14), ("errors a token <", 18), (
         "min margin", 12), ("low-margin tokens", 19), ("in training", 13), ("seconds", 9)  # fmt: skip
@@ -116,14 +117,14 @@ class Table:
         self._run, self._console = run, console
 
     def head(self) -> None:
-        """Print what is measured, and the columns' names."""
+        """Print a description of the run and the columns' names."""
         config = self._run.config
         what = f"{self._run.path}: {config.task}, {config.variant} program, {config.model}"
         self._print(f"{what}, trained on lengths up to {config.settings.train_length}")
         self._cells([name for name, _ in self.COLUMNS])
 
     def row(self, row: EvalRow) -> None:
-        """Print a row, and its first error."""
+        """Print a row and its first error."""
         low, high = row["ci95"]
         self._cells(
             [
@@ -139,7 +140,7 @@ class Table:
             ]
         )
         for error in row["first_errors"][:1]:
-            got = "says nothing: it never saw this" if error["got"] is None else f"says {error['got']}"
+            got = "says nothing, since training had no such context" if error["got"] is None else f"says {error['got']}"
             context = " ".join(error["context"][-CONTEXT:])
             self._print(f"    first error, token {error['position']}: after  {context}  comes {error['want']}, "
                         f"the model {got}")  # fmt: skip
@@ -152,5 +153,5 @@ class Table:
 
 
 def margin_text(margin: float | None) -> str:
-    """Write a margin; one that is no number as NaN."""
+    """Format a margin; None becomes NaN."""
     return "NaN" if margin is None else f"{margin:.2f}"

@@ -1,4 +1,4 @@
-"""tasks, models, tools: list what there is."""
+"""The `tasks`, `models` and `tools` commands: list what is built in."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def list_models(as_json: Json = False) -> None:
 
 @app.command("tools")
 def list_tools(as_json: Json = False) -> None:
-    """List the tools."""
+    """List the built-in tools."""
     listing("tools", {name: tools.about(name) for name in tools.TOOLS}, as_json)

@@ -17,14 +17,17 @@ if TYPE_CHECKING:  # imports torch, which takes a second
 
 
 class Lines:
-    """Progress in lines: what is trained, and then one for each validation."""
+    """Reports progress in lines: a description of the run, then one line per validation."""
 
     def __init__(self, config: RunConfig, say: Callable[[str], None]):
         self._config, self._say = config, say
         self._headed = False
 
     def row(self, row: MetricsRow) -> None:
-        """Print a row of metrics; before the first, what is trained (a mistake found before that stands alone)."""
+        """Print a row of metrics, with a description of the run before the first.
+
+        The description waits until then so that the message about a user's mistake stands alone.
+        """
         if not self._headed:
             self._head()
         held_out, carried = row["held_out"], row["held_out_carried"]
@@ -41,11 +44,11 @@ class Lines:
         )
 
     def end(self, row: MetricsRow) -> int:
-        """Compute the step at which training ends at the latest."""
+        """Return the step at which training ends at the latest."""
         return row["decay_until"] or self._config.settings.steps
 
     def left(self, row: MetricsRow) -> str:
-        """Estimate how long training still takes."""
+        """Estimate the remaining training time, as text."""
         left = (self.end(row) - row["step"]) * row["seconds"] / max(row["step"], 1)
         return f"{left:.0f} s {'left' if row['decay_until'] else 'left at most'}"
 
@@ -63,7 +66,7 @@ def _exact(summary: Summary) -> str:
 
 
 class Progress:
-    """Live progress: lines, and below them a bar on a terminal."""
+    """Reports live progress: lines and, on a terminal, a bar below them."""
 
     def __init__(self, config: RunConfig):
         self._lines, self._steps = Lines(config, note), config.settings.steps
@@ -86,13 +89,13 @@ class Progress:
 
 
 def print_verdict(run: str, config: RunConfig, row: MetricsRow) -> None:
-    """Print how a training ended; if it did not succeed, what to try."""
+    """Print how training ended and, if it did not succeed, what to try."""
     from tallystick.training.advice import advise
 
     held_out = row["held_out"]
     verdict = "exact with the margin" if row["passed"] else "NOT all exact with the margin"
     if held_out["needed"] > held_out["samples"]:
-        verdict += f" (to meet all contexts would take {held_out['needed']:,})"
+        verdict += f" (meeting all contexts would take {held_out['needed']:,} problems)"
     overlap = round(held_out["train_overlap"] * held_out["samples"])
     note(
         f"{row['step']} steps, {row['tokens']:,} tokens, {row['seconds']:.0f} s; held-out problems of the training "
@@ -101,4 +104,4 @@ def print_verdict(run: str, config: RunConfig, row: MetricsRow) -> None:
     for advice in advise(config, row):
         note(f"  try: {advice}")
     if not row["passed"] and "examples" not in config.model_settings:
-        note(f"  go on with: tallystick resume {shlex.quote(run)} --steps {2 * config.settings.steps}")
+        note(f"  continue with: tallystick resume {shlex.quote(run)} --steps {2 * config.settings.steps}")

@@ -1,4 +1,4 @@
-"""reproduce: the tables and figures of results."""
+"""The `reproduce` command: measure the tables and figures in results/."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tallystick.cli.options import Device, Json, app, fail, listing
 @app.command()
 def reproduce(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="a study; without it, all are listed")] = None,
-    budget: Annotated[str, typer.Option(help="small (minutes to hours), or paper (its sizes and steps)")] = "small",
-    models: Annotated[str | None, typer.Option(help="only these of the study's, such as lookup,mamba2")] = None,
-    seeds: Annotated[str | None, typer.Option(help="0-4 or 0,3; the study's by default")] = None,
+    budget: Annotated[str, typer.Option(help="small (minutes to hours) or paper (the paper's sizes)")] = "small",
+    models: Annotated[str | None, typer.Option(help="only these of the study's models, such as lookup,mamba2")] = None,
+    seeds: Annotated[str | None, typer.Option(help="0-4 or 0,3; default: the study's")] = None,
     device: Device = "cpu",
-    jobs: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="number of runs in parallel")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Measure what is missing of a study and write its table and figure into results/."""
+    """Measure what a study still lacks. Writes its table and figure into results/."""
     if name is None:
         listing("studies", {each: studies.load(each).title for each in studies.MODULES}, as_json)
         return
@@ -36,4 +36,4 @@ def reproduce(
     text = study.stored(budget).text() if as_json else study.path(budget, "md").read_text(encoding="utf-8")
     result(text.rstrip("\n"))
     if failures:
-        raise SystemExit(fail(f"{len(failures)} missing in the results: {'; '.join(failures)}", 1))
+        raise SystemExit(fail(f"{len(failures)} results are missing: {'; '.join(failures)}", 1))

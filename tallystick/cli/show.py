@@ -1,4 +1,4 @@
-"""show: one trajectory."""
+"""The `show` command: print one trajectory."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tallystick.tasks import Task, runner
 from tallystick.trajectory import JsonlWriter
 
 MOST_TOKENS = 200_000
-"""The longest trajectory printed on a screen."""
+"""Maximum number of tokens of a trajectory printed on a screen."""
 
 
 @app.command()
 def show(
     task: TaskName,
     length: Annotated[int | None, typer.Option(help="draw a random problem of this length")] = None,
-    problem: Annotated[str | None, typer.Option(help='or take this one, as "123+456"')] = None,
+    problem: Annotated[str | None, typer.Option(help='solve this problem instead, such as "123+456"')] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="random seed of the problem; 0 by default")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     as_json: Json = False,
 ) -> None:
-    """Show one trajectory coloured by role, then the memory and the pointers at its end."""
+    """Show one trajectory coloured by role. Below it stand the memory and the pointers at its end."""
     loaded = load_task(task, variant, annotate)
     if (length is None) == (problem is None):
         raise ValueError("give either --length or --problem")
@@ -49,7 +49,7 @@ def show(
         source = {"problem": problem}
         prompt = loaded.parse(problem)
     else:
-        raise ValueError("--seed belongs to --length: nothing is drawn with --problem")
+        raise ValueError("--seed has no effect with --problem; use it with --length")
     if as_json:
         print_jsonl(loaded, prompt, {"task": loaded.name, "variant": loaded.variant, **source})
     else:
@@ -57,7 +57,7 @@ def show(
 
 
 def print_jsonl(task: Task, prompt: list[str], meta: dict[str, Any]) -> None:
-    """Print the trajectory as one JSON document: whole, or not at all if the program fails."""
+    """Print the trajectory as one JSON document, or nothing at all if the program fails."""
     with TemporaryFile("w+", encoding="utf-8") as file:
         runner.run(task, prompt, JsonlWriter(file, task.vocab.tokens, meta))
         file.seek(0)
@@ -65,16 +65,18 @@ def print_jsonl(task: Task, prompt: list[str], meta: dict[str, Any]) -> None:
 
 
 def record(task: Task, prompt: list[str]) -> Recorder:
-    """Run the program. Raises ValueError for a trajectory too long to be printed."""
+    """Run the program and record its episode. Raises ValueError if it is too long to be printed."""
     recorder = runner.record(task, prompt, limit=MOST_TOKENS + 1)
     if len(recorder) > MOST_TOKENS:
-        advice = "take a shorter problem, or --json, which has no limit"
-        raise ValueError(f"more than {MOST_TOKENS:,} tokens, too many for a screen, or it does not end: {advice}")
+        advice = "choose a shorter problem, or --json, which has no limit"
+        raise ValueError(
+            f"the trajectory has more than {MOST_TOKENS:,} tokens, too many for a screen, or does not end; {advice}"
+        )
     return recorder
 
 
 def print_episode(task: Task, recorder: Recorder) -> None:
-    """Print an episode coloured by role, then the memory that it left and where its pointers stand."""
+    """Print an episode coloured by role, then its final memory and pointer positions."""
     replay = Replay(task, recorder.ids, recorder.roles)
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in Role)))
     OUT.print(coloured(replay.ids[1:], replay.roles[1:], replay.tokens))
@@ -82,6 +84,7 @@ def print_episode(task: Task, recorder: Recorder) -> None:
     OUT.print(f"\nmemory, {len(cells)} cells: {visible_line(cells)}", markup=False)
     for token, (name, verb) in replay.pointer_commands.items():
         if verb == "read":
-            called = replay.tokens[token].removeprefix("[").removesuffix(".read]")  # in a mixture addition.p0, not p0
+            # in a mixture "addition.p0" rather than "p0"
+            called = replay.tokens[token].removeprefix("[").removesuffix(".read]")
             cell = int(replay.pointers[name][-1])
             OUT.print(f"{called} ends on cell {cell}, {visible(replay.tokens[replay.read(cell)])}", markup=False)

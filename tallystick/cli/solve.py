@@ -1,4 +1,4 @@
-"""solve: the model works on one problem."""
+"""The `solve` command: let a trained model solve one problem."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tallystick.tasks import Task
 @app.command()
 def solve(
     folder: Folder,
-    problem: Annotated[str, typer.Argument(help='the problem, as "123+456"')],
-    trace: Annotated[bool, typer.Option("--trace", help="print what the model says, on stderr")] = False,
+    problem: Annotated[str, typer.Argument(help='the problem, such as "123+456"')],
+    trace: Annotated[bool, typer.Option("--trace", help="print the episode on stderr")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="maximum number of tokens of the whole episode")] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the model solve one problem; prints the answer alone. Exits with 1 if it is wrong or there is none."""
+    """Let the model solve one problem and print the answer alone. Exits with 1 if it is wrong or there is none."""
     import torch
 
     from tallystick import engine, runs

@@ -1,4 +1,4 @@
-"""theory: the paper's theorems."""
+"""The `theory` commands: the paper's theorems, executable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ theory = typer.Typer(rich_markup_mode=None, help="The paper's theorems, executab
 app.add_typer(theory, name="theory")
 
 Names = Annotated[str | None, typer.Option(help="models, such as bits:16,mamba2:tiny")]
-Out = Annotated[Path | None, typer.Option(help="keep the result as OUT.json and OUT.md")]
+Out = Annotated[Path | None, typer.Option(help="write the result to OUT.json and OUT.md")]
 
 
 @theory.command()
@@ -26,12 +26,12 @@ def bound(
     model: Names = None,
     lengths: Lengths = "3,5,10,20",
     seeds: Annotated[str | None, typer.Option(help="train with these and measure (addition, reverse)")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="the budget of training")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="maximum number of optimizer steps")] = None,
     device: Device = "cpu",
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Theorem 2.1: from which length a fixed state cannot do without interaction, and what models without it reach."""
+    """Theorem 2.1: where a fixed state cannot do without interaction. Also shows what models without it reach."""
     from tallystick.studies.theory.bound import MODELS
     from tallystick.studies.theory.reports import report_bound
 
@@ -43,16 +43,16 @@ def bound(
 
 @theory.command()
 def universal(
-    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="bb5, or your own file, as for turing")],
+    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="bb5, or your own file, as for the task turing")],
     model: Names = None,
     lengths: Lengths = "40,1000,10000",
     seeds: Annotated[str, typer.Option(help="0-2 or 0,3")] = "0-2",
     epsilon: Annotated[float, typer.Option(help="share of problems that may be wrong")] = 0.05,
-    delta: Annotated[float, typer.Option(help="chance that more are")] = 0.05,
+    delta: Annotated[float, typer.Option(help="probability that more are wrong")] = 0.05,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Theorem 2.2: any Turing machine, learned from short runs, run at any length; samples needed beside the bound."""
+    """Theorem 2.2: any Turing machine, learned from short runs. Shows the samples that it takes beside the bound."""
     from tallystick.studies.theory.reports import report_universal
     from tallystick.studies.theory.universal import MODELS
 
@@ -63,7 +63,7 @@ def universal(
 
 
 def _check_out(out: Path | None) -> None:
-    """Check, before the work, that --out can be written."""
+    """Check in advance that both files of --out can be written. Raises OSError if not."""
     for suffix in (".json", ".md") if out else ():
         assert out
         check_makable(out.with_suffix(suffix))
@@ -74,7 +74,7 @@ def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
 
 
 def _show(document: dict[str, Any], text: str, out: Path | None, as_json: bool) -> None:
-    """Print the document or its text; with --out, keep both, with the machine and the commit."""
+    """Print the document or its text; with --out, write both to files, with the machine and the commit."""
     if out:
         from tallystick.provenance import environment
 
@@ -88,5 +88,5 @@ def _show(document: dict[str, Any], text: str, out: Path | None, as_json: bool) 
 
 
 def _place(environment: dict[str, Any]) -> dict[str, Any]:
-    """Keep of uncommitted changes only that there are some."""
+    """Replace the uncommitted changes by whether there are any."""
     return environment | {"dirty": bool(environment["dirty"])}

@@ -1,4 +1,4 @@
-"""train and resume."""
+"""The `train` and `resume` commands."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:  # imports torch, which takes a second
 @app.command()
 def train(
     task: TaskName,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting")] = None,
-    model: Annotated[str | None, typer.Option(help="name:preset")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="any setting; a wrong key lists all")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="name:preset; by default the task's")] = None,
     variant: Variant = None,
     annotate: Annotate = False,
     train_length: Annotated[int | None, typer.Option(help="longest training problems")] = None,
@@ -47,7 +49,7 @@ def train(
 
     loaded, pairs = load_task(task, variant, annotate), _pairs(overrides or [])
     if seeds is not None and (seed is not None or "seed" in pairs):
-        raise ValueError(f"--seeds {seeds}: another seed is given, too; name all of them in --seeds")
+        raise ValueError(f"--seeds {seeds} and another seed are given; list all seeds in --seeds")
     model = model or loaded.defaults.model
     given = {"train_length": train_length, "steps": steps, "seed": seed, "device": device}
     config = configure(loaded, model, pairs, **given)
@@ -68,27 +70,28 @@ def train(
 @app.command()
 def resume(
     folder: Folder,
-    steps: Annotated[int | None, typer.Option(min=1, help="go on with a finished run: its new maximum")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="extend a finished run to this number of steps")] = None,
     as_json: Json = False,
 ) -> None:
-    """Go on with an interrupted run, or with a finished one for more steps."""
+    """Go on with an interrupted run. With --steps, a finished one is taken further, too."""
     from tallystick import runs
     from tallystick.training import loop
 
     config = runs.read_config(folder)
     check_writable(folder / "optimizer.safetensors")
+    if steps is not None:
+        config = replace(config, settings=replace(config.settings, steps=steps))
     if runs.load_task(folder, config).changed:
-        note(f"note: {config.task} has changed since {folder} was begun; the copy that it keeps is used")
+        note(f"note: {config.task} has changed since {folder} was begun; the run folder's copy is used")
     with Progress(config) as progress, _can_go_on(folder):
         loop.resume(folder, progress.row, steps)
     _print_runs([folder], as_json)
 
 
 def train_side_by_side(config: RunConfig, paths: dict[int, Path]) -> None:
-    """Train each seed in a process of its own, as many at a time as there are processors.
+    """Train each seed in its own process, as many at a time as there are processors.
 
-    Every line that a seed reports comes with its seed before it. Raises ValueError, after the others have ended, if one
-    failed.
+    Each line of progress begins with its seed. If one seed fails, raises ValueError after the others have ended.
     """
     settings = config.settings
     seeds = {seed: replace(config, settings=replace(settings, seed=seed)) for seed in paths}
@@ -101,7 +104,7 @@ def train_side_by_side(config: RunConfig, paths: dict[int, Path]) -> None:
 
 
 def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None:
-    """Train one of several seeds: a launcher's job."""
+    """Train one of several seeds, as a launcher's job."""
     from tallystick.training import loop
 
     loop.train(path, config, Lines(config, say).row)
@@ -109,18 +112,18 @@ def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None
 
 @contextmanager
 def _can_go_on(*paths: Path) -> Iterator[None]:
-    """Tell how to go on with runs that are interrupted, also by a full disk."""
+    """On Ctrl-C or an OSError, such as a full disk, print how to continue the runs."""
     try:
         yield
     except (KeyboardInterrupt, OSError):
         for path in paths:
             if path.exists():
-                note(f"go on with: tallystick resume {shlex.quote(str(path))}")
+                note(f"continue with: tallystick resume {shlex.quote(str(path))}")
         raise
 
 
 def _pairs(words: list[str]) -> dict[str, str]:
-    """Read settings as key=value. Raises ValueError for another form, or a key that is given twice."""
+    """Parse settings of the form key=value. Raises ValueError for another form, or a key that is given twice."""
     pairs: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -133,7 +136,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 def _folder(out: Path | None, task: tasks.Task, model: str, seed: int | None) -> Path:
-    """--out, or a fresh name under runs/."""
+    """Return --out, or a fresh path under runs/."""
     name = [Path(task.name.replace(":", "-")).name.replace(".py", ""), *([task.variant] if _other(task) else [])]
     base, number = out or Path("runs") / "-".join([*name, model.replace(":", "-")]), 1
     while True:
@@ -145,12 +148,12 @@ def _folder(out: Path | None, task: tasks.Task, model: str, seed: int | None) ->
 
 
 def _other(task: tasks.Task) -> bool:
-    """Whether the variant is not the task's first."""
+    """Return whether the variant is not the task's default."""
     return task.variant != next(iter(task.variants))
 
 
 def _print_runs(paths: list[Path], as_json: bool) -> None:
-    """Print the end of trainings: verdicts on stderr, the folders on stdout."""
+    """Print the results of finished runs: verdicts on stderr, the folders' paths on stdout."""
     from tallystick import runs
 
     rows = [(str(path), runs.last_metrics(path)) for path in paths]

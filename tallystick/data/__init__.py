@@ -1,1 +1,1 @@
-"""Training data: examples from worker processes, packed into rows; and trajectories written to files."""
+"""Training data: examples from worker processes, packed into batches; and trajectories written to files."""

@@ -10,13 +10,13 @@ from tallystick.episode import EOS
 from tallystick.replay import Command, Replay
 
 Message = dict[str, Any]
-"""A message with the keys of the convention: role and content, in part tool_calls, tool_call_id and name."""
+"""A message with the convention's keys: role and content, and optionally tool_calls, tool_call_id and name."""
 
 
 def messages(replay: Replay) -> list[Message]:
-    """Return the episode as messages: the user's problem, then the model's with its calls, and the tools' answers.
+    """Return the episode as messages: the problem from the user, then the model's messages and the tools' answers.
 
-    Contents are symbols with spaces between.
+    Contents are symbols joined by spaces.
     """
     chat: list[Message] = [{"role": "user", "content": " ".join(replay.prompt)}]
     calls = 0
@@ -28,13 +28,13 @@ def messages(replay: Replay) -> list[Message]:
 
 @dataclass
 class _Turn:
-    """One message of the model: what it says, then its calls."""
+    """One message of the model: the tokens that it says, then its calls."""
 
     said: list[int] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
 
     def messages(self, replay: Replay, calls: int) -> list[Message]:
-        """Return the message, and a tool's message for each call; calls: how many were made before."""
+        """Return the message, and a tool's message for each call; calls: the number of earlier calls."""
         tokens = replay.tokens
         message: Message = {"role": "assistant", "content": " ".join(tokens[token] for token in self.said)}
         answers: list[Message] = []
@@ -52,7 +52,7 @@ class _Turn:
 
 
 def _turns(replay: Replay) -> list[_Turn]:
-    """Group what the model says: a turn ends where it speaks after a call, or calls after a tool's answer."""
+    """Group tokens and calls into turns: a turn ends where a token follows a call, or a call a tool's answer."""
     turns = [_Turn()]
     position = replay.prompt_end
     for command in replay.commands():
@@ -66,14 +66,14 @@ def _turns(replay: Replay) -> list[_Turn]:
 
 
 def _say(turns: list[_Turn], said: list[int]) -> None:
-    """Add what the model says to its turn; calls end a turn."""
+    """Add tokens to the last turn, or to a new one if the last already has calls."""
     if said and turns[-1].commands:
         turns.append(_Turn())
     turns[-1].said += said
 
 
 def _function(command: str) -> tuple[str, dict[str, str]]:
-    """Return a command's function name and its argument: [tape.write 1] is tape_write with the symbol 1."""
+    """Return a command's function name and arguments: [tape.write 1] is tape_write with the symbol 1."""
     word, _, symbol = command[1:-1].partition(" ")
     return re.sub(r"\W", "_", word), {"symbol": symbol} if symbol else {}
 
@@ -85,7 +85,7 @@ def schemas(replay: Replay) -> list[dict[str, Any]]:
         name, arguments = _function(replay.tokens[token])
         properties = functions.setdefault(name, {})
         if token in replay.closing_marks:
-            properties["symbols"] = {"type": "string", "description": "with spaces between"}
+            properties["symbols"] = {"type": "string", "description": "symbols separated by spaces"}
         elif arguments:
             properties.setdefault("symbol", {"type": "string", "enum": []})["enum"].append(arguments["symbol"])
     return [_schema(name, properties) for name, properties in functions.items()]

@@ -1,10 +1,9 @@
-"""Write trajectories to a file for others to train on: JSONL, or Parquet with chat messages and token ids."""
+"""Write trajectories to a file for use by other trainers: JSONL, or Parquet with chat messages and token ids."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -12,19 +11,20 @@ from typing import Any, TypedDict
 from tallystick.data import chat
 from tallystick.episode import Recorder, Role, Sink
 from tallystick.replay import Replay
+from tallystick.storage import check_writable, replace_file
 from tallystick.tasks import Task, runner
 from tallystick.trajectory import FORMAT_VERSION, JsonlWriter
 from tallystick.vocab import loss_mask
 
 SPLITS = ("train", "holdout", "check", "test")
-"""Splits of problems: those of "test" have exactly the length asked for, the others at most that length."""
+"""Splits of problems: those of "test" have exactly the length asked for, those of the others at most that length."""
 ROW_GROUP = 1_000_000
-"""Tokens held in memory before they are written to Parquet; a longer trajectory is held alone."""
+"""Maximum number of tokens held in memory before they are written to Parquet; a longer trajectory is held alone."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Which problem of a task: together with the task it decides every token."""
+    """The coordinates of a problem; together with the task they determine every token of its trajectory."""
 
     split: str
     seed: int
@@ -32,12 +32,12 @@ class Problem:
     index: int
 
     def run(self, task: Task, sink: Sink) -> None:
-        """Run the task's program on it."""
+        """Run the task's program on the problem."""
         runner.run_problem(task, sink, **asdict(self), up_to=self.split != "test")
 
 
 class Written(TypedDict):
-    """The `data --json` document."""
+    """Document of `data --json`."""
 
     file: str
     trajectories: int
@@ -45,36 +45,32 @@ class Written(TypedDict):
 
 
 def write(task: Task, out: Path, lengths: list[int], samples: int, split: str, seed: int) -> Written:
-    """Write `samples` trajectories of each length to `out`, whole or not at all; its ending names the format.
+    """Write `samples` trajectories of each length to `out`, whole or not at all; its suffix names the format.
 
-    Raises ValueError for another ending, an unknown split, a file that exists, or if pyarrow is missing; ProgramError
-    if the task's program is wrong.
+    Raises ValueError for another suffix, an unknown split, an existing file, or if pyarrow is missing; ProgramError if
+    the task's program is wrong.
     """
     writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if out.suffix not in writers:
-        raise ValueError(f"{out}: the ending names the format; use {' or '.join(writers)}")
+        raise ValueError(f"{out}: the suffix names the format; use {' or '.join(writers)}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
     if out.exists():
         raise ValueError(f"{out} already exists: choose another --out")
-    problems = [Problem(split, seed, length, index) for length in lengths for index in range(samples)]
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        writers[out.suffix](task, beside, problems)
-        beside.rename(out)
-    finally:
-        beside.unlink(missing_ok=True)
-    return {"file": str(out), "trajectories": len(problems), "bytes": out.stat().st_size}
+    problems = (Problem(split, seed, length, index) for length in lengths for index in range(samples))
+    check_writable(out)
+    replace_file(out, lambda beside: writers[out.suffix](task, beside, problems))
+    return {"file": str(out), "trajectories": len(lengths) * samples, "bytes": out.stat().st_size}
 
 
-def _write_jsonl(task: Task, path: Path, problems: list[Problem]) -> None:
+def _write_jsonl(task: Task, path: Path, problems: Iterable[Problem]) -> None:
     """Write a line for each trajectory, block by block while it runs."""
     with path.open("w", encoding="utf-8") as file:
         for problem in problems:
             problem.run(task, JsonlWriter(file, task.vocab.tokens, _source(task, problem)))
 
 
-def _write_parquet(task: Task, path: Path, problems: list[Problem]) -> None:
+def _write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
     """Write a row for each trajectory."""
     try:
         from pyarrow import parquet
@@ -90,7 +86,7 @@ def _write_parquet(task: Task, path: Path, problems: list[Problem]) -> None:
 
 
 def _schema(task: Task) -> Any:
-    """Return the Parquet schema; its metadata say what token ids and role numbers mean."""
+    """Return the Parquet schema; its metadata explains token ids and role numbers."""
     import pyarrow as pa
 
     source = dict.fromkeys(("task", "variant", "split"), pa.string())
@@ -102,7 +98,7 @@ def _schema(task: Task) -> Any:
 
 
 def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Group rows, up to ROW_GROUP tokens together."""
+    """Group consecutive rows, each group with at most ROW_GROUP tokens."""
     group, tokens = [], 0
     for row in rows:
         if group and tokens + len(row["input_ids"]) > ROW_GROUP:
@@ -114,7 +110,7 @@ def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _row(task: Task, problem: Problem) -> dict[str, Any]:
-    """Run the program on a problem; returns the columns of its row."""
+    """Run the program on a problem and return the columns of its row."""
     recorder = Recorder()
     problem.run(task, recorder)
     replay = Replay(task, recorder.ids, recorder.roles)
@@ -129,5 +125,5 @@ def _row(task: Task, problem: Problem) -> dict[str, Any]:
 
 
 def _source(task: Task, problem: Problem) -> dict[str, Any]:
-    """Say where a trajectory comes from."""
+    """Describe the origin of a trajectory."""
     return {"task": task.name, "variant": task.variant, **asdict(problem)}

@@ -29,7 +29,7 @@ MISTAKES = (ValueError, OSError, MemoryError)
 
 @dataclass(frozen=True)
 class Share:
-    """What a worker process makes: examples worker, worker + workers, ... of the source."""
+    """One worker process's share of the data: examples worker, worker + workers, ... of the source."""
 
     source: Source
     batch_size: int
@@ -37,9 +37,9 @@ class Share:
     worker: int = 0
     workers: int = 1
     position: Position | None = None
-    """Where its stream stood after the last batch taken; None: at its beginning."""
+    """Packing progress after the last batch taken; None for the beginning."""
     held_out: frozenset[str] = frozenset()
-    """Digests of prompts to look out for."""
+    """Digests of held-out prompts, to be reported if they come up."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class Portion:
 
     batch: Batch
     position: Position
-    """Where its stream stands after it."""
+    """Packing progress after this batch."""
     overlap: list[str]
-    """Digests of the held-out prompts among the examples begun since the portion before."""
+    """Digests of the held-out prompts among the examples begun since the previous portion."""
     fingerprint: str
-    """`Source.fingerprint` in the worker's process."""
+    """`Source.fingerprint`, computed by the worker."""
 
 
 def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
-    """Make batches for ever. Raises ProgramError, naming task, length, seed and example, for a wrong program."""
+    """Emit batches endlessly. Raises ProgramError, naming task, length, seed and example, for a wrong program."""
     source, overlap = share.source, list[str]()
     fingerprint = source.fingerprint(task)
 
@@ -65,9 +65,9 @@ def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
         overlap.clear()
 
     packer = Packer(share.batch_size, share.seq_len, hand_on, task.predict_observations)
-    for example, row, skip in _examples(share.position or [], share.worker, share.workers):
+    for example, sequence, skip in _examples(share.position or [], share.worker, share.workers):
         fresh = random.Random(f"{source.seed} {example}").random() >= source.state_passing
-        packer.begin(example, row, skip, reset=fresh)
+        packer.begin(example, sequence, skip, reset=fresh)
         if share.held_out and (digest := prompt_digest(source.problem(task, example))) in share.held_out:
             overlap.append(digest)
         largest = source.largest(task, example)
@@ -75,17 +75,17 @@ def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
 
 
 def _examples(position: Position, worker: int, workers: int) -> Iterator[tuple[int, int | None, int]]:
-    """List (example, sequence, tokens used): first those that the position had begun, in order, then fresh ones."""
-    begun = sorted((example, row, used) for row, examples in enumerate(position) for example, used in examples)
+    """Yield (example, sequence, tokens used): first those already begun at this position, in order, then new ones."""
+    begun = sorted((example, number, used) for number, examples in enumerate(position) for example, used in examples)
     yield from begun
     yield from ((example, None, 0) for example in count(begun[-1][0] + workers if begun else worker, workers))
 
 
 class Loader:
-    """Batches from `workers` processes, each of which fills batch_size / workers of the sequences.
+    """Yields batches from `workers` processes, each of which fills batch_size / workers of the sequences.
 
-    The batches are a pure function of the arguments. positions: those of the last batch taken before, to go on from
-    there. held_out: digests of prompts to look out for. Use as a context manager: its end stops the workers.
+    The batches are a pure function of the arguments. positions: those after the last batch taken, to continue from.
+    held_out: digests of prompts to be reported if they come up. Use it as a context manager: its end stops the workers.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class Loader:
         held_out: frozenset[str] = frozenset(),
     ):
         if batch_size % workers:
-            raise ValueError(f"{batch_size} sequences cannot be shared by {workers} workers")
+            raise ValueError(f"{batch_size} sequences cannot be divided among {workers} workers; choose a divisor")
         self.positions: list[Position | None] = list(positions or [None] * workers)
-        """Of each worker's stream, after the last batch taken."""
+        """Packing progress of each worker after the last batch taken."""
         self.overlap: set[str] = set()
-        """The digests looked out for that have come."""
+        """Digests of the held-out prompts that have come up in training."""
         self._source = source
         self._workers: list[tuple[BaseProcess, Connection]] = []
         self._ahead: list[Portion] = []
@@ -119,7 +119,7 @@ class Loader:
         there.close()
 
     def check(self, task: Task) -> None:
-        """Make sure, before the first batch is used, that the workers draw what this process does.
+        """Check, before the first batch is used, that the workers draw the same problems as this process.
 
         Raises ValueError for a task whose problems or program differ from process to process.
         """
@@ -127,8 +127,8 @@ class Loader:
         own = self._source.fingerprint(task)
         if any(portion.fingerprint != own for portion in self._ahead):
             raise ValueError(
-                f"{task.name}: another process draws other problems or trajectories from the same random numbers; use "
-                "no randomness but rng, no hash() and no order of a set"
+                f"{task.name}: another process draws other problems or trajectories from the same seed; take "
+                "randomness from rng alone, and depend on neither hash() nor the order of a set"
             )
 
     def __iter__(self) -> Iterator[Batch]:
@@ -165,7 +165,7 @@ class Loader:
 
 
 def _work(share: Share, pipe: Connection) -> None:
-    """Live as a worker. A full pipe makes it wait; a closed one, or its parent's death, ends it."""
+    """Run a worker process: it waits while the pipe is full, and ends when the pipe is closed or its parent dies."""
     die_with_parent()
     ignore_interrupts()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's stdout is for results

@@ -1,8 +1,8 @@
 """Packing: whole examples end to end in the sequences of a batch, with a state reset where each begins.
 
-A batch is the next `length` tokens of every sequence: nothing is padded (a third of a padded batch is padding) and
-nothing is cut, for the model's state is carried over from batch to batch. No torch here: a worker process that packs
-starts in a fraction of a second.
+A batch is the next `length` tokens of every sequence. Nothing is padded, since a third of a padded batch would be
+padding, and nothing is cut, since the model's state is carried over from batch to batch. This module does not import
+torch, so that worker processes start in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tallystick.episode import BLOCK, ID_DTYPE
 from tallystick.vocab import loss_mask
 
 Position = list[list[list[int]]]
-"""Where packing stands: for each sequence the examples that are not used up, as [example, tokens used]."""
+"""Progress of packing: for each sequence, the examples that are not used up, as [example, tokens used]."""
 
 
 @dataclass(frozen=True)
@@ -24,60 +24,61 @@ class Batch:
     """The next tokens of every sequence."""
 
     ids: np.ndarray
-    """ID_DTYPE [batch_size, length + 1]: inputs and, one further on, targets."""
+    """ID_DTYPE [batch_size, length + 1]: inputs, and targets shifted by one."""
     trained: np.ndarray
-    """bool [batch_size, length]: whether the target is the model's to say."""
+    """bool [batch_size, length]: whether the target is a model token."""
     reset: np.ndarray
-    """bool [batch_size, length]: whether the state is zeroed before this input, because an example begins there."""
+    """bool [batch_size, length]: whether the state is zeroed before this input, because an example begins here."""
     lengths: np.ndarray
-    """int64 [batch_size]: inputs that count; in training fewer than `length` only beside one giant example."""
+    """int64 [batch_size]: number of valid inputs; in training below `length` only while another sequence holds a giant
+    example."""
 
 
 @dataclass
 class OpenExample:
-    """An example of which tokens are still to be handed out, or still to come."""
+    """An example with tokens still to be written or still to be handed out."""
 
     number: int
     used: int
-    """Its tokens that were handed out."""
+    """Number of its tokens handed out."""
     written: int
-    """Its tokens that have come so far."""
+    """Number of its tokens written so far."""
 
     def use(self, tokens: int) -> int:
-        """Hand out up to so many of its tokens; returns how many are left to be taken from the next example."""
+        """Hand out up to `tokens` of its tokens; return how many are left to be taken from the next example."""
         own = min(tokens, self.written - self.used)
         self.used += own
         return tokens - own
 
 
 class PackedSequence:
-    """One sequence of a batch: examples end to end, of which the first tokens are handed out while the last come in.
+    """One sequence of a batch: a queue of examples end to end, written at its end and handed out from its front.
 
-    predict_observations: as for `loss_mask`.
+    predict_observations: see `loss_mask`.
     """
 
     def __init__(self, predict_observations: bool = False):
         self._predict_observations = predict_observations
         self.open: list[OpenExample] = []
-        """The examples that tokens wait of; the last one stays, for its program may still be running."""
+        """The examples with waiting tokens; the last one stays, since its program may still be running."""
         self.drop()
 
     def __len__(self) -> int:
-        """Inputs that wait; the last token is a target at most."""
+        """Return the number of waiting inputs; the last waiting token is only a target so far."""
         return max(len(self._ids) - 1, 0)
 
     @property
     def waiting(self) -> int:
-        """Tokens that wait."""
+        """Number of waiting tokens."""
         return len(self._ids)
 
     def begin(self, number: int, skip: int = 0, *, reset: bool = True) -> None:
-        """Begin an example, without its first `skip` tokens; reset: it begins in the zero state."""
+        """Begin an example, without its first `skip` tokens; reset: whether it begins from a zero state."""
         self.open.append(OpenExample(number, skip, skip))
         self._skip, self._reset_next = skip, reset
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Take a block of the example that was begun last."""
+        """Append a block of the example that was begun last."""
         reset = np.zeros(len(ids), bool)
         reset[0] = self._reset_next
         skip = min(self._skip, len(ids))
@@ -88,9 +89,9 @@ class PackedSequence:
         self.open[-1].written += len(ids) - skip
 
     def take(self, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-        """Hand out up to `length` inputs: (ids [length + 1], trained, reset, inputs that count), filled with zeros.
+        """Hand out up to `length` inputs: (ids [length + 1], trained, reset, valid inputs), padded with zeros.
 
-        The last target stays, as the next input.
+        The last target stays in the queue, as the next input.
         """
         used = min(length, len(self))
         ids, trained, reset = np.zeros(length + 1, ID_DTYPE), np.zeros(length, bool), np.zeros(length, bool)
@@ -104,7 +105,7 @@ class PackedSequence:
         return ids, trained, reset, used
 
     def drop(self) -> None:
-        """Forget everything that waits."""
+        """Drop all waiting tokens."""
         self._ids, self._trained, self._reset = np.zeros(0, ID_DTYPE), np.zeros(0, bool), np.zeros(0, bool)
         self.open.clear()
 
@@ -116,11 +117,11 @@ def take(sequences: Sequence[PackedSequence], length: int) -> Batch:
 
 
 class Packer:
-    """A sink that packs examples, and hands on a batch as soon as every sequence has enough tokens.
+    """A sink that packs examples, and emits a batch as soon as every sequence has enough tokens.
 
-    An example goes to the sequence with the fewest tokens waiting. One that outgrows a whole block while the other
-    sequences are short is handed on beside them as they are: memory is bounded whatever an example's length.
-    predict_observations: as for `loss_mask`.
+    An example goes to the sequence with the fewest waiting tokens. When one outgrows a whole block while other
+    sequences are short, a batch is emitted with those as short as they are, so that memory is bounded whatever the
+    examples' lengths. predict_observations: see `loss_mask`.
     """
 
     def __init__(
@@ -134,28 +135,28 @@ class Packer:
         self._length, self._emit = length, emit
 
     def begin(self, number: int, sequence: int | None = None, skip: int = 0, *, reset: bool = True) -> None:
-        """Begin an example; sequence and skip: where a stored position says that it stood."""
+        """Begin an example; sequence and skip: its place, if it is resumed from a stored position."""
         self._current = min(self._sequences, key=lambda s: s.waiting) if sequence is None else self._sequences[sequence]
         self._current.begin(number, skip, reset=reset)
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Take a block of the example."""
+        """Append a block of the example."""
         self._current.write(ids, roles)
         while self._is_ready():
-            self._hand_on()
+            self._emit_batch()
 
     def close(self, ok: bool) -> None:
-        """End an example; a wrong one raises where it runs."""
+        """Do nothing: a wrong answer raises where the program runs."""
 
     def drain(self) -> None:
-        """Hand on what is left, in batches that may be short."""
+        """Emit what is left, in batches that may be short."""
         while any(len(sequence) for sequence in self._sequences):
-            self._hand_on()
+            self._emit_batch()
 
     def _is_ready(self) -> bool:
         waiting = [len(sequence) for sequence in self._sequences]
         return min(waiting) >= self._length or max(waiting) >= BLOCK + self._length
 
-    def _hand_on(self) -> None:
+    def _emit_batch(self) -> None:
         batch = take(self._sequences, self._length)
         self._emit(batch, [[[e.number, e.used] for e in sequence.open] for sequence in self._sequences])

@@ -1,4 +1,4 @@
-"""The problems that training draws."""
+"""The source of the problems that training draws."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from tallystick.config import RunConfig
 from tallystick.tasks import Task, runner
 
 SAMPLED, SAMPLED_TOKENS = 3, 4096
-"""Problems, and tokens of each, by which two processes make sure that they draw the same."""
+"""Number of problems, and of tokens of each, by which two processes check that they draw the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where training problems, the examples, come from."""
+    """The source of training problems, called examples."""
 
     task: str
-    """As for `tasks.load`."""
+    """Name of the task, as given to `tasks.load`."""
     variant: str | None
-    """The task's program."""
+    """Name of the task's program."""
     length: int
-    """Examples are at most this long."""
+    """Maximum length of the examples."""
     seed: int
     """Random seed of the examples."""
     state_passing: float = 0.0
-    """Share of the examples that begin in the state that the one before them left, not in zero: the model meets states
-    as old as those of problems far longer than its own (Buitrago and Gu 2025, arXiv 2507.02782)."""
+    """Share of the examples that begin from the final state of the previous one instead of a zero state, so that the
+    model meets states as old as in far longer problems (Buitrago and Gu 2025, arXiv 2507.02782)."""
     curriculum: int = 0
-    """The first so many examples grow evenly from the task's shortest length to `length`. It counts examples, not
-    steps, so that an example stays a pure function of its number."""
+    """Number of examples over which the maximum length grows linearly from the task's shortest to `length`. It counts
+    examples rather than steps, so that an example is a pure function of its number."""
 
     @classmethod
     def of(cls, config: RunConfig, task: str | None = None) -> Source:
-        """Make the source of a run; task: what loads it, where it is not the configured name."""
+        """Return the source of a run's examples; task: the name to load, if other than the configured one."""
         settings = config.settings
         return cls(
             task=task or config.task,
@@ -45,17 +45,17 @@ class Source:
         )
 
     def largest(self, task: Task, example: int) -> int:
-        """Compute the largest length that the example may have."""
+        """Return the maximum length of an example."""
         if example >= self.curriculum:
             return self.length
         return task.min_length + (self.length - task.min_length + 1) * example // self.curriculum
 
     def problem(self, task: Task, example: int) -> list[str]:
-        """Draw the example's prompt."""
+        """Draw the prompt of an example."""
         return task.problem("train", self.seed, self.largest(task, example), example, up_to=True)
 
     def fingerprint(self, task: Task) -> str:
-        """Digest the vocabulary and the first trajectories: alike in every process unless the task is impure."""
+        """Hash the vocabulary and the first trajectories: equal in all processes unless the task is impure."""
         digest = hashlib.sha256(repr(task.vocab.tokens).encode())
         for example in range(SAMPLED):
             digest.update(runner.record(task, self.problem(task, example), limit=SAMPLED_TOKENS).ids.tobytes())

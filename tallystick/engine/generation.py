@@ -1,6 +1,6 @@
 """generate: free-running greedy decoding with the live tools in the loop, which is what `verify` predicts.
 
-Glossary: B episodes side by side, L length, V vocabulary.
+Glossary: B episodes of a batch, L length, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tallystick.tasks import Task, runner
 from tallystick.workspace import start_episode, start_tools
 
 BATCH = 64
-"""Episodes side by side."""
+"""Number of episodes decoded in one batch."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Generated(Result):
     """The result of a free-running episode, with its answer."""
 
     output: list[str] = field(default_factory=list)
-    """The answer's tokens, as far as they were said."""
+    """The tokens of the answer that the model gave."""
 
 
 def generate(
@@ -42,12 +42,12 @@ def generate(
 ) -> list[Generated]:
     """Let the model solve each problem with live tools, greedily.
 
-    Exactness is measured against the program's trajectory, which is recorded first. max_tokens: of the whole episode,
-    by default 1.1 x the program's + 64. sink: takes the tokens too, for one prompt. Raises ProgramError if the program
-    is wrong.
+    Exactness is measured against the program's trajectory, which is recorded first. max_tokens: limit on the whole
+    episode, by default 1.1 x the program's tokens + 64. sink: also receives the tokens; only for a single prompt.
+    Raises ProgramError if the program is wrong.
     """
     if task.predict_observations:
-        raise ValueError(f"{task.name}, {task.variant}: its model works without tools; measure it by verify")
+        raise ValueError(f"{task.name}, {task.variant}: this model works without tools; measure it with verify")
     numbered, results, low = enumerate(prompts), list[Generated](), 0.0
     while part := list(islice(numbered, BATCH)):
         assert sink is None or (len(part) == 1 and not results)
@@ -64,7 +64,7 @@ def generate(
 
 @torch.inference_mode()
 def _decode(model: Model, episodes: list[_Speaker], low: float) -> None:
-    """Feed each live episode what it has not read yet (a token, or a command and its observation); take the next."""
+    """Decode step by step: feed each live episode its unread tokens (a token and its observation) and take the next."""
     live, state = list(episodes), None
     while live:
         ids_BL, length_B = _ragged([episode.unread for episode in live], _device(model))
@@ -80,7 +80,7 @@ def _decode(model: Model, episodes: list[_Speaker], low: float) -> None:
 
 
 def _ragged(unread: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token lists of different lengths as (ids_BL int64, filled with zeros; length_B)."""
+    """Pad token lists of different lengths with zeros; return (ids_BL int64, length_B)."""
     length = max(map(len, unread))
     ids_BL = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in unread], device=device)
     return ids_BL, torch.tensor([len(ids) for ids in unread], device=device)
@@ -91,7 +91,7 @@ def _device(model: Model) -> torch.device:
 
 
 class _Speaker:
-    """One episode in progress, compared with the program's."""
+    """One generated episode in progress, compared with the program's trajectory."""
 
     def __init__(self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None):
         self._program = runner.record(task, prompt).ids
@@ -104,10 +104,10 @@ class _Speaker:
         self.unread: list[int] = [BOS, *task.vocab.encode(prompt)]
         """Tokens that the model has not read yet."""
         self.over = False
-        self._position = len(self.unread)  # of the token that the model says next
+        self._position = len(self.unread)  # of the next token
 
     def say(self, token: int, margin: float, logits_V: torch.Tensor, low: float) -> None:
-        """Take the model's token: hand it to the episode, and stop where the episode must."""
+        """Take the model's token: score it, push it into the episode, and stop if the episode ends."""
         silent = abstains(logits_V)
         self._score(token, margin, logits_V, low, silent)
         if silent:
@@ -157,7 +157,7 @@ class _Speaker:
         result.min_margin = min(result.min_margin, margin, behind)
 
     def finish(self) -> Generated:
-        """Judge the answer."""
+        """Score the answer and return the result."""
         self._episode.flush()
         ids, roles = self._recorder.ids, self._recorder.roles
         self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
@@ -172,7 +172,7 @@ class _Speaker:
 
 
 class _Tee:
-    """Writes into several sinks."""
+    """A sink that writes into several sinks."""
 
     def __init__(self, sinks: list[Sink]):
         self._sinks = sinks

@@ -8,7 +8,7 @@ from tallystick.episode import StopReason
 from tallystick.rows import FirstError
 
 CONTEXT = 16
-"""Tokens of context kept with a first error."""
+"""Number of context tokens kept with a first error."""
 
 
 @dataclass
@@ -16,9 +16,9 @@ class Result:
     """The result of one episode; counts end at its first deviation from the program."""
 
     index: int
-    """Number of the problem, in the order given."""
+    """Index of the problem, in the order given."""
     stop: StopReason = StopReason.EOS
-    """Why it ended."""
+    """Why the episode ended."""
     exact: bool = True
     """Whether every model token equals the program's."""
     answer: bool | None = None
@@ -26,12 +26,12 @@ class Result:
     score: float | None = None
     """The task's `partial_score` of the answer, 0 to 1; None where verify cannot know."""
     model_tokens: int = 0
-    """Model tokens looked at."""
+    """Number of model tokens compared."""
     tokens: int = 0
-    """Tokens of the episode up to the last one looked at, prompt and observations included."""
+    """Number of tokens up to the last one compared, prompt and observations included."""
     low_margin_tokens: int = 0
-    """Model tokens whose margin is so small that rounding may decide."""
+    """Number of model tokens whose margin is so small that rounding may decide."""
     min_margin: float = float("inf")
-    """The smallest margin: logit of the program's token less the best other; not positive at a deviation."""
+    """The smallest margin: the logit of the program's token minus the best other; not positive at a deviation."""
     first_error: FirstError | None = None
     """The first deviation, if there is one."""

@@ -1,1 +1,1 @@
-"""How exact a trained model is: verification, scoring and sweeps over lengths."""
+"""Measure how exact a trained model is: verification, scoring and sweeps over lengths."""

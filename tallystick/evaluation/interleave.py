@@ -1,8 +1,8 @@
 """Interleave episodes: programs take turns, and one is resumed only when its sequence of the batch needs tokens.
 
-So the sequences of a model that loops over time are full however long the problems are. Each holds a chunk and a block,
-and its program with whatever that and its tools remember. Programs are greenlets: with threads the watchdog over silent
-programs, a signal, would not reach them.
+So all sequences of a batch stay full however long the problems are. Each holds a chunk, a block, and its program with
+its tools' memory. Programs run as greenlets, not threads, because the watchdog over silent programs is a signal, and
+signals reach the main thread only.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tallystick.episode import Sink, StopProgram
 
 
 class Episode(Protocol):
-    """An episode to be written when its turn comes."""
+    """An episode that is written when its turn comes."""
 
     @property
     def wanted(self) -> bool:
-        """Whether more of it is wanted; once it is not, it is ended and what waits of it is dropped."""
+        """Whether more of it is wanted; if not, it is stopped and its waiting tokens are dropped."""
         ...
 
     def play(self, sink: Sink) -> None:
-        """Write it into the sink, to its end or until the sink raises StopProgram."""
+        """Write the episode into the sink, to its end or until the sink raises StopProgram."""
         ...
 
 
@@ -36,7 +36,7 @@ E = TypeVar("E", bound=Episode)
 
 
 class EpisodeStream(Generic[E]):
-    """A packed sequence that is filled, a block at a time, with episodes from what all streams share."""
+    """A packed sequence, filled block by block with episodes from an iterator that all streams share."""
 
     def __init__(self, episodes: Iterator[E], predict_observations: bool = False):
         self.packed = PackedSequence(predict_observations)
@@ -44,29 +44,29 @@ class EpisodeStream(Generic[E]):
         """The episodes that have begun here, in order."""
         self._episodes, self._playing = episodes, False
         self._player = greenlet(self._play_all)
-        self._player.gr_context = copy_context()  # a program's decimal precision, say
+        self._player.gr_context = copy_context()  # context variables, such as the decimal precision
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether it has no more episodes to write."""
         return self._player.dead
 
     @property
     def unwanted(self) -> bool:
-        """Whether the episode that is being written is to end."""
+        """Whether the episode in progress should be stopped."""
         return self._playing and not self.begun[-1].wanted
 
     def resume(self) -> None:
-        """Let one block be written; an unwanted episode ends, and the next one begins."""
+        """Run the program until one more block is written; an unwanted episode ends, and the next one begins."""
         self._player.parent = getcurrent()
         self._player.switch()
 
     def stop(self) -> None:
-        """Give up whatever is still to come."""
+        """Stop the episode in progress, and begin no other."""
         self._player.throw()
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Take a block, and wait until the next one is asked for. Raises StopProgram if no more of it is wanted."""
+        """Append a block, and wait for `resume`. Raises StopProgram if no more of the episode is wanted."""
         self.packed.write(ids, roles)
         reader = self._player.parent
         assert reader
@@ -75,7 +75,7 @@ class EpisodeStream(Generic[E]):
             raise StopProgram
 
     def close(self, ok: bool) -> None:
-        """End an episode; a wrong one raises where it runs."""
+        """Do nothing: a wrong answer raises where the program runs."""
 
     def _play_all(self) -> None:
         for episode in self._episodes:
@@ -90,9 +90,9 @@ class EpisodeStream(Generic[E]):
 
 
 def batches(streams: Sequence[EpisodeStream], length: int) -> Iterator[Batch]:
-    """Take the streams' next `length` tokens, and fewer at the end: as many as the shortest one left has.
+    """Yield batches of the streams' next `length` tokens; at the end shorter ones, by the shortest stream left.
 
-    The stream with the fewest tokens is resumed first, so that they fill evenly.
+    The stream with the fewest tokens is resumed first, so that all fill evenly.
     """
     try:
         while True:
@@ -105,6 +105,6 @@ def batches(streams: Sequence[EpisodeStream], length: int) -> Iterator[Batch]:
             if not waiting:
                 return
             yield take([stream.packed for stream in streams], min(length, *waiting))
-    finally:  # no program may wait for its turn for ever
+    finally:  # leave no program suspended
         for stream in streams:
             stream.stop()

@@ -1,6 +1,6 @@
-"""Scores the episodes of a packed sequence, chunk by chunk, each up to its first deviation.
+"""Score the episodes of a packed sequence, chunk by chunk, each up to its first deviation.
 
-Glossary: L length of a chunk, T its model tokens, V vocabulary. An input at place p of a chunk predicts token p + 1.
+Glossary: L length of a chunk, T its model tokens, V vocabulary. The input at place p of a chunk predicts token p + 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tallystick.vocab import Vocabulary
 
 
 class Later:
-    """A tensor on its way to the CPU; reading it waits for it alone, not for what was begun after it."""
+    """A tensor being copied to the CPU; reading it waits for this copy only, not for work begun later."""
 
     def __init__(self, tensor: torch.Tensor):
         self._tensor = tensor.to("cpu", non_blocking=True)
@@ -27,7 +27,7 @@ class Later:
             self._event.record()
 
     def numpy(self) -> np.ndarray:
-        """Wait for the values."""
+        """Wait for the copy and return it."""
         if self._event:
             self._event.synchronize()
         return self._tensor.numpy()
@@ -36,7 +36,7 @@ class Later:
 class Chunk(NamedTuple):
     """One sequence's tokens of a forward pass."""
 
-    ids: np.ndarray  # [L + 1], inputs and, one further on, targets
+    ids: np.ndarray  # [L + 1], inputs, and targets shifted by one
     reset: np.ndarray  # bool [L], whether an episode begins at this input
     predicted_at: np.ndarray  # int64 [T], the inputs that predict a model token
     logits: torch.Tensor  # [T, V]
@@ -50,28 +50,28 @@ class Scored(Protocol):
 
 
 class Score:
-    """The score of one packed sequence; episodes: those that have begun in it, a list that grows meanwhile."""
+    """Scores one packed sequence; episodes: those begun in it so far, a list that grows while it is scored."""
 
     def __init__(self, vocab: Vocabulary, episodes: Sequence[Scored]):
         self._vocab, self._episodes = vocab, episodes
-        self._begun = 0  # episodes that have begun before this chunk
+        self._begun = 0  # number of episodes begun before this chunk
         self._tail = np.zeros(0, ID_DTYPE)  # the last CONTEXT tokens before this chunk
         self._offset = 0  # position, in its episode, of this chunk's first token
 
     def take(self, chunk: Chunk, low: float) -> None:
-        """Score the next chunk; a margin below `low` is counted as low."""
+        """Score the next chunk; low: margins below it are counted as low."""
         episode_of_input = self._begun + np.cumsum(chunk.reset)  # counted from 1
         episode_of_token = episode_of_input[chunk.predicted_at]
         for number in np.unique(episode_of_token):
             result = self._episodes[number - 1].result
             if result.exact:
-                self._score(result, chunk, np.flatnonzero(episode_of_token == number), low)
+                self._score_episode(result, chunk, np.flatnonzero(episode_of_token == number), low)
         self._offset = self._position(len(chunk.reset), chunk.reset)
         self._tail = np.concatenate([self._tail, chunk.ids[:-1]])[-CONTEXT:]
         self._begun = int(episode_of_input[-1])
 
-    def _score(self, result: Result, chunk: Chunk, tokens: np.ndarray, low: float) -> None:
-        """Score one episode's model tokens of the chunk, up to its first deviation."""
+    def _score_episode(self, result: Result, chunk: Chunk, tokens: np.ndarray, low: float) -> None:
+        """Score one episode's model tokens of the chunk, up to its first deviation; tokens: their numbers in it."""
         margins = chunk.margins.numpy()
         wrong = tokens[margins[tokens] <= 0]
         if len(wrong):
@@ -83,8 +83,8 @@ class Score:
         result.min_margin = min(result.min_margin, float(margins[tokens].min()))
 
     def _deviate(self, result: Result, chunk: Chunk, token: int) -> None:
-        """Keep the first deviation: the model token with this number in the chunk."""
-        place = int(chunk.predicted_at[token]) + 1  # of the wrong token
+        """Store the first deviation, at this model token of the chunk."""
+        place = int(chunk.predicted_at[token]) + 1  # where the wrong token stands
         logits_V, words = chunk.logits[token], self._vocab.tokens
         position = self._position(place, chunk.reset)
         before = np.concatenate([self._tail, chunk.ids[:place]])
@@ -101,6 +101,6 @@ class Score:
         }
 
     def _position(self, place: int, reset: np.ndarray) -> int:
-        """The position in its episode of the token at this place of the chunk."""
+        """Return the position within its episode of the token at this place of the chunk."""
         starts = np.flatnonzero(reset[:place])
         return place - int(starts[-1]) if len(starts) else self._offset + place

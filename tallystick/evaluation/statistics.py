@@ -1,4 +1,4 @@
-"""Confidence intervals, and numbers that are fit for JSON."""
+"""Confidence intervals, and margins made fit for JSON."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import math
 from tallystick.rows import FirstError
 
 LEAST = -3e38
-"""A margin below this stands for logits that are not finite (`engine.margins.margin`)."""
+"""Threshold below which a margin stands for logits that are not finite (`engine.margins.margin`)."""
 
 
 def wilson(hits: int, samples: int, z: float = 1.96) -> list[float]:
-    """Compute Wilson's interval of a share; z = 1.96 for 95 %."""
+    """Compute Wilson's score interval of a share; z = 1.96 for 95 %."""
     share, spread = hits / samples, z * z / samples
     half = z * math.sqrt(share * (1 - share) / samples + spread / (4 * samples))
     return [max(0.0, (share + spread / 2 - half) / (1 + spread)), min(1.0, (share + spread / 2 + half) / (1 + spread))]
 
 
 def poisson_bound(events: int, confidence: float = 0.95) -> float:
-    """Compute the largest expected number of events with which so few are still likely; about 3 for none."""
+    """Compute the upper confidence bound on a Poisson mean after `events` events; about 3 for none at 95 %."""
     low, high = 0.0, 10.0 + 3 * events
     while high - low > 1e-9:
         rate = (low + high) / 2
@@ -28,10 +28,10 @@ def poisson_bound(events: int, confidence: float = 0.95) -> float:
 
 
 def finite(margin: float | None) -> float | None:
-    """Return a margin, or None for one that is not a number."""
+    """Return a margin, or None if it is not finite."""
     return margin if margin is not None and math.isfinite(margin) and margin > LEAST else None
 
 
 def finite_error(error: FirstError) -> FirstError:
-    """Return a first error as rows have it: its margin is finite or None."""
+    """Return a first error with its margin made finite or None, as rows have it."""
     return {**error, "margin": finite(error["margin"])}

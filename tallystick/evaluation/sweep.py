@@ -1,4 +1,4 @@
-"""Sweeps over lengths: the rows of `eval`."""
+"""Sweeps over lengths, which yield the rows of `eval`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tallystick.tasks import Task
 from tallystick.tasks.mixture import marked
 
 Mode = Callable[[Model, Task, Iterable[list[str]]], Sequence[Result]]
-"""Measures a model on problems, which are drawn one after the other."""
+"""A function that measures a model on problems, which it draws one after the other."""
 MODES: dict[str, Mode] = {"verify": verify, "generate": generate}
 ERRORS = 5
-"""First errors kept in a row."""
+"""Maximum number of first errors kept in a row."""
 
 
 def evaluate(
@@ -37,11 +37,11 @@ def evaluate(
     *,
     worst_cases: bool = True,
 ) -> list[EvalRow]:
-    """Measure random problems of each length, and its worst cases where the task has some: a row for each.
+    """Measure random problems of each length and, in a row of their own, the task's worst cases of that length.
 
-    report: takes each row as it is made. part: of a mixture, the task whose problems alone are posed; they are those
-    of the task by itself, so that mixtures can be compared with each other and with training on that task. worst cases:
-    False leaves them out, for they may be many and long.
+    report: receives each row as it is measured. part: a part of a mixture, whose problems alone are posed; they are the
+    same as for that task alone, so that mixtures can be compared with it. worst_cases: False leaves them out, since
+    they may be many and long.
     """
     posed = part_of(run.task, part)
     drawn = _training_digests(run) if min(lengths) <= run.config.settings.train_length else set()
@@ -50,30 +50,15 @@ def evaluate(
         random = (posed.problem("test", seed, length, i) for i in range(samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
-            problems = _Counted(marks, drawn)
-            began = time.monotonic()
-            results = MODES[mode](run.model, run.task, problems)
-            if not problems.count:
-                continue
-            rows.append(
-                {
-                    "length": length,
-                    "worst_cases": worst,
-                    "mode": mode,
-                    "seed": seed,
-                    "samples": problems.count,
-                    **summary(results),
-                    "train_overlap": problems.overlap / problems.count,
-                    "seconds": round(time.monotonic() - began, 2),
-                    "state_bytes": run.model.state_bytes(max(result.tokens for result in results)),
-                }
-            )
-            report(rows[-1])
+            row = _row(run, _Counted(marks, drawn), length, worst, mode, seed)
+            if row is not None:
+                rows.append(row)
+                report(row)
     return rows
 
 
 class _Counted:
-    """Problems that are counted as they are drawn, so that none is held; and those that training drew, too."""
+    """An iterable over problems that counts them, and those that training drew, without holding any in memory."""
 
     def __init__(self, prompts: Iterable[list[str]], drawn: Collection[str]):
         self._prompts, self._drawn = prompts, drawn
@@ -86,15 +71,35 @@ class _Counted:
             yield prompt
 
 
+def _row(run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int) -> EvalRow | None:
+    """Measure the problems of one row; return None if there are none."""
+    began = time.monotonic()
+    results = MODES[mode](run.model, run.task, problems)
+    if not problems.count:
+        return None
+    return {
+        "length": length,
+        "worst_cases": worst,
+        "mode": mode,
+        "seed": seed,
+        "samples": problems.count,
+        **summary(results),
+        "train_overlap": problems.overlap / problems.count,
+        "seconds": round(time.monotonic() - began, 2),
+        "state_bytes": run.model.state_bytes(max(result.tokens for result in results)),
+    }
+
+
 def part_of(task: Task, part: str | None) -> Task:
-    """Find a part of a mixture, or the task itself for None. Raises ValueError if it has no such part."""
+    """Return a part of a mixture, or the task itself for None. Raises ValueError if it has no such part."""
     if part is not None and part not in task.parts:
-        raise ValueError(f"{task.name} has no part {part!r}: {', '.join(task.parts) or 'it is no mixture'}")
+        parts = f"its parts are: {', '.join(task.parts)}" if task.parts else "it is not a mixture"
+        raise ValueError(f"{task.name} has no part {part!r}; {parts}")
     return task if part is None else task.parts[part]
 
 
 def summary(results: Sequence[Result]) -> EpisodesSummary:
-    """Summarise episodes; each counts up to its first deviation."""
+    """Summarise episodes, each of which counts up to its first deviation."""
     exact, errors = sum(result.exact for result in results), [r.first_error for r in results if r.first_error]
     tokens = sum(result.model_tokens for result in results)
     return {
@@ -117,13 +122,13 @@ def _mean(values: list[Any]) -> float | None:
 
 
 def _training_digests(run: Run) -> set[str]:
-    """Digests of the problems that training drew."""
+    """Return digests of the problems that training drew."""
     source = Source.of(run.config)
     return {prompt_digest(source.problem(run.task, i)) for i in range(run.examples)}
 
 
 def report(run: Run, rows: list[EvalRow], part: str | None = None) -> EvalReport:
-    """Make the `eval --json` document; of one part of a mixture it names that, too."""
+    """Return the document of `eval --json`; for one part of a mixture it also names the part."""
     config = run.config
     document: EvalReport = {
         "task": config.task,

@@ -1,9 +1,9 @@
-"""verify: would the model, decoding greedily, produce the program's trajectory token for token?
+"""Verify that a model, decoding greedily, would produce the program's trajectory token for token.
 
-If every model token is the argmax under teacher forcing, free running yields that trajectory, by induction: so one
+If every model token is the argmax under teacher forcing, free running yields that trajectory, by induction. So one
 chunked scan measures what `engine.generate` would do, in memory that does not grow with the length.
 
-Glossary: B sequences side by side, L length of a chunk, T model tokens, V vocabulary.
+Glossary: B sequences of a batch, L length of a chunk, T model tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def verify(
     """Verify one episode for each prompt, up to its first deviation.
 
     Episodes are packed end to end into `model.verify_batch_size` sequences, `chunk` tokens a forward pass. carry: each
-    begins in the state that the one before it in its sequence left, as if it came late in a far longer problem. Raises
-    ProgramError if the task's program is wrong.
+    episode begins from the final state of the previous one in its sequence, as if it came late in a far longer problem.
+    Raises ProgramError if the task's program is wrong.
     """
     scan = _Scan(model, task, chunk, carry)
     return scan.run(scan.of_programs(prompts))
 
 
-def verify_recorded(model: Model, task: Task, records: Iterable[Recorder], *, carry: bool = False) -> list[Result]:
-    """Verify trajectories that were recorded, to be looked at many times. Low-margin tokens are not counted."""
+def verify_recorded(model: Model, task: Task, recorders: Iterable[Recorder], *, carry: bool = False) -> list[Result]:
+    """Verify recorded trajectories, as often as needed without running the programs. Counts no low-margin tokens."""
     scan = _Scan(model, task, None, carry)
-    return scan.run(_Recorded(Result(index), record) for index, record in enumerate(records))
+    return scan.run(_Recorded(Result(index), recorder) for index, recorder in enumerate(recorders))
 
 
 @dataclass
 class _Episode:
-    """An episode that is wanted as long as it is right."""
+    """An episode to be verified; no more of it is wanted after its first deviation."""
 
     result: Result
 
@@ -56,40 +56,40 @@ class _Episode:
         return self.result.exact
 
     def play(self, sink: Sink) -> None:
-        """Write it into the sink."""
+        """Write the episode into the sink."""
         raise NotImplementedError
 
 
 @dataclass
 class _Programmed(_Episode):
-    """An episode that the task's program says while it is verified."""
+    """An episode written by the task's program while it is verified."""
 
     task: Task
     prompt: list[str]
 
     def play(self, sink: Sink) -> None:
         """Run the program."""
-        prompt, self.prompt = self.prompt, []  # it may be long: nobody holds it after its program
+        prompt, self.prompt = self.prompt, []  # a prompt may be long: free it as soon as its program ends
         runner.run(self.task, prompt, sink)
 
 
 @dataclass
 class _Recorded(_Episode):
-    """An episode that was recorded before."""
+    """A recorded episode, played again."""
 
-    record: Recorder
+    recorder: Recorder
 
     def play(self, sink: Sink) -> None:
-        """Write the blocks again."""
-        for ids, roles in self.record.blocks:
+        """Write the recorded blocks."""
+        for ids, roles in self.recorder.blocks:
             sink.write(ids, roles)
 
 
 class _Scan:
-    """The forward passes over packed sequences, and the scores of their episodes.
+    """Runs the model over packed sequences, and scores their episodes.
 
-    late: a chunk is scored only after so many others have begun. On a GPU one: it then computes a chunk while the
-    programs say the next.
+    late: how many chunks are begun after a chunk before it is scored. On a GPU 1, so that it computes one chunk while
+    the programs write the next.
     """
 
     def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
@@ -97,66 +97,67 @@ class _Scan:
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         gpu = self._device.type == "cuda"
         self._length = chunk or (model.verify_chunk_gpu if gpu else model.verify_chunk)
-        self._late, self._waiting = int(gpu) if late is None else late, deque[dict[int, Chunk]]()
+        self._late, self._unscored = int(gpu) if late is None else late, deque[dict[int, Chunk]]()
         size = model.verify_batch_size
         self._state, self._live = model.init_state(size), np.arange(size)
-        self._low = 0.0
+        self._low_margin = 0.0
         self._results: list[Result] = []
 
     def of_programs(self, prompts: Iterable[list[str]]) -> Iterator[_Episode]:
-        """Make an episode for each prompt; the first also tells below which margin rounding may decide."""
+        """Yield an episode for each prompt; on the first one, measure below which margin rounding may decide."""
         for index, prompt in enumerate(map(list, prompts)):
             if index == 0:
-                self._low = low_margin(self._model, self._task, prompt, self._device)
+                self._low_margin = low_margin(self._model, self._task, prompt, self._device)
             yield _Programmed(Result(index), self._task, prompt)
 
     def run(self, episodes: Iterable[_Episode]) -> list[Result]:
-        """Verify them all; results in the order of the episodes."""
+        """Verify all episodes; return the results in their order."""
         shared = self._collected(episodes)
-        ask = self._task.predict_observations
-        streams = [EpisodeStream(shared, ask) for _ in range(self._model.verify_batch_size)]
+        predicts = self._task.predict_observations
+        streams = [EpisodeStream(shared, predicts) for _ in range(self._model.verify_batch_size)]
         scores = [Score(self._task.vocab, stream.begun) for stream in streams]
         for batch in batches(streams, self._length):
-            self._waiting.append(self._forward(batch))
-            if len(self._waiting) > self._late:
-                self._score(scores, self._waiting.popleft())
-        for chunks in self._waiting:
+            self._unscored.append(self._forward(batch))
+            if len(self._unscored) > self._late:
+                self._score(scores, self._unscored.popleft())
+        for chunks in self._unscored:
             self._score(scores, chunks)
         for result in self._results:
             result.answer, result.score = (True, 1.0) if result.exact else (None, None)
         return self._results
 
     def _collected(self, episodes: Iterable[_Episode]) -> Iterator[_Episode]:
+        """Pass the episodes on, and keep the result of each, which scoring fills in."""
         for episode in episodes:
             self._results.append(episode.result)
             yield episode
 
     def _score(self, scores: list[Score], chunks: dict[int, Chunk]) -> None:
         for number, chunk in chunks.items():
-            scores[number].take(chunk, self._low)
+            scores[number].take(chunk, self._low_margin)
 
     @torch.no_grad()
     def _forward(self, batch: Batch) -> dict[int, Chunk]:
-        """One forward pass; a chunk for each sequence that has tokens, by its number."""
+        """Run one forward pass; return a chunk for each sequence that has tokens, by its number."""
         live = np.flatnonzero(batch.lengths)
         self._keep(live)
-        ids_BL = self._there(batch.ids[live, :-1].astype(np.int64))
-        fresh = batch.reset.any() and not self._carry
-        reset_BL = self._there(batch.reset[live]) if fresh else None
+        ids_BL = self._to_device(batch.ids[live, :-1].astype(np.int64))
+        resets = batch.reset.any() and not self._carry
+        reset_BL = self._to_device(batch.reset[live]) if resets else None
         logits_BLV, self._state = self._model(ids_BL, self._state, reset_BL=reset_BL)
         return {int(n): self._chunk(batch, int(n), logits_LV) for n, logits_LV in zip(live, logits_BLV, strict=True)}
 
     def _keep(self, live: np.ndarray) -> None:
         """Drop the state of sequences that have ended."""
         if len(live) < len(self._live):
-            self._state = select(self._state, self._there(np.flatnonzero(np.isin(self._live, live))))
+            self._state = select(self._state, self._to_device(np.flatnonzero(np.isin(self._live, live))))
             self._live = live
 
     def _chunk(self, batch: Batch, number: int, logits_LV: torch.Tensor) -> Chunk:
-        ids, at = batch.ids[number], np.flatnonzero(batch.trained[number])
-        logits_TV = logits_LV[self._there(at)]
-        targets_T = self._there(ids[1:][at].astype(np.int64))
-        return Chunk(ids, batch.reset[number], at, logits_TV, Later(margin(logits_TV, targets_T)))
+        ids, predicted_at = batch.ids[number], np.flatnonzero(batch.trained[number])
+        logits_TV = logits_LV[self._to_device(predicted_at)]
+        targets_T = self._to_device(ids[1:][predicted_at].astype(np.int64))
+        return Chunk(ids, batch.reset[number], predicted_at, logits_TV, Later(margin(logits_TV, targets_T)))
 
-    def _there(self, array: np.ndarray) -> torch.Tensor:
+    def _to_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self._device, non_blocking=True)

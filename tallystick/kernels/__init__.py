@@ -1,1 +1,1 @@
-"""Recurrences over time: `reference` specifies each as a plain loop, the other modules compute the same faster."""
+"""Recurrences over time: `reference` specifies each as a plain loop; the other modules are faster forms."""

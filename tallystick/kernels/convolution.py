@@ -1,14 +1,14 @@
 """silu of a causal depthwise convolution over packed rows, with its gradient written out.
 
-A convolution must not reach back over a reset.  A CPU convolves as if there were none, and then replaces the few tokens
-behind one (`conv_silu` with `CutTokens`).  A GPU, which shapes that depend on values would keep waiting, masks every
-tap of every token instead (`conv_silu_masked`).
+A convolution must not reach back over a reset. A CPU convolves as if there were none, and then recomputes the few
+tokens after each reset (`conv_silu` with `CutTokens`). On a GPU, where value-dependent shapes force a wait, every tap
+of every token is masked instead (`conv_silu_masked`).
 
-Written as a sum over taps, the forward takes 80 ns a token at X = 160 and the backward 400; torch's conv1d takes 280
-and 2600 (8192 tokens, one EPYC core, torch 2.13).
+As a sum over taps, the forward pass takes 80 ns per token at X = 160 and the backward pass 400; torch's conv1d takes
+280 and 2600 (8192 tokens, one EPYC core, torch 2.13).
 
-Glossary: B batch, L length, K taps (width of the convolution), J = K - 1 + L tokens that a call sees, X channels,
-F tokens behind a reset.
+Glossary: B batch, L length, K taps (width of the convolution), J = K - 1 + L tokens visible to a call, X channels,
+F tokens that follow a reset closely.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class CutTokens:
-    """The F tokens whose convolution would reach back over a reset, and the taps that remain to each."""
+    """The F tokens whose convolution would reach back over a reset, and the taps that each may use."""
 
     row_F1: Tensor
-    """Row of each token."""
+    """Row of each token, int64."""
     place_FK: Tensor
-    """Places that its taps see, among the row's J."""
+    """Places of each token's taps among the row's J tokens, int64."""
     keep_FK1: Tensor
-    """Whether that place is on the token's side of the reset."""
+    """Whether each place lies on the token's side of the reset, bool."""
 
     @property
     def index(self) -> tuple[Tensor, Tensor]:
-        """Row and position of the F tokens, as an index of [B, L]."""
+        """Row and position of the F tokens, as an index into [B, L]."""
         return self.row_F1[:, 0], self.place_FK[:, 0]
 
     def seen(self, padded_BJX: Tensor) -> Tensor:
-        """Gather what the taps see, [F, K, X]; zero beyond a reset."""
+        """Gather the taps' inputs, [F, K, X]; zero beyond a reset."""
         return padded_BJX[self.row_F1, self.place_FK] * self.keep_FK1
 
     def add_to(self, padded_BJX: Tensor, seen_FKX: Tensor) -> None:
-        """Add to each place what its taps hold, in place: the transpose of `seen`."""
+        """Scatter-add the taps' values to their places, in place: the transpose of `seen`."""
         padded_BJX.index_put_((self.row_F1, self.place_FK), seen_FKX * self.keep_FK1, accumulate=True)
 
 
@@ -100,14 +100,14 @@ class _ConvSiluMasked(torch.autograd.Function):
 
 
 def _taps_first(weight_X1K: Tensor) -> Tensor:
-    """Return the weights as a contiguous [K, X]: with a stride between taps each pass takes four times as long."""
+    """Return the weights as a contiguous [K, X]; with strided taps each pass would take four times as long."""
     return weight_X1K[:, 0].t().contiguous()
 
 
 def _convolution_gradients(
     d_BLX: Tensor, padded_BJX: Tensor, weight_KX: Tensor, keep_KBL1: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of a convolution's input and weights, from that of its output."""
+    """Return the gradients of a convolution's input and weights, given that of its output."""
     dpadded_BJX = torch.zeros_like(padded_BJX)
     dweights_X = []
     for k, weight_X in enumerate(weight_KX):
@@ -121,12 +121,12 @@ def _convolution_gradients(
 def conv_silu(padded_BJX: Tensor, weight_X1K: Tensor, bias_X: Tensor, cut: CutTokens | None = None) -> Tensor:
     """Return silu of a causal depthwise convolution, y_BLX.
 
-    padded_BJX: rows of L tokens, each behind the K - 1 that came before it.
-    cut: the tokens behind a reset; None if there is no reset.
+    padded_BJX: rows of L tokens, preceded by the K - 1 earlier tokens.
+    cut: the tokens that follow a reset closely; None if there is no reset.
     """
     return _ConvSilu.apply(padded_BJX, weight_X1K, bias_X, cut)
 
 
 def conv_silu_masked(padded_BJX: Tensor, weight_X1K: Tensor, bias_X: Tensor, keep_KBL1: Tensor) -> Tensor:
-    """Return silu of a causal depthwise convolution, y_BLX, each token with the taps that `keep_KBL1` (bool) leaves."""
+    """Return silu of a causal depthwise convolution, y_BLX, with only the taps where `keep_KBL1` (bool) is true."""
     return _ConvSiluMasked.apply(padded_BJX, weight_X1K, bias_X, keep_KBL1)

@@ -1,7 +1,7 @@
 """The gated delta rule by matrix products over chunks of tokens, in plain PyTorch.
 
-What a token writes, u = beta (v - decay state k), depends on what the tokens before it in the chunk have written.  That
-is a triangular system, solved for all chunks at once; between chunks only the state is carried.
+The value that a token writes, u = beta (v - decay state k), depends on the values written by the earlier tokens of its
+chunk. That is a triangular system, solved for all chunks at once; between chunks only the state is carried.
 
 Source: Yang et al. 2024, arXiv 2412.06464, section 3.3.
 
@@ -23,10 +23,11 @@ def _chunks(t_BLH: Tensor, chunk: int) -> Tensor:
 
 
 def _decays(log_decay_GQ: Tensor, reset_BL: Tensor | None, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how much is left over, with masks for resets, of three things.
+    """Return the shares that are left after decay and resets.
 
-    [G, Q, Q]: of token j at token i, zero for j > i.  [G, Q, 1]: of the state that enters the chunk, at token i.
-    [G, Q, 1]: of token i in the state that leaves the chunk.
+    [G, Q, Q]: the share of token j's value left at token i, zero for j > i.
+    [G, Q, 1]: the share of the chunk's initial state left at token i.
+    [G, Q, 1]: the share of token i's value left in the chunk's final state.
     """
     log_GQ = log_decay_GQ.cumsum(-1)
     sees_SQQ = torch.ones(chunk, chunk, dtype=torch.bool, device=log_GQ.device).tril()
@@ -49,7 +50,7 @@ def gated_delta_chunked(
     reset_BL: Tensor | None = None,
     chunk: int = 32,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `reference.gated_delta_recurrent`, `chunk` tokens at once: return `(y_BLHP, state_BHPN)`.
+    """Compute `reference.gated_delta_recurrent`, `chunk` tokens at a time; return `(y_BLHP, state_BHPN)`.
 
     The length need not be a multiple of `chunk`.
     """
@@ -59,7 +60,7 @@ def gated_delta_chunked(
     decay_GQQ, entry_GQ1, exit_GQ1 = _decays(log_decay_GQ, reset_BL, chunk)
     scores_GQQ, overlap_GQQ = decay_GQQ * (q_GQN @ k_GQN.mT), beta_GQ1 * decay_GQQ * (k_GQN @ k_GQN.mT)
     known = torch.cat([beta_GQ1 * v_GQP, beta_GQ1 * entry_GQ1 * k_GQN], dim=-1)
-    # `unitriangular`: the diagonal counts as 1, whatever it holds.
+    # unitriangular: the diagonal is taken as 1, whatever its values
     solved = torch.linalg.solve_triangular(overlap_GQQ, known, upper=False, unitriangular=True)
     parts = *solved.split([v_GQP.shape[-1], k_GQN.shape[-1]], dim=-1), entry_GQ1 * q_GQN, scores_GQQ, exit_GQ1 * k_GQN
     y_BHQP = []

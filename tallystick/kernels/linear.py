@@ -1,7 +1,7 @@
 """`x @ W.T` by oneDNN, the faster of torch's two matrix libraries on many CPUs.
 
-On a CPU torch multiplies fp32 matrices by MKL, which is slow on AMD.  oneDNN, which torch also carries, gives the same
-numbers 2.5 times as fast there (8192 x 64 by 64 x 292, one EPYC core: 190 ns a row against 540).
+On a CPU torch multiplies fp32 matrices by MKL, which is slow on AMD. oneDNN, which torch also contains, gives the same
+numbers 2.5 times as fast there (8192 x 64 by 64 x 292, one EPYC core: 190 ns per row against 540).
 
 Glossary: D inputs, E outputs; `x` and its gradient are [..., D], `dy` is [..., E].
 """
@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_ROWS = 128
-"""Rows from which oneDNN is used: a call of it costs 10 microseconds more."""
+"""Minimum number of rows for oneDNN, a call of which costs 10 microseconds more."""
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-"""Whether torch has oneDNN's product: no public function, though there since 2.0, so `F.linear` is ready to replace
-it."""
+"""Whether torch has oneDNN's product. It has existed since 2.0 but is not public, so `F.linear` is the fallback."""
 
 
 def _product(x: Tensor, weight_ED: Tensor) -> Tensor:
@@ -35,12 +34,12 @@ class _Linear(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
         x, weight_ED = ctx.saved_tensors
-        # The weights' gradient by MKL: oneDNN would copy both matrices to transpose them.
+        # MKL computes the weights' gradient, since oneDNN would copy both matrices to transpose them
         return _product(dy, weight_ED.t()), dy.flatten(0, -2).t() @ x.flatten(0, -2)
 
 
 def linear(x: Tensor, weight_ED: Tensor) -> Tensor:
-    """Return `x @ weight.T`, as `F.linear` without bias does: [..., D] -> [..., E]."""
+    """Return `x @ weight.T`, like `F.linear` without bias: [..., D] -> [..., E]."""
     long = x.numel() >= MIN_ROWS * x.shape[-1]
     if long and ONEDNN and x.device.type == "cpu" and x.dtype == weight_ED.dtype == torch.float32:
         return _Linear.apply(x, weight_ED)

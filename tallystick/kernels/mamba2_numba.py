@@ -1,14 +1,14 @@
 """Mamba-2's block between its two projections as compiled loops: convolution, scan, gate and norm in one pass.
 
-A few tokens are processed at a time, so that everything computed from them stays in a core's own cache, and memory is
-passed through once instead of some sixty times.  Within them the scan is the plain recurrence.
+Tokens are processed in small blocks, so that everything computed from them stays in a core's own cache, and memory is
+traversed once instead of about sixty times. Within a block the scan is the plain recurrence.
 
-Numba compiles the loops when they are first called, and keeps the result beside this file, or in the user's cache
-folder, or in NUMBA_CACHE_DIR.  Where none of these can be written to, every process compiles anew.
+Numba compiles the loops when they are first called, and stores the result beside this file, in the user's cache folder
+or in NUMBA_CACHE_DIR. If none of these is writable, every process compiles anew.
 
 Glossary: B batch, L length, H heads, E channels of all heads, N state size, X convolved channels (x, B and C: E + 2 N),
-K taps of the convolution, J = K - 1, M everything that in_proj makes (z, x, B, C, dt: E + X + H), Q tokens of a block,
-W = J + Q, S = Q + 1, c blocks.  A gradient has the name of its tensor behind a d.
+K taps of the convolution, J = K - 1, M outputs of in_proj (z, x, B, C, dt: E + X + H), Q tokens of a block,
+W = J + Q, S = Q + 1, c blocks. A gradient's name is its tensor's name with the prefix d.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLOCK = 16
-"""Q.  The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
+"""Number of tokens of a block (Q). The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-"""A number of Python's would turn the arithmetic into double precision."""
+"""Constants in single precision; Python's floats would turn the arithmetic into double precision."""
 
 OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
-"""Of numba.  The fastmath options "nnan" and "ninf" are not among them: NaN and infinity must stay what they are."""
+"""Options of numba, without the fastmath options "nnan" and "ninf": NaN and infinity must be preserved."""
 
 
 def _can_cache() -> bool:
-    """Return whether numba finds a folder to keep compiled code in; if not, say so on stderr."""
+    """Return whether numba finds a folder to store compiled code in; if not, warn on stderr."""
     try:
         numba.njit(cache=True)(_can_cache)
     except RuntimeError:
-        _say("finds no folder where it may keep compiled code, and compiles anew in every process.")
+        _say("finds no writable folder for compiled code, and compiles anew in every process.")
         return False
     return True
 
 
 def _say(problem: str) -> None:
-    advice = "That takes about 10 s; to avoid it, set NUMBA_CACHE_DIR to an empty folder that you may write to."
+    advice = "That takes about 10 s; to avoid it, set NUMBA_CACHE_DIR to an empty, writable folder."
     print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
 
 
@@ -61,7 +61,7 @@ def _jit(function: Any) -> Any:
 def _sigmoid(x: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-x)), to 3e-7.
 
-    By Cephes' expf without its branches: the compiler does not vectorise a loop that has a branch or a call in it.
+    This is Cephes' expf without its branches, since the compiler does not vectorise loops with branches or calls.
     """
     x = min(max(-x, np.float32(-87.0)), np.float32(88.0))
     whole = np.floor(x * np.float32(1.44269504) + HALF)
@@ -74,7 +74,7 @@ def _sigmoid(x: np.float32) -> np.float32:
 
 @_jit
 def _seen(reset_L: Array, t: int, most: int) -> int:
-    """Return how many tokens the convolution sees at t, up to `most`: t itself, and no token from before a reset."""
+    """Return the number of tokens visible to the convolution at t, up to `most`: t itself, and none before a reset."""
     seen = 1
     while seen < most and (seen > t + 1 or not reset_L[t - seen + 1]):
         seen += 1
@@ -83,7 +83,7 @@ def _seen(reset_L: Array, t: int, most: int) -> int:
 
 @_jit
 def _channels(h: int, size: int) -> range:
-    """Return the channels of a head; unsigned, because numba would check a signed index for being negative."""
+    """Return the channels of a head, as unsigned integers, since numba would check signed indices for their sign."""
     return range(np.uint64(h * size), np.uint64((h + 1) * size))
 
 
@@ -95,7 +95,7 @@ def _convolved(mixed_LM: Array, tail_JX: Array, t: int, inner: int) -> Array:
 
 @_jit
 def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, padded_WX: Array) -> None:
-    """Fill `padded_WX` with the convolution's input at `count` tokens and at the J before them."""
+    """Fill `padded_WX` with the convolution's input at `count` tokens and at the J preceding ones."""
     reach = len(tail_JX)
     for w in range(reach + count):
         from_X, into_X = _convolved(mixed_LM, tail_JX, begin + w - reach, inner), padded_WX[w]
@@ -105,7 +105,7 @@ def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, pa
 
 @_jit
 def _clear(rows_LR: Array, begin: int) -> None:
-    """Zero the tokens from `begin` on, which do not count."""
+    """Zero the tokens from `begin` on, which are invalid."""
     for t in range(begin, len(rows_LR)):
         for r in range(rows_LR.shape[1]):
             rows_LR[t, r] = ZERO
@@ -122,7 +122,7 @@ def _convolve(
     before_QX: Array,
     xBC_QX: Array,
 ) -> None:
-    """Convolve; fill `before_QX` with the result before silu and `xBC_QX` with that after it."""
+    """Convolve a block; fill `before_QX` with the result before silu and `xBC_QX` with the result after it."""
     width, channels = taps_KX.shape
     for q in range(count):
         for i in range(channels):
@@ -145,7 +145,7 @@ def _spread(
     dtx_QE: Array,
     decay_QE: Array,
 ) -> None:
-    """Fill `dtx_QE` and `decay_QE`: what each head has once, for each of its channels."""
+    """Fill `dtx_QE` and `decay_QE`, repeating each head's dt and decay for each of its channels."""
     heads, inner = dt_LH.shape[1], dtx_QE.shape[1]
     for q in range(count):
         t = begin + q
@@ -166,9 +166,9 @@ def _scan(
     state_NE: Array,
     y_LE: Array,
 ) -> None:
-    """Scan; advance `state_NE` and fill `y_LE`.
+    """Scan a block; advance `state_NE` and fill `y_LE`.
 
-    Two states at a time, here and in the gradients: what they share is then read once.
+    Here and in the gradients, two states are processed at a time, so that the values that they share are read once.
     """
     states, inner = state_NE.shape
     for q in range(count):
@@ -213,10 +213,10 @@ def _forward(
     left_BJX: Array,
     state_BNE: Array,
 ) -> None:
-    """Compute the block; fill the last five arguments.
+    """Compute Mamba-2's block; fill the last five arguments.
 
-    They are the block's result, the scan's, the states that enter each block of tokens, and the tail and the state that
-    the rows leave; `state_BNE` is also the state before them.
+    They are the result, the scan's result, the state before each block of tokens, and the final tail and state of the
+    rows; `state_BNE` is also the initial state.
     """
     mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
     taps_KX, bias_X, D_E, norm_E = weights
@@ -257,7 +257,7 @@ def _backward_gate(
     dy_QE: Array,
     dnorm_E: Array,
 ) -> None:
-    """Fill the gradients of z, in `dmixed_LM`, and of y, from that of the result; add to that of the norm's weight."""
+    """Fill the gradients of z, in `dmixed_LM`, and of y, given the result's; add to that of the norm's weight."""
     inner = len(norm_E)
     for q in range(count):
         t = begin + q
@@ -267,7 +267,7 @@ def _backward_gate(
             gated = mixed_LM[t, e] * sigmoid * y_LE[t, e]
             squares += gated * gated
             along += dout_LE[t, e] * norm_E[e] * gated
-            dmixed_LM[t, e], dy_QE[q, e] = sigmoid, gated  # for the second loop
+            dmixed_LM[t, e], dy_QE[q, e] = sigmoid, gated  # temporary values for the second loop
         scale = ONE / np.sqrt(squares / np.float32(inner) + eps)
         along *= scale * scale / np.float32(inner)
         for e in range(inner):
@@ -289,7 +289,7 @@ def _rescan(
     state_SNE: Array,
     dxBC_QX: Array,
 ) -> None:
-    """Fill `state_SNE` with the states before each token and after the last, and C's part of `dxBC_QX`."""
+    """Fill `state_SNE` with the state before each token and after the last, and C's part of `dxBC_QX`."""
     states, inner = entering_NE.shape
     for n in range(states):
         for e in range(inner):
@@ -319,7 +319,7 @@ def _backward_scan(
     ddecay_QE: Array,
     dxBC_QX: Array,
 ) -> None:
-    """Take `dstate_NE` from behind the last token to before the first; fill the other gradients, B's in `dxBC_QX`."""
+    """Carry `dstate_NE` back from the last token to the first; fill the other gradients, B's in `dxBC_QX`."""
     states, inner = dstate_NE.shape
     for q in range(count - 1, -1, -1):
         for e in range(inner):
@@ -353,7 +353,7 @@ def _gather(
     dxBC_QX: Array,
     dD_E: Array,
 ) -> None:
-    """Sum the gradients of a head's channels into `ddt_LH` and `ddecay_LH`; fill x's part of `dxBC_QX`, add to dD."""
+    """Sum the gradients of a head's channels into `ddt_LH` and `ddecay_LH`; fill x's part of `dxBC_QX`; add to dD."""
     heads, inner = dt_LH.shape[1], len(D_E)
     for q in range(count):
         t = begin + q
@@ -386,7 +386,7 @@ def _backward_convolve(
 ) -> None:
     """Fill the convolution's part of `dmixed_LM`; add to the gradients of taps and bias.
 
-    `dtail_JX` is the gradient of the J tokens before the block, taken over from the block behind it.
+    `dtail_JX` is the gradient of the J tokens at the block's end, replaced by that of the J tokens before the block.
     """
     (width, channels), reach = taps_KX.shape, len(dtail_JX)
     for w in range(reach + count):
@@ -422,9 +422,9 @@ def _backward(
     dweights: tuple[Array, ...],
     dstate_BNE: Array,
 ) -> None:
-    """Compute the block's gradients, block by block from the end; fill the last three arguments.
+    """Compute the gradients, block by block from the end; fill the last three arguments.
 
-    `dweights` has one gradient a row; `dstate_BNE` is also the gradient of the state that the rows leave.
+    `dweights` has one gradient per row; `dstate_BNE` is also the gradient of the final state.
     """
     mixed_BLM, tail_BJX, dt_BLH, decay_BLH = given
     dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
@@ -466,23 +466,23 @@ def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
 
 
 def _channels_last(state_BHPN: Tensor) -> Tensor:
-    """Copy a state into [B, N, E]."""
+    """Copy a state into the layout [B, N, E]."""
     return state_BHPN.detach().flatten(1, 2).mT.clone(memory_format=torch.contiguous_format)
 
 
 def _run(function: Any, *arguments: Any) -> None:
-    """Call a compiled function; if numba cannot store its code or read it back, compile without storing it."""
+    """Call a compiled function; if numba cannot store or load its code, compile it without storing."""
     try:
         function(*arguments)
-    except Exception as error:  # a full disk, or a damaged file, which raises whatever its bytes lead to
-        _say(f"cannot keep compiled code ({type(error).__name__}: {error}), and compiles anew in every process.")
+    except Exception as error:  # a full disk, or a damaged file, which may raise anything
+        _say(f"cannot store compiled code ({type(error).__name__}: {error}), and compiles anew in every process.")
         for compiled in COMPILED:
             compiled._cache.disable()
         function(*arguments)
 
 
 class _Mix(torch.autograd.Function):
-    """`mamba2_mix`.  The loops do what is per channel; per-head scalars are computed in torch."""
+    """The autograd function of `mamba2_mix`: the loops compute per channel; per-head scalars are computed in torch."""
 
     @staticmethod
     def forward(
@@ -549,15 +549,16 @@ def mamba2_mix(
     reset_BL: Tensor | None = None,
     length_B: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute Mamba-2's block without its projections: return `(y_BLE, tail_BJX, state_BHPN)`.  fp32, CPU, N even.
+    """Compute Mamba-2's block without its projections; return `(y_BLE, tail_BJX, state_BHPN)`.
 
-    The result is `norm(y silu(z))`, where y is the scan of `reference.ssd_recurrent`, of the convolution's silu and of
-    dt = softplus(raw dt + bias).  Differentiable in everything that is not a mask.
+    The result is `norm(y silu(z))`, where y is `reference.ssd_recurrent` of silu of the convolution and of
+    dt = softplus(raw dt + bias). It is differentiable in all arguments but the masks. Tensors are fp32 on the CPU, and
+    N is even.
 
     mixed_BLM: z, x, B, C and the raw dt, concatenated.
-    tail_BJX: the convolution's input at the J tokens before the rows; in the result, at the last J that count.
-    reset_BL: bool; tokens before which scan and convolution forget.
-    length_B: int64; how many tokens of each row count.  The result of the others is zero.
+    tail_BJX: the convolution's input at the J tokens before the call; in the result, at the last J valid tokens.
+    reset_BL: bool; whether scan and convolution forget everything before a token.
+    length_B: int64; number of valid tokens of each row. The result at the others is zero.
 
     Source: Dao and Gu 2024, arXiv 2405.21060, section 7.
     """

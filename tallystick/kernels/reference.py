@@ -1,8 +1,8 @@
 """Recurrences as plain loops over time: the specification that every faster kernel is tested against.
 
-No function changes its arguments; all are differentiable in every tensor that is not a mask.
+No function modifies its arguments; all are differentiable in every tensor but the masks.
 
-Masks, in all functions: where `reset_BL` is true, the state is zeroed *before* that token.  None means no reset.
+In all functions, where `reset_BL` is true, the state is zeroed *before* that token; None means no reset.
 
 Glossary: B batch, L length, H heads (in LSTM and GRU: units), P channels of a head, N state size (d_state), E channels,
 G gates of all units.
@@ -26,8 +26,8 @@ def ssd_recurrent(
 ) -> tuple[Tensor, Tensor]:
     """Run Mamba-2's recurrence and return `(y_BLHP, state_BHPN)`.
 
-    For each head `state = exp(dt A) state + dt x Bᵀ`, then `y = state C + D x`.  A is negative; B and C are shared by
-    all heads; D is zero if not given.  A token with `dt == 0` leaves the state untouched.
+    For each head `state = exp(dt A) state + dt x Bᵀ`, then `y = state C + D x`. A is negative; B and C are shared by
+    all heads; D is zero if not given. A token with `dt == 0` leaves the state untouched.
 
     Source: Dao and Gu 2024, arXiv 2405.21060, equation 1.
     """
@@ -55,7 +55,7 @@ def selective_scan(
 ) -> tuple[Tensor, Tensor]:
     """Run Mamba's recurrence and return `(y_BLE, state_BEN)`.
 
-    For each channel `state = exp(dt A) state + dt x B`, then `y = state C`: each state entry has its own decay.  A is
+    For each channel `state = exp(dt A) state + dt x B`, then `y = state C`: each state entry has its own decay. A is
     negative; a token with `dt == 0` leaves the state untouched.
 
     Source: Gu and Dao 2023, arXiv 2312.00752, algorithm 2.
@@ -81,8 +81,8 @@ def gated_delta_recurrent(
 ) -> tuple[Tensor, Tensor]:
     """Run the gated delta rule and return `(y_BLHP, state_BHPN)`.
 
-    For each head `state = decay state (I - beta k kᵀ) + beta v kᵀ`, then `y = state q`: what the state holds under the
-    key k is replaced by v.  A token with `log_decay == 0` and `beta == 0` leaves the state untouched.
+    For each head `state = decay state (I - beta k kᵀ) + beta v kᵀ`, then `y = state q`: the value that the state holds
+    under key k is replaced by v. A token with `log_decay == 0` and `beta == 0` leaves the state untouched.
 
     Source: Yang et al. 2024, arXiv 2412.06464, equation 10.
     """
@@ -108,8 +108,8 @@ def lstm_recurrent(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run an LSTM with a forget gate and return `(state_BLH, state_BH, cell_BH)`.
 
-    For each token `cell = f cell + i g`, then `state = o tanh(cell)`.  `x_BLG` is what the input adds to the gates: f,
-    i, g and o of H units each, in this order.  If there are only three (G = 3 H), i is missing and is taken as 1 - f.
+    For each token `cell = f cell + i g`, then `state = o tanh(cell)`. `x_BLG` is the input's contribution to the gates
+    f, i, g and o, of H units each, in this order. With only three gates (G = 3 H), i is left out and is 1 - f.
     A token where `count_BL` is false leaves both state and cell untouched.
 
     Source: Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000; i = 1 - f: Greff et al. 2017, arXiv
@@ -140,8 +140,8 @@ def gru_recurrent(
     """Run a GRU and return `(state_BLH, state_BH)`.
 
     For each token `n = tanh(x_n + r U_n state)`, then `state = (1 - z) n + z state`; the reset gate r acts after the
-    product with U, as in cuDNN.  `x_BLG` is what the input adds to the gates: r, z and n of H units each, in this
-    order.  A token where `count_BL` is false leaves the state untouched.
+    product with U, as in cuDNN. `x_BLG` is the input's contribution to the gates r, z and n, of H units each, in this
+    order. A token where `count_BL` is false leaves the state untouched.
 
     Source: Cho et al. 2014, arXiv 1406.1078.
     """

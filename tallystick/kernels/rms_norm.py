@@ -1,6 +1,6 @@
-"""RMS norm with its gradient written out, for autograd's own is eight times slower on a CPU.
+"""RMS norm with a hand-written gradient: autograd's is eight times slower on a CPU.
 
-Glossary: D channels; tensors without a suffix are [..., D], or [..., 1] for one number a token.
+Glossary: D channels; tensors without a suffix are [..., D], or [..., 1] for one number per token.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EPS = 1e-5
-"""Added to the mean square, so that a zero input has no infinite scale."""
+"""Constant added to the mean square, so that a zero input does not have an infinite scale."""
 
 
 class _RMSNorm(torch.autograd.Function):
-    """`F.rms_norm`, whose backward takes 1300 ns a token at D = 128; this one takes 150 (one EPYC core, torch 2.13)."""
+    """RMS norm whose backward pass takes 150 ns per token at D = 128, where that of `F.rms_norm` takes 1300.
+
+    Measured on one EPYC core with torch 2.13.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:

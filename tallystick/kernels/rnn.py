@@ -1,11 +1,11 @@
-"""LSTM and GRU with few operations a token, and with their gradients written out.
+"""LSTM and GRU with few operations per token and hand-written gradients.
 
-A loop over time cannot be avoided, but most work can be taken out of it.  The gradient of every gate is that of the
-state or the cell times a factor known from the forward pass.  All factors are computed at once, and so is the gradient
-of the weights.  Time is the first dimension of all tensors, so that a step is a contiguous slice.
+A loop over time cannot be avoided, but most work can be moved out of it. The gradient of every gate is that of the
+state or the cell times a factor known from the forward pass. All factors are computed at once, and so is the gradient
+of the weights. Time is the first dimension of all tensors, so that a step is a contiguous slice.
 
 The loop itself is Python (`rnn_loops`), or on a GPU a single Triton kernel (`rnn_triton`) if Triton is installed and
-the sizes are those below.
+supports the sizes (`KERNEL_UNITS`, `KERNEL_ROWS`).
 
 Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell (f, g or f, i, g).
 """
@@ -25,9 +25,9 @@ from tallystick.kernels.rnn_loops import Keep
 
 TRITON = find_spec("triton") is not None
 KERNEL_UNITS = (32, 64, 128, 256)
-"""Units that the Triton kernels can take, in fp32."""
+"""Numbers of units that the Triton kernels support, in fp32."""
 KERNEL_ROWS = 128
-"""Rows up to which the Triton kernels are used; beyond, a matrix product of each step keeps a GPU busy."""
+"""Maximum number of rows for the Triton kernels; with more, each step's matrix product keeps a GPU busy."""
 
 
 def _on_gpu(tensor: Tensor) -> bool:
@@ -35,12 +35,12 @@ def _on_gpu(tensor: Tensor) -> bool:
 
 
 def _loops(x_LBG: Tensor, state_BH: Tensor) -> ModuleType:
-    """Return the module whose loops suit these tensors."""
+    """Return the module with the fastest loops for these tensors."""
     rows, units = state_BH.shape
     fits = x_LBG.dtype == torch.float32 and units in KERNEL_UNITS and rows <= KERNEL_ROWS
     if not (TRITON and fits and _on_gpu(x_LBG)):
         return rnn_loops
-    from tallystick.kernels import rnn_triton  # here, because it imports Triton
+    from tallystick.kernels import rnn_triton  # a late import, since it imports Triton
 
     return rnn_triton
 
@@ -130,10 +130,10 @@ class _GRU(torch.autograd.Function):
 def lstm(
     x_LBG: Tensor, weight_GH: Tensor, state_BH: Tensor, cell_BH: Tensor, reset_LB: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute `reference.lstm_recurrent`, time first: return `(state_LBH, state_BH, cell_BH)`."""
+    """Compute `reference.lstm_recurrent` with time as the first dimension; return `(state_LBH, state_BH, cell_BH)`."""
     return _LSTM.apply(x_LBG, weight_GH, state_BH, cell_BH, _keeps(reset_LB, x_LBG))
 
 
 def gru(x_LBG: Tensor, weight_GH: Tensor, state_BH: Tensor, reset_LB: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Compute `reference.gru_recurrent`, time first: return `(state_LBH, state_BH)`."""
+    """Compute `reference.gru_recurrent` with time as the first dimension; return `(state_LBH, state_BH)`."""
     return _GRU.apply(x_LBG, weight_GH, state_BH, _keeps(reset_LB, x_LBG))

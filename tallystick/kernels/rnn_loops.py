@@ -1,10 +1,10 @@
-"""The loops over time of LSTM and GRU, forward and backward, in Python: a few operations in place a token.
+"""The loops over time of LSTM and GRU, forward and backward, in Python: a few in-place operations per token.
 
-`rnn_triton` has the same four functions for a GPU.  They are steps of the autograd functions in `rnn`, which computes
+`rnn_triton` has the same four functions for a GPU. They are parts of the autograd functions in `rnn`, which computes
 everything that is not a recurrence for all tokens at once.
 
-Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell (f, g or f, i, g).  A gradient
-has the name of its tensor behind a d; `per_x` is a factor, the gradient of x over that of the state or the cell.
+Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell (f, g or f, i, g). A gradient's
+name is its tensor's name with the prefix d; `per_x` is a factor, the gradient of x over that of the state or the cell.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 Keep = Tensor | Sequence[Tensor | None]
-"""What the state before each token is multiplied with, 0 for a row that is reset there and else 1: [L, B, 1], or on a
-CPU one [B, 1] a token, None where no row is reset.  A GPU would have to wait to know where that is."""
+"""Factor of the state before each token: 0 for rows that are reset there, else 1. It is [L, B, 1], or on a CPU a [B, 1]
+per token, None where no row is reset; a GPU would have to wait to know where that is."""
 
 
 def lstm_forward(
@@ -29,7 +29,7 @@ def lstm_forward(
     states_LBH: Tensor,
     cells_LBH: Tensor,
 ) -> None:
-    """Run `reference.lstm_recurrent`, filling the last three arguments."""
+    """Run `reference.lstm_recurrent`; fill the last three arguments."""
     units = state_BH.shape[1]
     parts = gates_LBG.split([x_LBG.shape[2] - 2 * units, units, units], dim=-1)
     forget_LBH, input_LBH = gates_LBG[..., :units], parts[0][..., units:]
@@ -60,7 +60,7 @@ def lstm_backward(
     keep: Keep,
     dgates_LBG: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Fill the last argument; return the gradients of the first state and the first cell.
+    """Fill the last argument; return the gradients of the initial state and the initial cell.
 
     factors: `(per_gate_LBCH, per_output_LBH, cell_per_state_LBH)`, the gradients of the gates that feed the cell over
     the cell's, of the output gate over the state's, and of the cell over the state's.
@@ -90,9 +90,9 @@ def gru_forward(
     gates_LBG: Tensor,
     states_LBH: Tensor,
 ) -> None:
-    """Run `reference.gru_recurrent`, filling the last three arguments.
+    """Run `reference.gru_recurrent`; fill the last three arguments.
 
-    own_LBG: the state's part of the gates; only that of n is sure to be filled.
+    own_LBG: the state's contribution to the gates; only that to n is guaranteed to be filled.
     """
     units, h = state_BH.shape[1], state_BH
     xs, owns, gates = (t.split([2 * units, units], dim=-1) for t in (x_LBG, own_LBG, gates_LBG))
@@ -117,7 +117,7 @@ def gru_backward(
     dall_LBH: Tensor,
     downs_LBG: Tensor,
 ) -> Tensor:
-    """Fill the last two arguments, the gradients of all states and of `own_LBG`; return that of the first state.
+    """Fill the last two arguments, the gradients of all states and of `own_LBG`; return that of the initial state.
 
     per_own_LBCH: the gradient of `own_LBG` over the state's, for r, z and n.
     """

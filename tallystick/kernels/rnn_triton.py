@@ -1,16 +1,16 @@
-"""The loops over time of `rnn_loops` as Triton kernels: one launch, where Python launches ten kernels a token.
+"""The loops over time of `rnn_loops` as Triton kernels: one launch, where Python launches ten kernels per token.
 
-A program takes a few rows through all of time.  No other program needs these rows, so that a barrier between tokens is
-enough.  What a matrix product sums over, every thread needs all of; it is read from memory, where the step before wrote
-it.  The weights do not fit into a program, and are read again for each token, mostly from the caches.
+Each program processes a few rows over all tokens. No other program needs these rows, so a barrier between tokens
+suffices. Every thread needs the whole state for its matrix product, and reads it from memory, where the previous step
+wrote it. The weights do not fit into a program, and are read again for each token, mostly from the caches.
 
 Parameters of the kernels are pointers to contiguous tensors, sizes, and compile-time constants.
 
-Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell; R rows of a program, K what a
-product sums over, T a tile of K.
+Glossary: B batch, L length, H units, G gates of all units, C gates that feed the cell; R rows of a program, K the
+dimension that a product sums over, T a tile of K.
 """
 
-# CPU builds of torch come without Triton, whose decorator turns functions into kernels with another way of calling.
+# CPU builds of torch come without Triton, whose decorator gives functions another calling convention.
 # pyright: reportMissingImports=false, reportGeneralTypeIssues=false
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tallystick.kernels.rnn_loops import Keep
 
 
 def _ensure_cache() -> tempfile.TemporaryDirectory | None:
-    """Give Triton a temporary folder for compiled kernels if it may not write to its own, and say so on stderr."""
+    """Give Triton a temporary folder for compiled kernels if its own is not writable, with a warning on stderr."""
     try:
         home = os.environ.get("TRITON_HOME") or Path.home()
         folder = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
         return None
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         print(
-            "tallystick: Triton finds no folder that it may keep its kernels in, and compiles anew in every process. "
-            "To avoid it, set TRITON_CACHE_DIR to a folder that you may write to.",
+            "tallystick: Triton finds no writable folder for its kernels, and compiles anew in every process. "
+            "To avoid it, set TRITON_CACHE_DIR to a writable folder.",
             file=sys.stderr,
         )
     temporary = tempfile.TemporaryDirectory(prefix="tallystick-triton-")
@@ -49,13 +49,13 @@ def _ensure_cache() -> tempfile.TemporaryDirectory | None:
 
 
 CACHE = _ensure_cache()
-"""Held for as long as the process lives, and then removed."""
+"""Temporary folder, which is removed when the process ends; None if Triton uses its own."""
 
 FEW = 32
-"""Rows up to which each has a program of its own, with sums in plain fp32; of more, 16 share one that uses the tensor
-cores."""
+"""Maximum number of rows that each get a program of their own, with plain fp32 sums; with more rows, 16 share a program
+that uses the tensor cores."""
 
-_time_loop = triton.jit(do_not_specialize=["length", "rows"])  # compiled once for all lengths and numbers of rows
+_time_loop = triton.jit(do_not_specialize=["length", "rows"])  # compiled once for all lengths and batch sizes
 
 
 @triton.jit
@@ -65,14 +65,14 @@ def _tanh(x):
 
 @triton.jit
 def _own(rows, H: tl.constexpr, G: tl.constexpr, R: tl.constexpr):
-    """Return the program's rows, which of them exist, and the offsets of their units in [B, H] and [B, G]."""
+    """Return the program's rows, whether each exists, and the offsets of their units in [B, H] and [B, G]."""
     row_R1, unit_1H = tl.program_id(0) * R + tl.arange(0, R)[:, None], tl.arange(0, H)[None, :]
     return row_R1, row_R1 < rows, row_R1 * H + unit_1H, row_R1 * G + unit_1H
 
 
 @triton.jit
 def _product(left_BK, right_KH, stride, row_R1, rows, K: tl.constexpr, H: tl.constexpr, T: tl.constexpr):
-    """Return left_RK @ right_KH; for one row its terms [T, H], not yet summed: more can be loaded before a barrier."""
+    """Return left_RK @ right_KH; for one row, its terms [T, H] before summation, so that loads overlap."""
     unit_1H, one_T = tl.arange(0, H)[None, :], tl.arange(0, T)
     if row_R1.shape[0] == 1:
         sums = tl.zeros([T, H], tl.float32)
@@ -90,13 +90,13 @@ def _product(left_BK, right_KH, stride, row_R1, rows, K: tl.constexpr, H: tl.con
 
 @triton.jit
 def _total(sums, row_R1):
-    """Return the sum of what `_product` left to be summed."""
+    """Complete the summation that `_product` leaves open."""
     return tl.sum(sums, 0, keep_dims=True) if row_R1.shape[0] == 1 else sums
 
 
 @triton.jit
 def _keep(keep_LB, token, row_R1, rows):
-    """Return what the state before the token is multiplied with."""
+    """Return the factor of the state before a token: 0 for rows that are reset, else 1."""
     if keep_LB is None:
         keep_R1 = tl.full([row_R1.shape[0], 1], 1.0, tl.float32)
     else:
@@ -189,7 +189,7 @@ def _gru_forward(
         tl.store(gates, r, mask=there)
         tl.store(gates + H, z, mask=there)
         tl.store(gates + 2 * H, n, mask=there)
-        tl.store(own_LBG + token * G + first_RH + 2 * H, own_n, mask=there)  # the gradient needs no more of it
+        tl.store(own_LBG + token * G + first_RH + 2 * H, own_n, mask=there)  # the gradient needs only this part
         before_BH = states_LBH + token * H
         tl.store(before_BH + at_RH, state_RH, mask=there)
         tl.debug_barrier()

@@ -1,11 +1,11 @@
-"""Mamba's selective scan: a linear recurrence at two levels, with its gradient written out.
+"""Mamba's selective scan: a linear recurrence at two levels, with a hand-written gradient.
 
-Everything but the recurrence `h = a h + b` itself is computed for all tokens at once.  The recurrence runs through the
-Q tokens of all chunks at the same time, and then once over the chunks' ends: Q + L / Q operations in sequence instead
-of L.  Time is the first dimension, so that a step is a contiguous slice.
+Everything but the recurrence `h = a h + b` itself is computed for all tokens at once. The recurrence runs through the
+Q tokens of all chunks at the same time, then over the chunks' ends: Q + L / Q sequential operations instead of L. Time
+is the first dimension, so that a step is a contiguous slice.
 
 Glossary: B batch, L length, E channels, N state size, Q tokens of a chunk, C chunks, l tokens that are processed at
-once.  The recurrence is elementwise: names of its tensors leave out the dimensions after time.
+once. The recurrence is elementwise, so the names of its tensors omit the dimensions after time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 CHUNK = 64
-"""Q."""
+"""Number of tokens of a chunk (Q)."""
 MAX_ENTRIES = 2**18
-"""State entries, of all rows and of several tokens, that fit into a CPU's cache."""
+"""Maximum number of state entries, over rows and tokens, processed at once, so that they fit into a CPU's cache."""
 
 
 def _scan(a_L: Tensor, b_L: Tensor, first: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def _scan(a_L: Tensor, b_L: Tensor, first: Tensor) -> Tensor:
 
 
 def _loop(a_L: Tensor, b_L: Tensor, h: Tensor) -> Tensor:
-    """Return what `_scan` does, one token after the other."""
+    """Compute `_scan` one token after the other."""
     h_L = torch.empty_like(b_L, memory_format=torch.contiguous_format)
     for a, b, new in zip(a_L, b_L, h_L, strict=True):
         h = torch.addcmul(b, a, h, out=new)
@@ -75,7 +75,7 @@ def selective_scan_chunked(
     state_BEN: Tensor,
     reset_BL: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `reference.selective_scan`: return `(y_BLE, state_BEN)`."""
+    """Compute `reference.selective_scan` in chunks; return `(y_BLE, state_BEN)`."""
     length, y_BlE = x_BLE.shape[1], []
     tokens = max(1, MAX_ENTRIES // state_BEN.numel()) if x_BLE.device.type == "cpu" else length
     for start in range(0, length, tokens):
@@ -95,7 +95,7 @@ def _scan_at_once(
     state_BEN: Tensor,
     reset_Bl: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Scan as many tokens as their states fit into memory; on a CPU, into its cache."""
+    """Scan tokens all of whose states are held in memory at once."""
     x_lBE, dt_lBE, B_lBN, C_lBN = (t.transpose(0, 1) for t in (x_BlE, dt_BlE, B_BlN, C_BlN))
     decay_lBEN = torch.exp(dt_lBE[..., None] * A_EN)
     if reset_Bl is not None:

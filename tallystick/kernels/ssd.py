@@ -1,4 +1,4 @@
-"""Mamba-2's scan by matrix products over chunks of tokens, in plain PyTorch, with its gradient written out.
+"""Mamba-2's scan by matrix products over chunks of tokens, in plain PyTorch, with a hand-written gradient.
 
 Within a chunk the scan is a masked attention matrix; between chunks only the states at the boundaries are carried.
 
@@ -19,24 +19,24 @@ from torch.nn import functional as F
 
 LOG2_E = math.log2(math.e)
 MAX_LOOP = 16
-"""Chunks up to which a GPU carries the state in a loop, of which each step is a kernel of its own."""
+"""Maximum number of chunks over which a GPU carries the state in a loop, launching a kernel for each step."""
 
 
 class _Decays(NamedTuple):
-    """How much of an input is left where it is read."""
+    """Shares of inputs and states that are left after decay and resets."""
 
     decay_GQQ: Tensor
-    """Of token j at token i, to be multiplied with `sees_SQQ`."""
+    """Share of token j's input left at token i, to be multiplied by `sees_SQQ`."""
     sees_SQQ: Tensor
     """1 where token i sees token j, j <= i without a reset in between; else 0."""
     entry_GQ: Tensor
-    """Of the state that enters the chunk, at token i; 0 from its first reset on."""
+    """Share of the chunk's initial state left at token i; 0 from the first reset on."""
     exit_GQ: Tensor
-    """Of token j in the state that leaves the chunk; 0 before its last reset."""
+    """Share of token j's input left in the chunk's final state; 0 before the last reset."""
 
 
 def _decays(dt_GQ: Tensor, A_H: Tensor, reset_BL: Tensor | None) -> _Decays:
-    """Compute the decays.  Resets are masks: as large negative logarithms they would cost the sums their precision."""
+    """Compute the decays; resets are masks, since large negative logarithms would destroy the sums' precision."""
     chunk = dt_GQ.shape[-1]
     log_GQ = (dt_GQ * (A_H * LOG2_E)[:, None, None]).cumsum(-1)
     decay_GQQ, exit_GQ = _exp2_(log_GQ[..., None] - log_GQ[..., None, :]), _exp2_(log_GQ[..., -1:] - log_GQ)
@@ -51,16 +51,16 @@ def _decays(dt_GQ: Tensor, A_H: Tensor, reset_BL: Tensor | None) -> _Decays:
 
 
 def _exp2_(log: Tensor) -> Tensor:
-    """Return `2 ** log` in place, the argument clamped; base 2 is four times faster than base e.
+    """Compute `2 ** log` of the clamped argument in place; base 2 is four times faster than base e.
 
-    Above the diagonal the argument is positive, and must not overflow before it is masked.  Below -100 the result would
-    soon be a denormal number, and those are twenty times slower.
+    Above the diagonal the argument is positive, and must not overflow before it is masked. Below -100 the result or
+    its products could be denormal numbers, with which arithmetic is twenty times slower.
     """
     return log.clamp_(min=-100.0, max=0.0).exp2_()
 
 
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply matrices in batches; all dimensions before the last two must be equal."""
+    """Multiply batches of matrices; all dimensions before the last two must be equal."""
     return torch.bmm(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, a.shape[:-2])
 
 
@@ -73,16 +73,17 @@ def _add_bmm_(into: Tensor, a: Tensor, b: Tensor) -> Tensor:
 def _carry(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
     """Return the states at the c + 1 chunk boundaries, [B, H, c + 1, N, P]: `s[c + 1] = keep[c] s[c] + add[c]`.
 
-    reverse: from right to left instead, `s[c] = keep[c] s[c + 1] + add[c]`, with `first` as the last one.
+    reverse: from right to left instead, `s[c] = keep[c] s[c + 1] + add[c]`, with `first` as the last state.
     """
     many = add_GNP.is_cuda and add_GNP.shape[2] > MAX_LOOP
     return (_carry_doubling if many else _carry_loop)(first_BHNP, add_GNP, keep_G, reverse)
 
 
 def _carry_doubling(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
-    """Carry in log2(c) passes, each over spans of twice the length: a GPU starts a pass as fast as one step of a loop.
+    """Compute `_carry` in log2(c) passes over spans of doubling length: on a GPU a pass costs as much as a loop's step.
 
-    `states[i]` is what the span that ends at boundary i leaves there, `keep[i]` the share that it lets through.
+    `states[i]` is the contribution of the span that ends at boundary i, `keep[i]` the share of earlier states that it
+    passes on.
     """
     if reverse:
         add_GNP, keep_G = add_GNP.flip(2), keep_G.flip(2)
@@ -98,7 +99,7 @@ def _carry_doubling(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse
 
 
 def _carry_loop(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bool = False) -> Tensor:
-    """Carry in one step a chunk."""
+    """Compute `_carry` in one step per chunk."""
     states_GNP = add_GNP.new_empty(*keep_G.shape[:2], keep_G.shape[2] + 1, *first_BHNP.shape[2:])
     steps = list(zip(add_GNP.unbind(2), keep_G[..., None, None].unbind(2), strict=True))
     places = list(states_GNP.unbind(2))
@@ -112,7 +113,7 @@ def _carry_loop(first_BHNP: Tensor, add_GNP: Tensor, keep_G: Tensor, reverse: bo
 
 
 class _SSD(torch.autograd.Function):
-    """The scan of a length that is a multiple of the chunk.  Autograd's own backward makes three times the passes."""
+    """The scan of a length that is a multiple of the chunk; autograd's own backward makes three times the passes."""
 
     @staticmethod
     def forward(
@@ -174,9 +175,9 @@ class _SSD(torch.autograd.Function):
         _add_bmm_(dC_SQN, dCB_SQQ, B_SQN)
         _add_bmm_(dB_SQN, dCB_SQQ.mT, C_SQN)
 
-        # Each term of y at token i, of an input at token j, is scaled by exp(sum of dt A over j < t <= i).  So the
-        # gradient of dt A at t sums the terms that end at or after t, less those that also start there, and adds what
-        # leaves the chunk.
+        # Each term of y at token i, of an input at token j, is scaled by exp(sum of dt A over j < t <= i). So the
+        # gradient of dt A at t is the sum of the terms that end at or after t, minus those that also start there, plus
+        # the contribution to the chunk's final state.
         ddt_GQ, skip_GQ = (ddtx_GQP * x_GQP).sum(-1), (x_GQP * dy_GQP).sum(-1)
         ends_GQ = (y_GQP * dy_GQP).sum(-1) - D_H[:, None, None] * skip_GQ - ddt_GQ * dt_GQ
         dlog_GQ = ends_GQ.flip(-1).cumsum(-1).flip(-1) + (leave_GNP * dleave_GNP).sum((-1, -2))[..., None]
@@ -206,15 +207,15 @@ def ssd_chunked(
     D_H: Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Compute `reference.ssd_recurrent`, `chunk` tokens at once: return `(y_BLHP, state_BHPN)`.
+    """Compute `reference.ssd_recurrent`, `chunk` tokens at a time; return `(y_BLHP, state_BHPN)`.
 
-    The length need not be a multiple of `chunk`.  chunk: by default 32 on a CPU; on a GPU at least 64, and as large as
-    the state size, so that the states that are kept between chunks do not outweigh the chunks.
+    The length need not be a multiple of `chunk`. chunk: by default 32 on a CPU; on a GPU at least 64 and at least the
+    state size, so that the states kept between chunks do not outweigh the chunks.
     """
     length = x_BLHP.shape[1]
     chunk = chunk or (max(64, B_BLN.shape[-1]) if x_BLHP.is_cuda else 32)
     pad = -length % chunk
-    if pad:  # with dt = 0, which leaves the state untouched
+    if pad:  # padding has dt = 0, which leaves the state untouched
         x_BLHP, dt_BLH, B_BLN, C_BLN = (
             F.pad(t, (0, 0) * (t.dim() - 2) + (0, pad)) for t in (x_BLHP, dt_BLH, B_BLN, C_BLN)
         )

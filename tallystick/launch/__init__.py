@@ -1,1 +1,1 @@
-"""Many jobs side by side: the launcher that `train --seeds` and `reproduce --jobs` share."""
+"""Jobs in parallel processes: the launcher that `train --seeds` and `reproduce --jobs` share."""

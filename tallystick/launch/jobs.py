@@ -1,4 +1,4 @@
-"""The interface of every launcher: jobs in, outcomes out."""
+"""The interface of launchers, which turn jobs into outcomes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Job:
     """A function call to be made in another process."""
 
     name: str
-    """Stands before its lines of progress and its error."""
+    """Name printed before the job's lines of progress and its error."""
     function: Callable[..., Any]
-    """A function of a module, so that any process can import it. It is called with the arguments and, last, a function
-    that takes a line of progress; a ValueError or OSError is a mistake told in one line."""
+    """A module-level function, so that any process can import it. It is called with the arguments and, last, a function
+    that takes a line of progress. A ValueError or OSError is reported as its message, other errors with a traceback."""
     arguments: tuple[Any, ...] = ()
-    """Picklable."""
+    """Arguments of the function, which must be picklable."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,19 @@ class Outcome:
     value: Any = None
     """The return value of the function."""
     error: str | None = None
-    """One line on what went wrong; None if nothing did."""
+    """Error message in one line; None if the job succeeded."""
 
 
 Say = Callable[[Job, str], None]
-"""Takes each line of progress with its job."""
+"""A callback that receives each line of progress with its job."""
 
 
 class Launcher(Protocol):
-    """Runs jobs side by side: `LocalLauncher` on this machine; a cluster's would have the same method."""
+    """Runs jobs in parallel: `LocalLauncher` on this machine; one for a cluster would have the same method."""
 
     def run(self, jobs: Sequence[Job], say: Say) -> Generator[Outcome]:
-        """Yield each job's outcome once, as it ends. A job that fails or dies does not stop the others; closing the
-        iterator stops all."""
+        """Yield each job's outcome as it ends.
+
+        A job that fails or dies does not stop the others; closing the iterator stops all.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Jobs side by side on this machine: worker processes, each doing one job after the other."""
+"""A launcher for this machine: parallel worker processes, each of which does one job after the other."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
 
 DIED = "its process died (out of memory?)"
 LOOK = 1.0
-"""Seconds between two looks at which workers live."""
+"""Seconds between two checks of which workers are alive."""
 
 
 class LocalLauncher:
-    """Runs jobs in at most `most` processes; gpus: CUDA_VISIBLE_DEVICES of the first, second, ... worker, in turn."""
+    """Runs jobs in at most `most` processes; gpus: values of CUDA_VISIBLE_DEVICES, assigned to workers in turn."""
 
     def __init__(self, most: int, gpus: Sequence[str] = ()):
         self._most, self._gpus = most, gpus
 
     def run(self, jobs: Sequence[Job], say: Say) -> Generator[Outcome]:
-        """Yield each job's outcome once, as it ends; closing the iterator kills the workers."""
+        """Yield each job's outcome as it ends; closing the iterator kills the workers."""
         waiting, workers = list(jobs), list[Worker]()
         try:
             for i in range(min(self._most, len(jobs))):
-                workers.append(Worker(self._gpu(i)))  # one by one: an interrupt kills those there are
+                workers.append(Worker(self._gpu(i)))  # one by one, so that an interrupt kills those already started
             while waiting or any(worker.job for worker in workers):
                 for worker in workers:
                     if waiting and not worker.job:
@@ -48,7 +48,7 @@ class LocalLauncher:
 
 
 def gpus(device: str) -> list[str]:
-    """List the GPUs to spread jobs over, as CUDA_VISIBLE_DEVICES names them; none for device cpu."""
+    """List the GPUs to spread jobs over, named as in CUDA_VISIBLE_DEVICES; none for device "cpu"."""
     if device == "cpu":
         return []
     import torch
@@ -58,14 +58,14 @@ def gpus(device: str) -> list[str]:
 
 
 class Worker:
-    """A process that does one job after the other, since starting one takes seconds.
+    """A process that does one job after the other, since starting a process takes seconds.
 
-    It is replaced when it dies or a job in it fails: a failure may leave the GPU unusable to it.
+    The process is replaced if it dies or a job in it fails, since a failure may leave the GPU unusable for it.
     """
 
     def __init__(self, gpu: str | None = None):
         self.job: Job | None = None
-        """The one in progress."""
+        """The job in progress."""
         self._gpu = gpu
         self._start()
 
@@ -78,7 +78,7 @@ class Worker:
         there.close()
 
     def begin(self, job: Job) -> None:
-        """Send it a job, to a new process if the one before died idle, or was killed after a job that failed."""
+        """Send the process a job; it is started anew if it died while idle or was killed after a failed job."""
         self.job = job
         try:
             self.pipe.send(job)
@@ -88,7 +88,7 @@ class Worker:
             self.pipe.send(job)
 
     def receive(self, say: Say) -> Outcome | None:
-        """Take its next message: a line of progress, which is handed on, or the outcome of its job."""
+        """Receive the next message: a line of progress is passed to `say`, the job's outcome is returned."""
         assert self.job
         job, (kind, content) = self.job, self._message()
         if kind == "line":
@@ -102,23 +102,23 @@ class Worker:
 
     def _message(self) -> tuple[str, Any]:
         try:
-            if self.pipe.poll():  # what it sent before it died counts
+            if self.pipe.poll():  # messages sent before the process died still count
                 return self.pipe.recv()
         except (EOFError, OSError):
             pass
         return "error", DIED
 
     def kill(self) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         self.process.kill()
         self.process.join()
         self.pipe.close()
 
 
 def _ready(workers: Sequence[Worker]) -> list[Worker]:
-    """Wait until some of the busy workers have sent something or died.
+    """Wait until some of the busy workers have sent a message or died.
 
-    A pipe ends with its process, unless a child of that process still holds it: so look at the processes, too.
+    A pipe closes with its process unless a child of that process still holds it, so the processes are checked, too.
     """
     busy, ready = [worker for worker in workers if worker.job], list[Worker]()
     while not ready:
@@ -128,7 +128,7 @@ def _ready(workers: Sequence[Worker]) -> list[Worker]:
 
 
 def _work(pipe: Connection, gpu: str | None) -> None:
-    """Live as a worker: do jobs until the pipe closes."""
+    """Run a worker process: do jobs until the pipe closes."""
     die_with_parent()
     ignore_interrupts()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's stdout may be one JSON document
@@ -142,7 +142,7 @@ def _work(pipe: Connection, gpu: str | None) -> None:
 
 
 def _do(job: Job, pipe: Connection) -> tuple[str, Any]:
-    """Do a job; returns ("value", what it returned) or ("error", one line)."""
+    """Do a job; return ("value", its return value) or ("error", a message in one line)."""
     try:
         return "value", job.function(*job.arguments, lambda line: pipe.send(("line", line)))
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Ctrl-C and child processes: the parent alone answers it."""
+"""Keep Ctrl-C from child processes, so that only the parent handles it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from multiprocessing import resource_tracker
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Start child processes here: they inherit the mask, so that no Ctrl-C hits them before they can ignore it."""
-    resource_tracker.ensure_running()  # the first process would start it, which unblocks
+    """Block Ctrl-C while child processes are started; they inherit the mask, and are safe until they ignore Ctrl-C."""
+    resource_tracker.ensure_running()  # the first process would start it, and that unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -20,6 +20,6 @@ def interrupts_blocked() -> Iterator[None]:
 
 
 def ignore_interrupts() -> None:
-    """Ignore Ctrl-C from now on; call it first thing in a child that was started with `interrupts_blocked`."""
+    """Ignore Ctrl-C from now on; call it first in a child process that was started under `interrupts_blocked`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

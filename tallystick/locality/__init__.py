@@ -1,4 +1,4 @@
-"""Locality: how many last tokens decide what a program says, and whether training meets them all."""
+"""Locality: the number of last tokens that decide each token of a program, and whether training covers them all."""
 
 from tallystick.locality.checks import check
 

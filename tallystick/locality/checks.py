@@ -1,4 +1,4 @@
-"""check: how many last tokens decide what a program says, and does training meet all of these contexts?
+"""Check locality and coverage: how many last tokens decide each model token, and whether training covers them all.
 
 k is the fewest last tokens that decide every model token of the problems looked at: a lower bound, so worst cases are
 always among them. A deciding context is *covered* if it also occurs at the training length.
@@ -12,32 +12,32 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from tallystick import suffix
-from tallystick.locality import sequences
+from tallystick.locality import hidden, sequences
 from tallystick.locality.sequences import Sequence
 from tallystick.locality.verdict import ROWS, Growth, judge
 from tallystick.tasks import Task
 
 EXAMPLES = 8
-"""Ambiguous and missing contexts named in a report."""
+"""Maximum number of ambiguous and of missing contexts named in a report."""
 
 
 class CheckRow(TypedDict):
-    """One length of a `check` report; a row holds the problems of the rows before it, too."""
+    """One length of a `check` report; a row includes the problems of the previous rows."""
 
     length: int
     problems: int
     worst_cases: int
     k: int
-    """-1 if some tokens are decided by nothing that was said before."""
+    """Fewest last tokens that decide every model token; -1 if nothing before it decides some token."""
     k_random: int
-    """k of the random problems alone."""
+    """k of the random problems only."""
     contexts: int
     unseen: int
-    """Contexts that do not occur at the training length."""
+    """Number of contexts that do not occur at the training length."""
     coverage: float
-    """The share of model tokens whose context occurs at the training length."""
+    """Share of model tokens whose context occurs at the training length."""
     problems_covered: float
-    """The share of problems whose contexts all do."""
+    """Share of problems all of whose contexts occur at the training length."""
 
 
 class Context(TypedDict):
@@ -48,43 +48,43 @@ class Context(TypedDict):
 
 
 class Ambiguous(Context):
-    """A context that takes more last tokens to decide than the shortest row's k."""
+    """A context that takes more last tokens to decide than the first row's k."""
 
     distance: int
-    """How many last tokens decide it here; -1: nothing does."""
+    """Number of last tokens that decide the next one here; -1 if nothing does."""
 
 
 class Missing(Context):
     """A context that does not occur at the training length."""
 
     problem: str
-    """The shortest problem looked at that contains it."""
+    """The shortest checked problem that contains the context."""
 
 
 class CheckReport(TypedDict):
-    """The `check --json` document."""
+    """Document of `check --json`."""
 
     task: str
     variant: str
     train_length: int
     train_problems: int
-    """Problems of at most the training length that contexts are looked for in."""
+    """Number of problems of at most the training length on which coverage is based."""
     rows: list[CheckRow]
     local: bool | None
-    """None: undecided, for the reason given."""
+    """None if undecided, for the reason given."""
     covered: bool
     reason: str
     own_worst_cases: bool
-    """Whether the task names worst cases itself; generic ones are looked at in any case."""
+    """Whether the task gives worst cases of its own; generic ones are always checked."""
     ambiguous: list[Ambiguous]
     missing: list[Missing]
     notes: NotRequired[list[str]]
-    """The notes that an annotated program says, added by the command."""
+    """Notes that an annotated program says, added by the command."""
 
 
 @dataclass
 class _Sample:
-    """Everything that one row looks at: random problems first, then worst cases."""
+    """All problems of one row: random ones first, then worst cases."""
 
     task: Task
     random: list[Sequence]
@@ -95,16 +95,16 @@ class _Sample:
         self.contexts = suffix.Contexts.of(self.all, len(self.task.vocab))
         self.tree = suffix.build(self.contexts)
         self.problem = np.repeat(np.arange(len(self.all)), [int(mask.sum()) for _, mask in self.all])
-        """Number of the problem that each model token belongs to, [M]."""
+        """Index of the problem that each model token belongs to, int64 [M]."""
 
     def prompt(self, number: int) -> list[str]:
-        """The prompt of a problem: what stands between [BOS] and the first token that the model says."""
+        """Return the prompt of a problem: the tokens between [BOS] and the first model token."""
         ids, mask = self.all[number]
         return self.task.vocab.decode(ids[1 : int(np.argmax(mask))].tolist())
 
     @property
     def reach(self) -> np.ndarray:
-        """The longest deciding context of each problem, int64 [problems]."""
+        """Length of the longest deciding context of each problem, int64 [problems]."""
         reach = np.zeros(len(self.all), np.int64)
         np.maximum.at(reach, self.problem, self.tree.depth)
         return reach
@@ -117,10 +117,10 @@ def check(
     seed: int = 0,
     train_length: int | None = None,
 ) -> CheckReport:
-    """Measure k, contexts and coverage of the problems up to each length, and judge whether the task is local.
+    """Measure k, contexts and coverage of problems up to each length, and judge whether the task is local.
 
-    problems: random ones drawn for each row, beside the worst cases. Four times as many are drawn at the training
-    length, for coverage. Raises ProgramError for a program that is wrong.
+    problems: number of random problems for each row, beside the worst cases. Four times as many are drawn at the
+    training length, for coverage. Raises ProgramError if the task's program is wrong.
     """
     trained = train_length or task.defaults.train_length
     known = sequences.sample(task, "holdout", seed, trained, 4 * problems) + sequences.worst_cases(task, trained)
@@ -136,6 +136,8 @@ def check(
         rows.append(_row(length, sample, coverage))
         growth.append(_growth(sample, rows, growth))
     local, reason = judge(growth)
+    if local and (reason := hidden.doubt(task, [row["length"] for row in rows], problems, seed)):
+        local = None
     return {
         "task": task.name,
         "variant": task.variant,
@@ -167,7 +169,7 @@ def _row(length: int, sample: _Sample, coverage: _Coverage) -> CheckRow:
 
 
 def _growth(sample: _Sample, rows: list[CheckRow], before: list[Growth]) -> Growth:
-    """Count the problems that show the last row's k, and those that go beyond the k of the row before."""
+    """Count the problems that need the last row's k, and those that need more than the previous row's k."""
     random, row = len(sample.random), rows[-1]
     shorter = rows[-2]["worst_cases"] if before else 0
     shown, beyond = sample.reach == row["k"], sample.reach > (before[-1].k if before else 0)
@@ -183,10 +185,10 @@ def _growth(sample: _Sample, rows: list[CheckRow], before: list[Growth]) -> Grow
 
 
 class _Coverage:
-    """Which deciding contexts of a sample occur at the training length.
+    """Determines which deciding contexts of a sample occur at the training length.
 
-    A context that decides in both together and occurs at the training length decides there, too: lookup says the right
-    token.
+    Contexts are those that decide in the sample and the training problems together. One that also occurs in training
+    is decided by training alone, so that lookup says the right token.
     """
 
     def __init__(self, known: list[Sequence], sample: _Sample):
@@ -194,17 +196,17 @@ class _Coverage:
         together = suffix.Contexts.of(known + sample.all, len(sample.task.vocab))
         tree = suffix.build(together)
         border = sum(int(mask.sum()) for _, mask in known)
-        met = np.zeros(tree.leaf.max() + 2, bool)  # the last entry is for undecided tokens, numbered -1
+        met = np.zeros(tree.leaf.max() + 2, bool)  # the last entry is for undecided tokens, whose leaf is -1
         met[tree.leaf[:border]] = True
         met[-1] = False
         self._leaves, self._depth = tree.leaf[border:], tree.depth[border:]
         self.seen = met[self._leaves]
-        """For each model token of the sample, bool [M]."""
+        """Whether the context of each model token occurs at the training length, bool [M]."""
         self.unseen = np.unique(self._leaves[~self.seen])
-        """Numbers of the contexts that do not occur."""
+        """Indices of the contexts that do not occur at the training length."""
 
     def missing(self) -> list[Missing]:
-        """Name some of the contexts that do not occur, each with the shortest problem that contains it."""
+        """List some contexts that do not occur in training, each with the shortest problem that contains it."""
         task, contexts = self._sample.task, self._sample.contexts
         found: list[Missing] = []
         for leaf in self.unseen[:EXAMPLES]:
@@ -224,7 +226,7 @@ class _Coverage:
 
 
 def _ambiguous(sample: _Sample, k: int) -> list[Ambiguous]:
-    """Name contexts that take more than k tokens to decide, each by the shortest suffix that is as ambiguous."""
+    """List contexts that take more than k tokens to decide, each as its shortest suffix that is as ambiguous."""
     vocab, contexts = sample.task.vocab, sample.contexts
     found: list[Ambiguous] = []
     depth = np.where(sample.tree.depth < 0, len(contexts.ids), sample.tree.depth)
@@ -239,7 +241,7 @@ def _ambiguous(sample: _Sample, k: int) -> list[Ambiguous]:
 
 
 def _name(contexts: suffix.Contexts, which: int, decided: int) -> tuple[int, list[int]]:
-    """The length of the shortest suffix with the same next tokens as the longest ambiguous one, and these tokens."""
+    """Return the length of the shortest suffix with the same next tokens as the longest ambiguous one, and these."""
     alike, following = np.arange(len(contexts.positions)), []
     for back in range(1, min(decided, contexts.positions[which] - contexts.starts[which] + 1)):
         alike = alike[contexts.back(back, alike) == contexts.back(back, np.array([which]))]
@@ -248,7 +250,7 @@ def _name(contexts: suffix.Contexts, which: int, decided: int) -> tuple[int, lis
 
 
 def _like(contexts: suffix.Contexts, which: int, length: int) -> np.ndarray:
-    """The positions whose last `length` tokens are those of position `which`."""
+    """Return the positions whose last `length` tokens are the same as those of position `which`."""
     alike = np.arange(len(contexts.positions))
     for back in range(1, length + 1):
         alike = alike[contexts.back(back, alike) == contexts.back(back, np.array([which]))]

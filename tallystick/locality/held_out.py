@@ -1,4 +1,4 @@
-"""The held-out problems that training stops by: every worst case, and every context of the training length."""
+"""Choose the held-out problems that decide when training stops: they have every worst case and every context."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from tallystick.locality import sequences
 from tallystick.tasks import Task, runner
 
 REACH = 64
-"""Contexts are told apart by at most so many last tokens, as the lookup model does."""
+"""Maximum number of last tokens by which contexts are distinguished, as in the lookup model."""
 
 
 def choose(task: Task, seed: int, length: int, problems: int = 2000, most: int = 500) -> tuple[list[Recorder], int]:
-    """Choose held-out problems of at most this length; returns their trajectories, and how many it would take to meet
-    every context.
+    """Choose held-out problems of at most this length; return their trajectories and how many would meet all contexts.
 
-    Every worst case is in it; to these are added, of `problems` random ones, those that contain a context not met yet,
-    until there are `most`. Where that is enough, a test on them is exhaustive at this length. Raises ProgramError if
-    the program is wrong on one of them.
+    Every worst case is chosen, then those of `problems` random ones that contain a context not met yet, until there are
+    `most`. If that number is enough, a test on them is exhaustive at this length. Raises ProgramError if the program is
+    wrong on one of them.
     """
     random = sequences.record_sample(task, "holdout", seed, length, problems)
     worst = [runner.record(task, prompt) for prompt in task.every_worst_case(length)]
@@ -34,7 +33,7 @@ def choose(task: Task, seed: int, length: int, problems: int = 2000, most: int =
 
 
 def _contexts(task: Task, records: list[Recorder]) -> list[set[int]]:
-    """The numbers of the deciding contexts in each trajectory."""
+    """Return the indices of the deciding contexts in each trajectory."""
     told = [sequences.of_record(task, record) for record in records]
     leaf = suffix.build(suffix.Contexts.of(told, len(task.vocab)), REACH).leaf
     ends = np.cumsum([mask.sum() for _, mask in told])

@@ -1,6 +1,6 @@
-"""The token sequences that locality is measured on: (ids, mask) of a program's trajectories.
+"""Record the token sequences on which locality is measured: (ids, mask) of a program's trajectories.
 
-`ids` are token ids [length]; the mask, bool [length], is True where the model has to say the token.
+`ids` are token ids [length]; `mask`, bool [length], is True at model tokens.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from tallystick.tasks import Task, runner
 from tallystick.vocab import loss_mask
 
 Sequence = tuple[np.ndarray, np.ndarray]
+"""Token ids and mask of one trajectory."""
 
 
 def sample(task: Task, split: str, seed: int, length: int, problems: int) -> list[Sequence]:
-    """Record random problems of at most this length."""
+    """Record random problems of at most this length as sequences."""
     return [of_record(task, recorder) for recorder in record_sample(task, split, seed, length, problems)]
 
 
 def worst_cases(task: Task, length: int) -> list[Sequence]:
-    """Record the task's worst cases of this length."""
+    """Record the task's worst cases of this length as sequences."""
     return [of(task, prompt) for prompt in task.every_worst_case(length)]
 
 
 def of(task: Task, prompt: list[str]) -> Sequence:
-    """Record one problem."""
+    """Record one problem as a sequence."""
     return of_record(task, runner.record(task, prompt))
 
 
 def record_sample(task: Task, split: str, seed: int, length: int, problems: int) -> list[Recorder]:
-    """Record random problems of at most this length, with their roles."""
+    """Record random problems of at most this length."""
     recorders = [Recorder() for _ in range(problems)]
     for index, recorder in enumerate(recorders):
         runner.run_problem(task, recorder, split, seed, length, index, up_to=True)
@@ -38,5 +39,5 @@ def record_sample(task: Task, split: str, seed: int, length: int, problems: int)
 
 
 def of_record(task: Task, recorder: Recorder) -> Sequence:
-    """A recorded trajectory as (ids, mask)."""
+    """Return a recorded trajectory as (ids, mask)."""
     return recorder.ids, loss_mask(recorder.roles, task.predict_observations)

@@ -1,6 +1,6 @@
-"""Verdicts: whether a task is local, and what that predicts of a trained model.
+"""Verdicts: whether a task is local, and what that predicts about a trained model.
 
-These are the only places that decide either; `check`, the report and the studies print them.
+This is the only module that decides either; `check`, the report and the studies print its verdicts.
 """
 
 from __future__ import annotations
@@ -10,72 +10,72 @@ from dataclasses import dataclass
 from typing import Any
 
 ROWS = 3
-"""Rows of `check` that a verdict looks at: the last ones."""
+"""Number of rows of `check` that a verdict is based on: the last ones."""
 SUPPORT = 8
-"""Random problems that must show a k before it is believed; a worst case of the row's own length is enough alone."""
+"""Random problems that must need all k tokens before k is believed; one worst case of the row's length is enough."""
 MANY_UNSEEN = 0.1
-"""Share of contexts missing at the training length from which most of them are taken to be rare in any sample."""
-SHARE = 0.05
-"""Share of the random problems that must then show a k: the deepest context of a rare kind is met by chance."""
+"""Share of contexts unseen at the training length above which contexts are assumed to be rare in any sample."""
+SUPPORT_SHARE = 0.05
+"""Share of random problems that must need all k tokens if contexts are rare, since few show a k by chance."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How well one row of `check` supports its k."""
+    """Support of one row of `check` for its k."""
 
     k: int
-    """The fewest last tokens that decide everything; -1 if nothing decides some token."""
+    """The fewest last tokens that decide every model token; -1 if no context decides some token."""
     shown: int
-    """Random problems that need all k tokens."""
+    """Number of random problems that need all k tokens."""
     shown_by_worst: bool
-    """Whether a worst case of this row's length does."""
+    """Whether a worst case of this row's length needs all k tokens."""
     beyond: int
-    """Random problems that need more than the k of the row before."""
+    """Number of random problems that need more than the previous row's k."""
     beyond_by_worst: bool
-    """Whether a worst case does."""
+    """Whether a worst case needs more than the previous row's k."""
     problems: int
-    """Random problems looked at."""
+    """Number of random problems."""
     unseen: float
     """Share of the contexts that do not occur at the training length."""
 
     @property
     def is_shown(self) -> bool:
-        """Whether k is more than the luck of the sample."""
-        needed = SHARE * self.problems if self.unseen > MANY_UNSEEN else SUPPORT
+        """Whether enough problems need all k tokens for k not to be chance."""
+        needed = SUPPORT_SHARE * self.problems if self.unseen > MANY_UNSEEN else SUPPORT
         return self.shown_by_worst or self.shown >= needed
 
 
 def judge(rows: Sequence[Growth]) -> tuple[bool | None, str]:
-    """Judge whether a task is local from the rows of `check`; None means undecided. The text says why not.
+    """Judge from the rows of `check` whether a task is local; None means undecided. The text says why not.
 
-    k of a sample saturates where most contexts are rare: then it measures the sample, whether it grows or not.
+    Where most contexts are rare, a sample's k saturates: it then measures the sample, whether it grows or not.
     """
     last = rows[-ROWS:]
     ks = ", ".join(str(row.k) for row in last)
     if any(row.k < 0 for row in last):
-        return False, "some tokens are not decided by anything that was said before them"
+        return False, "some tokens are not decided by anything before them"
     if len(last) < ROWS:
-        return None, f"a verdict takes {ROWS} lengths"
+        return None, f"a verdict needs at least {ROWS} lengths"
     if len({row.k for row in last}) == 1:
         end = last[-1]
         if end.is_shown:
             return True, ""
         return (
             None,
-            f"only {end.shown} of {end.problems:,} random problems show k = {end.k}: more may show a larger one",
+            f"only {end.shown} of {end.problems:,} random problems show k = {end.k}; more problems may show a larger k",
         )
     grows = all(a.k < b.k for a, b in zip(last, last[1:], strict=False))
     if grows and all(row.beyond_by_worst or row.beyond >= SUPPORT for row in last[1:]):
         return False, f"k grows with the length: {ks}"
-    return None, f"k still changes with the sample, {ks}: look at more problems or longer ones"
+    return None, f"k still changes with the sample, {ks}; name hard problems as worst_cases, or check longer ones"
 
 
 def predict(run: Mapping[str, Any], check: Mapping[str, Any] | None, length: int) -> str:
-    """Predict from `check` how a trained model does at a length.
+    """Predict from a report of `check` how a trained model performs at a length.
 
-    "exact", "fails", "open" (it must generalise over contents), "undecided" (so is `check`), or "none": nothing is
-    predicted. Within the training length nothing is predicted unless the task is local and covered: what was drawn can
-    be learned. run: {"model", "train_length", "fixed_state"}.
+    Returns "exact", "fails", "open" (the model must generalise over contents), "undecided" (as `check` is), or "none"
+    for no prediction. Within the training length "fails" and "open" are never predicted, since the model may have
+    memorised those problems. run: {"model", "train_length", "fixed_state"}.
     """
     if check is None or not run["fixed_state"]:
         return "none"
@@ -97,9 +97,9 @@ def is_exact(row: Mapping[str, Any]) -> bool:
 
 
 def compare(predicted: str, learned: bool, exact: bool) -> str:
-    """Compare a prediction with what was measured: AGREES, DIFFERS, NOT_LEARNED or NO_PREDICTION.
+    """Compare a prediction with the measurement: AGREES, DIFFERS, NOT_LEARNED or NO_PREDICTION.
 
-    learned: whether the model is exact at its training length; what is predicted is predicted of models that are.
+    learned: whether the model is exact at its training length; predictions are about such models only.
     """
     if predicted not in ("exact", "fails"):
         return NO_PREDICTION

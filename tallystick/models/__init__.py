@@ -1,4 +1,4 @@
-"""Models by name: `build("mamba2:tiny", vocab_size=30, d_state=32)`.  A model's module is imported when needed."""
+"""Build models by name: `build("mamba2:tiny", vocab_size=30, d_state=32)`; a model's module is imported when needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ MODELS = {
     "lookup": "tallystick.models.lookup:Lookup",
     "bits": "tallystick.models.bits:Bits",
 }
-"""Short name -> module:Class.  Wherever a name is taken, so are "package.module:Class" and "my_model.py:Class"."""
+"""Module and class of each built-in model, by short name. A name may also be "package.module:Class" or
+"my_model.py:Class"."""
 
 
 def names() -> list[str]:
@@ -36,14 +37,14 @@ def names() -> list[str]:
 
 
 def load_class(name: str) -> type[Model]:
-    """Import the model class called `name`: a short name, "package.module:Class" or "file.py:Class".
+    """Import a model class by its short name, "package.module:Class" or "file.py:Class".
 
-    Raises ValueError, one line, if there is none.
+    Raises ValueError, in one line, if there is no such class.
     """
     place, _, class_name = MODELS.get(name, name).partition(":")
     if not class_name:
         choices = ", ".join(MODELS)
-        raise ValueError(f"unknown model {name!r}: choose from {choices}, or give module:Class or file.py:Class")
+        raise ValueError(f"unknown model {name!r}; choose from {choices}, or give module:Class or file.py:Class")
     try:
         module = userfile.load(place) if place.endswith(".py") else importlib.import_module(place)
         model_class = getattr(module, class_name)
@@ -60,62 +61,62 @@ def _check_class(name: str, model_class: Any) -> None:
     from tallystick.models.config import Config
 
     if not (isinstance(model_class, type) and issubclass(model_class, Model)):
-        raise ValueError(f"cannot load model {name!r}: it is no subclass of tallystick.models.base.Model")
+        raise ValueError(f"cannot load model {name!r}: it is not a subclass of tallystick.models.base.Model")
     if not issubclass(model_class.Config, Config):
-        raise ValueError(f"cannot load model {name!r}: its Config is no subclass of tallystick.models.config.Config")
+        raise ValueError(f"cannot load model {name!r}: its Config is not a subclass of tallystick.models.config.Config")
 
 
 def split_preset(name: str) -> tuple[str, str]:
-    """Split "mamba2:small" into ("mamba2", "small"); the preset is "tiny" if not named.
+    """Split "mamba2:small" into ("mamba2", "small"); the default preset is "tiny".
 
-    A class given by its module or file keeps its own colon: "my_model.py:Class:small".
+    The first colon of "my_model.py:Class:small", a class given by its module or file, belongs to the name.
     """
     parts = name.split(":")
     own = 1 if parts[0] in MODELS or len(parts) == 1 else 2
     if len(parts) > own + 1:
-        raise ValueError(f"model {name!r} has too many parts: write name:preset or module:Class:preset")
+        raise ValueError(f"model {name!r} has too many parts; write name:preset or module:Class:preset")
     return ":".join(parts[:own]), parts[own] if len(parts) > own else "tiny"
 
 
 def resolve(name: str, overrides: Mapping[str, object] | None = None, *, vocab_size: int) -> tuple[type[Model], Config]:
     """Return the class and the checked `Config` of a model: `resolve("mamba2:small", {"d_state": 32}, vocab_size=30)`.
 
-    No weight is allocated.  An override replaces a field of `Config`; text, as from a command line, is read as the
-    field's type.  Raises ValueError, one line, for an unknown model, preset or key, and for a value of the wrong type
-    or outside its range.
+    No weights are allocated. An override replaces a field of `Config`; text, such as from a command line, is parsed as
+    the field's type. Raises ValueError, in one line, for an unknown model, preset or key, and for a value of the wrong
+    type or outside its range.
     """
     path, preset = split_preset(name)
     model_class = load_class(path)
     if preset not in model_class.PRESETS:
-        raise ValueError(f"model {path!r} has no preset {preset!r}: choose from {', '.join(model_class.PRESETS)}")
+        raise ValueError(f"model {path!r} has no preset {preset!r}; choose from {', '.join(model_class.PRESETS)}")
     kinds = {key: kind for key, kind in get_type_hints(model_class.Config).items() if key != "vocab_size"}
     values = dict(model_class.PRESETS[preset])
     for key, value in (overrides or {}).items():
         if key not in kinds:
-            raise ValueError(f"model {path!r} has no setting {key!r}: choose from {', '.join(kinds)}")
+            raise ValueError(f"model {path!r} has no setting {key!r}; choose from {', '.join(kinds)}")
         values[key] = read_value(key, value, kinds[key])
     config: Any = model_class.Config
     return model_class, config(vocab_size=vocab_size, **values)
 
 
 @overload
-def build(name: Literal["lookup"], *, vocab_size: int, **overrides: object) -> Lookup: ...
+def build(name: Literal["lookup"], /, *, vocab_size: int, **overrides: object) -> Lookup: ...
 @overload
-def build(name: str, *, vocab_size: int, **overrides: object) -> Model: ...
-def build(name: str, *, vocab_size: int, **overrides: object) -> Model:
+def build(name: str, /, *, vocab_size: int, **overrides: object) -> Model: ...
+def build(name: str, /, *, vocab_size: int, **overrides: object) -> Model:
     """Build a freshly initialised model, e.g. `build("mamba2:small", vocab_size=30, d_state=32)`.
 
-    Takes and refuses what `resolve` does.
+    Arguments and errors are those of `resolve`.
     """
     model_class, config = resolve(name, overrides, vocab_size=vocab_size)
     model = model_class(config)
     if model.fixed_state != (model.state_bytes(1) == model.state_bytes(1000)):
-        raise ValueError(f"model {name!r} says fixed_state={model.fixed_state}, but its state_bytes disagrees")
+        raise ValueError(f"model {name!r} has fixed_state={model.fixed_state}, but its state_bytes says otherwise")
     return model
 
 
 def count_parameters(model_class: type[Model], config: Config) -> int:
-    """Return the number of a model's trained values, counted without allocating any."""
+    """Return the number of a model's parameters, without allocating them."""
     import torch
 
     with torch.device("meta"):
@@ -123,7 +124,7 @@ def count_parameters(model_class: type[Model], config: Config) -> int:
 
 
 def read_value(key: str, value: object, kind: type) -> Any:
-    """Return `value` as `kind`: bool, int, float or str, the types that a Config may use."""
+    """Convert a setting's value to `kind`: bool, int, float or str. Raises ValueError if that is impossible."""
     try:
         return {"true": True, "false": False}[str(value).lower()] if kind is bool else kind(str(value))
     except (KeyError, ValueError):

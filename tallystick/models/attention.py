@@ -1,10 +1,11 @@
 """Attention with a state: over everything since the last reset, or over a window of fixed size.
 
-A cache object is one call's view of the state, computed once for all layers: which token sees which, and what is kept.
+A cache object is one call's view of the state, computed once for all layers: the attention mask, and the choice of
+keys and values to keep.
 
 Glossary: B batch, L length, D all channels (H * P), H heads, P channels of a head, R rotated channels of P, T cached
-tokens, M = T + L tokens that a call can see, N blocks of queries, S queries of a block, J = S + T keys that a block can
-see, C = B * N.
+tokens, M = T + L tokens visible to a call, N blocks of queries, S queries of a block, J = S + T keys visible to a
+block, C = B * N.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from tallystick.models.base import State
 
 
 class Cache:
-    """Full attention.  Positions count from the last reset, where the cache starts anew.
+    """The cache of full attention; positions count from the last reset, which also empties the cache.
 
-    State: `length` [B], the tokens since then, and for each layer the rotated keys `k.i` and the values `v.i`,
-    [B, T, H, P], first token first, as long as the longest row, with zeros behind.
+    State: `length` [B], the number of tokens since then, and for each layer the rotated keys `k.i` and the values
+    `v.i`, [B, T, H, P], oldest token first, padded at the end with zeros to the longest row.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Cache:
         count_B: Tensor | None,
         rotated: int,
     ):
-        """Prepare a call: `length_B` and `cached` (T) describe the state, `count_B` how many of its tokens count."""
+        """Prepare a call; length_B and cached (T) describe the state; count_B: number of valid tokens of each row."""
         (batch, length), device = ids_BL.shape, ids_BL.device
         own_L = torch.arange(length, device=device)
         count_B = own_L.new_full((batch,), length) if count_B is None else count_B
@@ -47,7 +48,7 @@ class Cache:
         sees_own_BLL = (own_L <= own_L[:, None]) & (own_L >= start_BL[..., None])
         self.mask_B1LM = torch.cat([sees_old_BLT, sees_own_BLL], dim=-1)[:, None]
 
-        # The row's new cache: the old tokens and those that count; after a reset, only those since the last one.
+        # A row's new cache has the old tokens and the valid new ones, or only those since the last reset.
         last_B, none_B = start_BL[:, -1], count_B.new_zeros(batch)
         kept_old_B = torch.where(last_B >= 0, none_B, length_B)
         self.length_B = kept_old_B + count_B - last_B.clamp(min=0)
@@ -65,7 +66,7 @@ class Cache:
     def attend(
         self, query_BLHP: Tensor, key_BLHP: Tensor, value_BLHP: Tensor, old_key_BTHP: Tensor, old_value_BTHP: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what each token sees, [B, L, D], and the layer's new keys and values."""
+        """Return the attention's result [B, L, D], and the layer's new keys and values."""
         key_BMHP = torch.cat([old_key_BTHP, _rotate(key_BLHP, *self.rotation)], dim=1)
         value_BMHP = torch.cat([old_value_BTHP, value_BLHP], dim=1)
         seen_BHLP = F.scaled_dot_product_attention(
@@ -85,10 +86,10 @@ class Cache:
 
 
 class WindowCache:
-    """Attention over the last W tokens, the present one included, in time linear in the length.
+    """The cache of attention over the last W tokens, including the current one, in time linear in the length.
 
-    State: `length` [B], how many of the T = W - 1 slots are filled, and for each layer the keys `k.i`, not rotated, and
-    the values `v.i`, [B, T, H, P], last token last.  Rotary attention depends on distances only, so that positions can
+    State: `length` [B], the number of filled slots among T = W - 1, and for each layer the keys `k.i`, not rotated, and
+    the values `v.i`, [B, T, H, P], newest token last. Rotary attention depends on distances only, so that positions can
     count from the oldest slot.
     """
 
@@ -101,7 +102,7 @@ class WindowCache:
         count_B: Tensor | None,
         rotated: int,
     ):
-        """Prepare a call, with the arguments of `Cache`."""
+        """Prepare a call; the arguments are those of `Cache`."""
         (batch, length), device = ids_BL.shape, ids_BL.device
         own_L = torch.arange(length, device=device)
         count_B = own_L.new_full((batch,), length) if count_B is None else count_B
@@ -127,13 +128,13 @@ class WindowCache:
 
     @staticmethod
     def entries(length: int, window: int) -> int:
-        """Return the number of keys in a state, which is the same after any number of tokens."""
+        """Return the number of keys in a state, whatever the number of tokens."""
         return window - 1
 
     def attend(
         self, query_BLHP: Tensor, key_BLHP: Tensor, value_BLHP: Tensor, old_key_BTHP: Tensor, old_value_BTHP: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what each token sees, [B, L, D], and the layer's new keys and values."""
+        """Return the attention's result [B, L, D], and the layer's new keys and values."""
         length = query_BLHP.shape[1]
         key_BMHP, value_BMHP = torch.cat([old_key_BTHP, key_BLHP], 1), torch.cat([old_value_BTHP, value_BLHP], 1)
         cos_BL1R, sin_BL1R = (angle[:, -length:] for angle in self.rotation)
@@ -148,7 +149,7 @@ class WindowCache:
         return seen_BLD, self._keep(key_BMHP), self._keep(value_BMHP)
 
     def _blocks(self, seen_BMHP: Tensor) -> Tensor:
-        """Return what each block of queries can see, [C, H, J, P]."""
+        """Return the keys or values visible to each block of queries, [C, H, J, P]."""
         padded = F.pad(seen_BMHP, (0, 0, 0, 0, 0, self.pad))
         return padded.unfold(1, self.mask_C1SJ.shape[-1], self.block).flatten(0, 1).transpose(-1, -2)
 
@@ -165,17 +166,17 @@ def empty(layers: Iterable[int], batch: int, entries: int, heads: int, head_widt
 
 
 def _starts(own_L: Tensor, reset_BL: Tensor | None, count_B: Tensor) -> Tensor:
-    """Return where in the call each token's sequence starts, [B, L]; -1 if before it."""
+    """Return the position in this call of each token's last reset, [B, L]; -1 if it lies before the call."""
     if reset_BL is None:
         return own_L.new_full((len(count_B), len(own_L)), -1)
     return torch.where(reset_BL & (own_L < count_B[:, None]), own_L, -1).cummax(1).values
 
 
 def _rotation(position_BL: Tensor, rotated: int) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of each position's angles, [B, L, 1, R].
+    """Return cosine and sine of each position's angles, [B, L, 1, R].
 
-    They are position * 10000^(-2 r / R) for r < R / 2, twice (Su et al. 2021, arXiv 2104.09864), computed in double
-    precision: in single precision, those of far positions would depend on where the call began.
+    The angles are position * 10000^(-2 r / R) for r < R / 2, twice (Su et al. 2021, arXiv 2104.09864), computed in
+    double precision: in single precision, those of far positions would depend on where the call begins.
     """
     exponent_R = torch.arange(0, rotated, 2, device=position_BL.device).repeat(2).double() / max(rotated, 1)
     angle_BL1R = position_BL[..., None, None] * 10000.0**-exponent_R

@@ -1,4 +1,4 @@
-"""A recurrent network whose whole state is a given number of bits: the finite set S of Theorem 2.1 in arXiv 2510.14826.
+"""A recurrent network whose entire state is a few bits: the finite set S of Theorem 2.1 in arXiv 2510.14826.
 
 Glossary: B batch, L length, V vocabulary, W width, N bits of the state, Y bytes of the state.
 """
@@ -20,21 +20,21 @@ from tallystick.ranges import ranged
 class Bits(Model):
     """A gated recurrent cell whose state is rounded to bits after every token; constant state.
 
-    Nothing else is carried from token to token, and the output is computed from these bits alone.  So after a prompt
-    the model can give at most 2^N different answers, whatever its weights.  Rounding has no gradient; that of the value
-    before it is used instead (straight through; Bengio et al. 2013, arXiv 1308.3432).
+    Nothing else is carried from token to token, and the output is computed from these bits only. So after a prompt the
+    model can give at most 2^N different answers, whatever its weights. Rounding is differentiated as the identity
+    (straight-through estimator; Bengio et al. 2013, arXiv 1308.3432).
 
-    State: `bits` [B, Y], uint8, eight bits a byte.
+    State: `bits` [B, Y], uint8, eight bits per byte.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(BaseConfig):
-        """Sizes."""
+        """Sizes of the state and of the network."""
 
         bits: int = ranged(32, 8, 2**16)
-        """Size of the state, a multiple of 8."""
+        """Number of bits of the state, a multiple of 8."""
         width: int = ranged(512, *WIDTHS)
-        """Hidden units of the update and of the output."""
+        """Number of hidden units of the update and of the output."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -86,15 +86,15 @@ class Bits(Model):
 
 
 def unpack(bits_BY: Tensor) -> Tensor:
-    """Return the bits of bytes as 1 and -1, float [B, N]."""
+    """Unpack bytes into bits, returned as 1 and -1, float [B, N]."""
     return torch.where((bits_BY[..., None] & _place_values(bits_BY)) > 0, 1.0, -1.0).flatten(1)
 
 
 def pack(s_BN: Tensor) -> Tensor:
-    """Return 1 and -1 as the bits of bytes, uint8 [B, Y]."""
+    """Pack bits, given as 1 and -1, into bytes, uint8 [B, Y]."""
     return ((s_BN.unflatten(1, (-1, 8)) > 0) * _place_values(s_BN)).sum(-1, dtype=torch.uint8)
 
 
 def _place_values(like: Tensor) -> Tensor:
-    """Return 1, 2, 4 to 128, uint8; made on the device, because a captured step may not copy anything there."""
+    """Return 1, 2, 4, ..., 128 as uint8, made on the device, since a captured step may not copy anything there."""
     return 2 ** torch.arange(8, dtype=torch.uint8, device=like.device)

@@ -1,7 +1,7 @@
-"""Settings of models: the fields that several models share, and the range of every number.
+"""Settings of models: the fields that several models share, with their ranges.
 
-A model's `Config` inherits from `Config` or from one of its subclasses below.  Creating one checks every field, so that
-a mistake is refused in one line before anything is allocated.
+A model's `Config` inherits from `Config` or from one of its subclasses below. Creating one checks every field, so that
+a mistake is reported in one line before anything is allocated.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def check_divides(config: Any, part: str, whole: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings that `models.build` takes as `key=value`; fields are bool, int, float or str.
+    """Settings of a model, which `models.build` takes as `key=value`; fields are bool, int, float or str.
 
-    A subclass states each number's range with `ranged`, and checks what fields have to do with one another in
-    `__post_init__`, after `super().__post_init__()`.
+    A subclass declares each number's range with `ranged`, and checks relations between fields in `__post_init__`, after
+    `super().__post_init__()`.
     """
 
     vocab_size: int = field(metadata={"min": 1, "max": 2**24})
-    """Number of symbols: the task's, not a setting."""
+    """Number of tokens of the task's vocabulary; not a setting."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -55,14 +55,14 @@ class StackConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionConfig(StackConfig):
-    """Blocks whose input passes a short convolution and whose state decays by a step size that the input chooses."""
+    """Sizes of blocks with a short convolution, and a state that decays by an input-dependent step size."""
 
     d_conv: int = ranged(4, 2, 64)
     """Width of the causal convolution, in tokens."""
     dt_min: float = ranged(0.05, *STEP_SIZES)
-    """Smallest initial step size.  A state decays by exp(-dt A) a token, with A from 1 to 16 (in Mamba-1 to d_state).
-    The published models take 0.001 to 0.1, with which some states last a thousand tokens: a problem longer than those
-    of training then fills them with values that training never met."""
+    """Smallest initial step size. A state decays by exp(-dt A) per token, with A from 1 to 16 (Mamba-1: to d_state).
+    Published models use 0.001 to 0.1, with which some states last a thousand tokens; a problem longer than those of
+    training then fills them with values that training never met."""
     dt_max: float = ranged(0.5, *STEP_SIZES)
     """Largest initial step size; at least dt_min."""
 
@@ -77,11 +77,11 @@ class MambaConfig(ConvolutionConfig):
     """Sizes that Mamba and Mamba-2 share."""
 
     d_state: int = ranged(16, *WIDTHS)
-    """State entries of each channel."""
+    """Number of state entries of each channel."""
     expand: int = ranged(2, *FACTORS)
-    """Inner width over d_model."""
+    """Ratio of the inner width to d_model."""
     tied: bool = True
-    """Whether the output weights are the embedding's."""
+    """Whether the output layer shares the embedding's weights."""
 
     @property
     def d_inner(self) -> int:
@@ -91,12 +91,12 @@ class MambaConfig(ConvolutionConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsConfig(StackConfig):
-    """Blocks of several heads, each followed by an MLP."""
+    """Sizes of blocks with several heads, each followed by an MLP."""
 
     n_head: int = ranged(2, *COUNTS)
-    """Number of heads; divides d_model."""
+    """Number of heads; must divide d_model."""
     mlp_ratio: int = ranged(4, *FACTORS)
-    """Width of the MLP over d_model."""
+    """Ratio of the MLP's width to d_model."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,18 +104,18 @@ class HeadsConfig(StackConfig):
 
     @property
     def head_width(self) -> int:
-        """Channels of one head."""
+        """Number of channels of one head."""
         return self.d_model // self.n_head
 
 
 @dataclass(frozen=True, kw_only=True)
 class RotaryConfig(HeadsConfig):
-    """Blocks with heads whose first channels are rotated by the token's position."""
+    """Sizes of blocks with heads whose first channels are rotated by the token's position."""
 
     rotary_fraction: float = ranged(0.25, 0.0, 1.0)
-    """Share of each head that is rotated."""
+    """Share of each head's channels that is rotated."""
 
     @property
     def rotated(self) -> int:
-        """Rotated channels of one head, an even number."""
+        """Number of rotated channels of one head, which is even."""
         return int(self.head_width * self.rotary_fraction) // 2 * 2

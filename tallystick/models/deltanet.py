@@ -1,8 +1,8 @@
-"""Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a state that forgets by a decay and overwrites by key.
+"""Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464): a matrix state that decays and overwrites by key.
 
 Glossary: B batch, L length, D model width, H heads, N entries of a key and P of a value (both D / H), X convolved
-channels (3 D: queries, keys and values), K convolution width - 1, J = K + L tokens that a call's convolution sees,
-M everything that in_proj makes (4 D + 2 H: qkv, z, dt, beta).
+channels (3 D: queries, keys and values), K convolution width - 1, J = K + L tokens visible to a call's convolution,
+M outputs of in_proj (4 D + 2 H: qkv, z, dt, beta).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tallystick.ranges import ranged
 
 
 class GatedDeltaNet(StateSpaceModel):
-    """A matrix as state that forgets by a decay and overwrites by key; constant state.
+    """Gated DeltaNet, whose matrix state decays and overwrites by key; constant state.
 
     State, for block i: `conv.i` [B, K, X] and `delta.i` [B, H, P, N].
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(ConvolutionConfig, HeadsConfig):
-        """Sizes: a head's state has (d_model / n_head)^2 entries."""
+        """Sizes of the blocks; a head's state has (d_model / n_head)^2 entries."""
 
         n_head: int = ranged(4, *COUNTS)
         mlp_ratio: int = ranged(2, *FACTORS)
@@ -50,7 +50,7 @@ class GatedDeltaNet(StateSpaceModel):
 
 
 class Block(StateSpaceBlock):
-    """mlp(x + delta_out(norm(rule(conv(qkv(norm(x))))) * silu(z)))."""
+    """A block that computes mlp(x + delta_out(norm(rule(conv(qkv(norm(x))))) * silu(z)))."""
 
     def __init__(self, config: GatedDeltaNet.Config):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Mamba-2 with some blocks of full attention among its own, as in Jamba (Lieber et al. 2024, arXiv 2403.19887).
+"""Mamba-2 in which some blocks are full attention, as in Jamba (Lieber et al. 2024, arXiv 2403.19887).
 
 Glossary: B batch, L length, D model width.
 """
@@ -20,19 +20,19 @@ from tallystick.ranges import ranged
 
 
 class Hybrid(Model):
-    """Mamba-2 with some blocks of full attention among its own; the state grows with the length.
+    """Mamba-2 in which some blocks are full attention; the state grows with the length.
 
-    The attention has no positions: the Mamba blocks encode them.  State: that of `Mamba2` for its blocks, that of
+    The attention has no positions, since the Mamba blocks encode them. State: that of `Mamba2` for its blocks, that of
     `Cache` for the others.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(mamba2.Mamba2.Config, HeadsConfig):
-        """Sizes: those of Mamba-2, and of the attention."""
+        """Sizes of the Mamba-2 blocks and of the attention."""
 
         n_layer: int = ranged(3, *COUNTS)
         attention_every: int = ranged(3, *COUNTS)
-        """Of so many blocks, the middle one attends; at most n_layer."""
+        """Period of the attention: the middle block of so many attends; at most n_layer."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -61,7 +61,8 @@ class Hybrid(Model):
                 transformer.initialise(layer, config.n_layer)
         self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)  # at 0.02 the norms magnify rounding
+        # with a std of 0.02 the norms would magnify rounding errors
+        nn.init.normal_(self.embedding.weight, std=config.d_model**-0.5)
         if config.tied:
             self.head.weight = self.embedding.weight
 

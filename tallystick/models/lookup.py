@@ -1,9 +1,9 @@
 """The string-matching learner of Theorem 2.2 in arXiv 2510.14826, with contexts of variable length.
 
-For each context of its training examples it remembers the shortest suffix that decides the next token, and replays that
-token.  What it solves needs no generalisation over contents: it is what trained models are compared with.
+For each context of its training examples it stores the shortest suffix that decides the next token, and replays that
+token. It is the baseline for trained models: whatever it solves needs no generalisation over contents.
 
-Glossary: B batch, L length, V vocabulary, T reach (tokens of state), M = T + L tokens that a call can see, E edges of
+Glossary: B batch, L length, V vocabulary, T reach (tokens of state), M = T + L tokens visible to a call, E edges of
 the tree of suffixes.
 """
 
@@ -23,33 +23,33 @@ from tallystick.models.config import Config as BaseConfig
 from tallystick.ranges import ranged
 
 SURE = 10.0
-"""Logit of the token that it says; all others are 0."""
+"""Logit of the predicted token; all others are 0."""
 
 
 class Lookup(Model):
     """A table of the shortest suffixes that were unambiguous in training; constant state.
 
-    It says the token that always followed, and abstains (all logits are equal) where there is no such suffix.
+    It predicts the token that always followed, and abstains, with all logits equal, where there is no such suffix.
 
-    State: `tail` [B, T], int64: the last tokens, first token first; V stands for what is before the sequence.
+    State: `tail` [B, T], int64: the last tokens, oldest first; V stands for positions before the sequence.
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(BaseConfig):
-        """Sizes."""
+        """Limits of the table."""
 
         reach: int = ranged(64, 1, 2**16)
-        """Longest suffix that it looks at, in tokens."""
+        """Maximum length of a suffix, in tokens."""
         examples: int = ranged(4000, 1, 10**9)
-        """Number of training examples that `train` fits it to."""
+        """Number of training examples that `train` fits the table to."""
 
     config: Config
     PRESETS = {"tiny": {}}
     verify_chunk = verify_chunk_gpu = 65_536
     keys_E: Tensor
-    """The tree's edges: a node, times V + 1, plus a token; in ascending order."""
+    """Keys of the tree's edges, ascending: node * (V + 1) + token."""
     values_E: Tensor
-    """Where each edge leads: to an inner node (>= 0), or to a leaf, as -2 - the token to say."""
+    """Target of each edge: an inner node (>= 0), or a leaf, encoded as -2 - next token."""
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -81,7 +81,7 @@ class Lookup(Model):
         return self._logits(seen_BM, start_BL), {"tail": self._tail(seen_BM, start_BL, counts_BL.sum(1))}
 
     def _logits(self, seen_BM: Tensor, start_BL: Tensor) -> Tensor:
-        """Walk the tree backwards from each token until a leaf says the next one; return [B, L, V]."""
+        """Walk the tree backwards from each token to a leaf, which predicts the next token; return logits [B, L, V]."""
         reach = self.config.reach
         row, position = torch.ones_like(start_BL, dtype=torch.bool).nonzero(as_tuple=True)
         found_BL = torch.full_like(start_BL, suffix.UNSEEN)
@@ -101,7 +101,7 @@ class Lookup(Model):
         return logits_BLV
 
     def _step(self, node: Tensor, token: Tensor) -> Tensor:
-        """Follow an edge from each node: return inner nodes, leaves, or UNSEEN where there is no such edge."""
+        """Follow an edge from each node; return inner nodes, leaves, or UNSEEN where there is no such edge."""
         if not len(self.keys_E):
             return torch.full_like(node, suffix.UNSEEN)
         key = node * (self.config.vocab_size + 1) + token
@@ -109,7 +109,7 @@ class Lookup(Model):
         return torch.where(self.keys_E[at] == key, self.values_E[at].long(), suffix.UNSEEN)
 
     def _tail(self, seen_BM: Tensor, start_BL: Tensor, length_B: Tensor) -> Tensor:
-        """Return the last T tokens that count, without those from before the last reset."""
+        """Return the last T valid tokens, without those before the last reset."""
         reach = self.config.reach
         index_BT = length_B[:, None] + torch.arange(reach, device=length_B.device)
         before_BT = index_BT - reach < start_BL[:, -1:]
@@ -120,6 +120,6 @@ class Lookup(Model):
         return {"tail": torch.full(shape, self.config.vocab_size, dtype=torch.int64, device=self.keys_E.device)}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Take the tree as it is: its size is known from the weights alone."""
+        """Load the tree whatever its size, which is known only from the weights."""
         self.keys_E, self.values_E = state_dict[prefix + "keys_E"].clone(), state_dict[prefix + "values_E"].clone()
         super()._load_from_state_dict(state_dict, prefix, *arguments)

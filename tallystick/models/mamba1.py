@@ -1,7 +1,7 @@
-"""Mamba (Gu and Dao 2023, arXiv 2312.00752): every channel has its own decays, and the input chooses the step size.
+"""Mamba (Gu and Dao 2023, arXiv 2312.00752): every channel has its own decays, and the step size depends on the input.
 
 Glossary: B batch, L length, D model width, E inner width (expand * D), N state size (d_state), R rank of the step
-size's projection, K convolution width - 1, J = K + L tokens that a call's convolution sees.
+size's projection, K convolution width - 1, J = K + L tokens visible to a call's convolution.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpac
 
 
 class Mamba1(StateSpaceModel):
-    """The first Mamba, whose channels have decays of their own; constant state.
+    """Mamba-1, whose channels have separate decays; constant state.
 
-    Initialised as in mamba_ssm.  State, for block i: `conv.i` [B, K, E] and `ssm.i` [B, E, N].
+    Initialised as in mamba_ssm. State, for block i: `conv.i` [B, K, E] and `ssm.i` [B, E, N].
     """
 
     Config = MambaConfig
@@ -44,7 +44,7 @@ class Mamba1(StateSpaceModel):
 
 
 class Block(StateSpaceBlock):
-    """x + out_proj(scan(conv(in_proj(norm(x)))) * silu(z))."""
+    """A block that computes x + out_proj(scan(conv(in_proj(norm(x)))) * silu(z))."""
 
     def __init__(self, config: MambaConfig):
         super().__init__()

@@ -1,8 +1,8 @@
 """Mamba-2 (Dao and Gu 2024, arXiv 2405.21060): blocks of convolution, state space scan and gate.
 
 Glossary: B batch, L length, D model width, E inner width (expand * D), H heads, P channels of a head (E = H * P),
-N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1, J = K + L tokens that a
-call's convolution sees, M everything that in_proj makes (E + X + H: z, xBC, dt).
+N state size (d_state), X convolved channels (E + 2 N: x, B and C), K convolution width - 1, J = K + L tokens visible
+to a call's convolution, M outputs of in_proj (E + X + H: z, xBC, dt).
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpac
 from tallystick.ranges import ranged
 
 MAX_COMPILED_STATE = 2**15
-"""State entries of a row up to which compiled loops are used; a larger state leaves a core's cache, and matrix products
-over chunks are as fast."""
+"""Maximum number of state entries of a sequence for which compiled loops are used; a larger state does not fit into a
+core's cache, and matrix products over chunks are as fast."""
 MAX_LOOP = 8
-"""Tokens up to which the plain recurrence is faster than the chunked scan (tiny, 1 to 64 rows, one core)."""
+"""Maximum number of tokens for which the plain recurrence is faster than the chunked scan (tiny, batch size 1 to 64,
+one core)."""
 
 
 class Mamba2(StateSpaceModel):
-    """Mamba-2, whose channels share a decay in heads; constant state.
+    """Mamba-2, whose heads share one decay among their channels; constant state.
 
-    Initialised as in mamba_ssm.  State, for block i: `conv.i` [B, K, X] and `ssm.i` [B, H, P, N].
+    Initialised as in mamba_ssm. State, for block i: `conv.i` [B, K, X] and `ssm.i` [B, H, P, N].
     """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(MambaConfig):
-        """Sizes."""
+        """Sizes of the blocks."""
 
         head_dim: int = ranged(32, *WIDTHS)
-        """Channels that share one decay; divides expand * d_model."""
+        """Number of channels that share one decay; must divide expand * d_model."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -67,7 +68,7 @@ class Mamba2(StateSpaceModel):
 
 
 class Block(StateSpaceBlock):
-    """x + out_proj(norm(scan(conv(in_proj(norm(x)))) * silu(z)))."""
+    """A block that computes x + out_proj(norm(scan(conv(in_proj(norm(x)))) * silu(z)))."""
 
     def __init__(self, config: Mamba2.Config):
         super().__init__()
@@ -100,7 +101,7 @@ class Block(StateSpaceBlock):
         return conv_BKX, self.D.new_zeros(batch, heads, inner // heads, self.d_state)
 
     def _can_compile(self, mixed_BLM: Tensor) -> bool:
-        """Return whether `mix_compiled` takes this input, and is faster than `mix`."""
+        """Return whether `mix_compiled` supports this input and is faster than `mix`."""
         fits = self.d_state % 2 == 0 and self.sizes[0] * self.d_state <= MAX_COMPILED_STATE
         known = mixed_BLM.device.type == "cpu" and mixed_BLM.dtype == torch.float32
         return fits and known and load_compiled() is not None
@@ -118,12 +119,12 @@ class Block(StateSpaceBlock):
     def mix(
         self, mixed_BLM: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute what is between the projections: norm(scan(conv(xBC), dt) * silu(z)), and the new states."""
+        """Compute the part between the projections, norm(scan(conv(xBC), dt) * silu(z)), and the new states."""
         z_BLE, xBC_BLX, dt_BLH = mixed_BLM.split(self.sizes, dim=-1)
         padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
         dt_BLH = rows.zero_uncounted(F.softplus(dt_BLH + self.dt_bias))
         y_BLHP, state_BHPN = self._scan(rows.convolve(padded_BJX, self.conv), dt_BLH, state_BHPN, rows.reset_BL)
-        # silu first: the product then takes its memory layout, which is the one that the norm needs.
+        # silu comes first, so that the product has its memory layout, which the norm needs
         gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
         y_BLE = rms_norm(gated_BLE, self.gate_norm.weight)
         return y_BLE, rows.tail(padded_BJX), state_BHPN
@@ -131,7 +132,7 @@ class Block(StateSpaceBlock):
     def _scan(
         self, xBC_BLX: Tensor, dt_BLH: Tensor, state_BHPN: Tensor, reset_BL: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Scan by the faster of the recurrence's two forms."""
+        """Run the scan in the faster of its two forms."""
         x_BLE, B_BLN, C_BLN = xBC_BLX.split((self.sizes[0], self.d_state, self.d_state), dim=-1)
         x_BLHP = x_BLE.unflatten(-1, (self.heads, -1))
         form = ssd_recurrent if xBC_BLX.shape[1] <= MAX_LOOP else ssd_chunked
@@ -140,13 +141,13 @@ class Block(StateSpaceBlock):
 
 @cache
 def load_compiled() -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
-    """Import `mamba2_mix`, which takes half a second; None without numba, or, said once, if numba does not work."""
+    """Import `mamba2_mix`; return None without numba, or, with one warning, if numba does not work."""
     if find_spec("numba") is None:
         return None
     try:
         from tallystick.kernels.mamba2_numba import mamba2_mix
     except Exception as error:  # numba refuses versions of Python and numpy that it does not know
         message = " ".join(str(error).split())
-        print(f"tallystick: numba is installed but does not work ({message}); going on without it.", file=sys.stderr)
+        print(f"tallystick: numba is installed but does not work ({message}); continuing without it.", file=sys.stderr)
         return None
     return mamba2_mix

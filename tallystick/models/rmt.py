@@ -1,10 +1,10 @@
 """Recurrent memory Transformer (Bulatov, Kuratov and Burtsev 2022, arXiv 2207.06881).
 
-A Transformer reads the sequence in segments and hands on nothing but a few memory vectors: they are read before the
-segment's tokens, and once more behind them, where what comes out is the memory of the next segment.
+A Transformer reads the sequence in segments and passes only a few memory vectors from one segment to the next. They
+are read before the segment's tokens and again after them; the second outputs are the next segment's memory.
 
-Glossary: B batch, L length, V vocabulary, D model width, m memory vectors, w tokens of a part: as much of a
-row as lies in one segment.  One part of each row is read at a time.
+Glossary: B batch, L length, V vocabulary, D model width, m memory vectors, w tokens of a part, the tokens of a row
+that lie in one segment. One part of each row is read at a time.
 """
 
 from __future__ import annotations
@@ -26,9 +26,16 @@ from tallystick.ranges import ranged
 
 
 class RMT(Model):
-    """A Transformer over segments that hands on a few memory vectors; constant state.
+    """A Transformer over segments that passes on a few memory vectors; constant state.
 
-    Segments are counted from the last reset, so that any chunking is the same pass.
+
+    State: `memory` [B, m, D], as the difference from its learned start, and the segment's cache (`attention.Cache`),
+    with room for the memory and a whole segment; its `length` counts both, and is 0 between two segments.
+    Segments are counted from the last reset, so that every chunking gives the same result.
+
+    State: `memory` [B, m, D], as the difference from its learned initial value, and the segment's cache
+    (`attention.Cache`), with room for the memory and a whole segment; its `length` counts both, and is 0 between two
+    segments.
 
     State: `memory` [B, m, D], as the difference from its learned start, and the segment's cache (`attention.Cache`),
     with room for the memory and a whole segment; its `length` counts both, and is 0 between two segments.
@@ -36,12 +43,12 @@ class RMT(Model):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(RotaryConfig):
-        """Sizes; positions count within the segment."""
+        """Sizes of the blocks and segments; positions count within a segment."""
 
         segment: int = ranged(32, 1, 2**20)
-        """Tokens of a segment."""
+        """Number of tokens of a segment."""
         memory: int = ranged(4, 1, 2**16)
-        """Vectors handed from segment to segment."""
+        """Number of vectors passed from segment to segment."""
 
     config: Config
     PRESETS = {
@@ -85,7 +92,7 @@ class RMT(Model):
     def _cut(
         self, ids_BL: Tensor, held_B: Tensor, reset_BL: Tensor | None, length_B: Tensor | None
     ) -> list[list[Part]]:
-        """Cut each row where a segment ends or a sequence begins; a row without tokens has one part without any."""
+        """Cut each row where a segment ends or the state is reset; a row without tokens has one empty part."""
         (batch, length), config = ids_BL.shape, self.config
         lengths = [length] * batch if length_B is None else length_B.tolist()
         resets = [[] for _ in range(batch)] if reset_BL is None else [row.nonzero()[:, 0].tolist() for row in reset_BL]
@@ -94,10 +101,10 @@ class RMT(Model):
         return [list(cut(*row, config.segment)) or [Part(0, 0)] for row in rows]
 
     def _read(self, state: State, x_BLD: Tensor, parts: Sequence[Part]) -> tuple[Tensor, State]:
-        """Read one part of each row: return its outputs [B, w, D] and the state.
+        """Read one part of each row; return its outputs [B, w, D] and the state.
 
-        The memory is read before a part that begins a segment, and again behind one that ends it: what comes out there
-        is the next segment's memory.
+        The memory is read before a part that begins a segment, and again after one that ends it; the latter's outputs
+        are the next segment's memory.
         """
         start_B, count_B, begins_B, ends_B, resets_B = torch.tensor(parts, device=x_BLD.device).unbind(1)
         memory, width = self.config.memory, max(part.count for part in parts) or 1
@@ -116,7 +123,7 @@ class RMT(Model):
         return state["memory"] + self.memory.weight
 
     def _pass(self, state: State, x_BLD: Tensor, count_B: Tensor) -> tuple[Tensor, State]:
-        """Pass the first `count_B` of some vectors through all layers, behind what the segment's cache holds."""
+        """Pass the first `count_B` of these vectors through all layers, after those in the segment's cache."""
         cache = Cache(state["length"], state["k.0"].shape[1], x_BLD[..., 0], None, count_B, self.config.rotated)
         new = state | {"length": cache.length_B}
         for i, layer in enumerate(self.layers):
@@ -124,7 +131,7 @@ class RMT(Model):
         return self.norm(x_BLD), new
 
     def _with_room(self, state: State) -> State:
-        """Pad the caches to the memory and a whole segment."""
+        """Pad the caches to the size of the memory and a whole segment."""
         room = self.config.memory + self.config.segment
         return {
             name: F.pad(tensor, (0, 0, 0, 0, 0, room - tensor.shape[1])) if name[:2] in ("k.", "v.") else tensor
@@ -139,20 +146,20 @@ class RMT(Model):
 
 
 class Part(NamedTuple):
-    """Tokens of a row that lie in one segment."""
+    """The tokens of a row that lie in one segment."""
 
     start: int
     count: int
     begins: bool = False
-    """Whether the segment begins with them."""
+    """Whether the part begins a segment."""
     ends: bool = False
-    """Whether the segment ends with them."""
+    """Whether the part ends a segment."""
     resets: bool = False
-    """Whether a sequence begins with them."""
+    """Whether the state is reset before the part."""
 
 
 def cut(length: int, resets: Sequence[int], filled: int, segment: int) -> Iterator[Part]:
-    """Cut the first `length` tokens of a row into parts; filled: tokens that its segment has before them."""
+    """Cut the first `length` tokens of a row into parts; filled: number of earlier tokens in its current segment."""
     start = 0
     while start < length:
         if start in resets:
@@ -164,12 +171,12 @@ def cut(length: int, resets: Sequence[int], filled: int, segment: int) -> Iterat
 
 
 def _columns(x_BLD: Tensor, start_B: Tensor, width: int) -> Tensor:
-    """Take `width` tokens of each row from `start_B` on, [B, w, D]; a row without so many repeats its last one."""
+    """Return `width` tokens of each row from `start_B` on, [B, w, D]; shorter rows repeat their last token."""
     index_Bw = (start_B[:, None] + torch.arange(width, device=x_BLD.device)).clamp(max=x_BLD.shape[1] - 1)
     return x_BLD.gather(1, index_Bw[..., None].expand(-1, -1, x_BLD.shape[-1]))
 
 
 def _forget(state: State, chosen_B: Tensor) -> State:
-    """Return the state with the chosen rows zeroed; [B], bool or 0 and 1."""
+    """Return the state with the chosen rows zeroed; chosen_B: bool, or 0 and 1."""
     chosen_B = chosen_B.bool()
     return {name: tensor.masked_fill(chosen_B.view(-1, *[1] * (tensor.dim() - 1)), 0) for name, tensor in state.items()}

@@ -1,4 +1,4 @@
-"""LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014, arXiv 1406.1078), stacked.
+"""Stacked LSTM (Hochreiter and Schmidhuber 1997) and GRU (Cho et al. 2014, arXiv 1406.1078).
 
 Glossary: B batch, L length, V vocabulary, D units of a layer (and width of the embedding), G gates of all units.
 """
@@ -20,7 +20,7 @@ from tallystick.models.config import COUNTS, WIDTHS, StackConfig
 from tallystick.ranges import ranged
 
 BIASES = (-100.0, 100.0)
-"""Range of a gate's first bias."""
+"""Range of a gate's initial bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +28,34 @@ class RecurrentConfig(StackConfig):
     """Sizes of a stack of layers, each as wide as the embedding."""
 
     d_model: int = ranged(128, *WIDTHS)
-    """Units of a layer."""
+    """Number of units of a layer."""
     n_layer: int = ranged(1, *COUNTS)
     """Number of layers."""
 
 
 class Recurrent(Model):
-    """A stack of layers of gates; constant state.  State, for layer i: `h.i` [B, D], and in an LSTM `c.i` [B, D]."""
+    """A stack of gated recurrent layers; constant state.
+
+    State, for layer i: `h.i` [B, D], and in an LSTM `c.i` [B, D].
+    """
 
     PRESETS = {
         "tiny": {"n_layer": 1, "d_model": 128},
         "small": {"n_layer": 1, "d_model": 256},
         "paper": {"n_layer": 4, "d_model": 1536},
     }
-    # Many short rows make the loop over time cheap; with 64 tokens they are too short for 1,000 digits (dev/LOG.md).
+    # many short sequences make the loop over time cheap; 64 tokens are too short to learn 1,000 digits (dev/LOG.md)
     TRAINING = {"batch_size": 16, "seq_len": 128}
     verify_batch_size, verify_chunk = 32, 256
     capturable = True
     config: RecurrentConfig
     parts: str = "h"
-    """The tensors of a layer's state, one letter each."""
+    """Names of the tensors of a layer's state, one letter each."""
     forms: tuple[Callable[..., tuple[Tensor, ...]], Callable[..., tuple[Tensor, ...]]]
-    """The recurrence: its fast form, and its reference."""
+    """The recurrence in its fast form, and its reference."""
 
     def __init__(self, config: RecurrentConfig, gates: int, keep_gate: int, keep_bias: float):
-        """Build the model; keep_gate: the number of the gate that keeps the state, whose bias is first `keep_bias`."""
+        """Build the model; keep_gate: index of the gate that keeps the state; keep_bias: initial bias of that gate."""
         super().__init__(config)
         width = config.d_model
         self.embedding = nn.Embedding(config.vocab_size, width)
@@ -90,7 +93,7 @@ class Recurrent(Model):
 
 
 class Layer(nn.Module):
-    """The weights of one layer: those of its input, and those of its own state."""
+    """One layer, with weights for its input and weights for its own state."""
 
     def __init__(self, width: int, gates: int, forms: tuple[Callable, Callable]):
         super().__init__()
@@ -107,11 +110,11 @@ class Layer(nn.Module):
         reset_BL: Tensor | None,
         count_BL: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        """Return the states of all tokens, [L, B, D], and the state after them.
+        """Return the states after each token, [L, B, D], and the tensors of the final state.
 
-        x: the inputs [L, B, D]; or, if `chosen_LB` is given, the embedding [V, D] from which it chooses them, because a
+        x: the inputs [L, B, D]; or, if `chosen_LB` is given, the embedding [V, D] from which it selects them, since a
         product with all symbols is smaller than one with all tokens.
-        count_BL: None if all tokens count; ragged rows are rare, and take the reference.
+        count_BL: whether each token is valid; None means all. Otherwise the reference is used, which is rare.
         """
         x_LBG = linear(x, self.input.weight) + self.input.bias
         if chosen_LB is not None:
@@ -124,18 +127,18 @@ class Layer(nn.Module):
 
 
 class LSTM(Recurrent):
-    """LSTM whose one gate both forgets and lets in, unless `coupled=false`; constant state."""
+    """LSTM whose input gate is 1 - the forget gate, unless `coupled=false`; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(RecurrentConfig):
-        """Sizes and gates."""
+        """Sizes of the layers, and the gates."""
 
         coupled: bool = True
-        """Whether the input gate is 1 - the forget gate: the cell is then a mean of what came in, at any length (Greff
-        et al. 2017, arXiv 1503.04069, section 3)."""
+        """Whether the input gate is 1 - the forget gate: the cell is then a weighted mean of its inputs, at any length
+        (Greff et al. 2017, arXiv 1503.04069, section 3)."""
         forget_bias: float = ranged(-1.0, *BIASES)
-        """First bias of the forget gate; its sigmoid is the share of a cell that a token leaves.  With the usual 1, a
-        thousand equal digits lead to states that the few digits of training never come near."""
+        """Initial bias of the forget gate; its sigmoid is the share of a cell that a token keeps. With the usual 1, a
+        thousand equal digits lead to states far from any that training reaches."""
 
     config: Config
     parts = "hc"
@@ -146,14 +149,14 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """GRU: two gates and no cell; constant state."""
+    """GRU, with two gates and no cell; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(RecurrentConfig):
-        """Sizes and gates."""
+        """Sizes of the layers, and the gates."""
 
         update_bias: float = ranged(-1.0, *BIASES)
-        """First bias of the gate z; its sigmoid is the share of a state that a token leaves."""
+        """Initial bias of the gate z; its sigmoid is the share of a state that a token keeps."""
 
     config: Config
     forms = gru, gru_recurrent

@@ -1,7 +1,7 @@
-"""The stack of blocks of Mamba, Mamba-2 and Gated DeltaNet, and their convolutions over packed and ragged rows.
+"""The common parts of Mamba, Mamba-2 and Gated DeltaNet: the stack of blocks, and convolutions over packed rows.
 
 Glossary: B batch, L length, V vocabulary, D model width, H heads, X convolved channels, K convolution width - 1,
-J = K + L tokens that a call's convolution sees, F tokens behind a reset.
+J = K + L tokens visible to a call's convolution, F tokens that follow a reset closely.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tallystick.models.config import ConvolutionConfig
 
 
 class PackedRows:
-    """Which tokens of a call count and where sequences begin in its rows; computed once for all layers.
+    """The valid tokens and the resets of a call's rows, computed once for all layers.
 
-    length_B: how many tokens of each row count; None means all.
-    reset_BL: the tokens among them before which the state is zeroed; None means none.
+    length_B: number of valid tokens of each row; None means all.
+    reset_BL: whether the state is zeroed before a token; None means never.
     """
 
     def __init__(self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, config: ConvolutionConfig):
@@ -35,11 +35,11 @@ class PackedRows:
             self.reset_BL = None if reset_BL is None else reset_BL & self.count_BL
 
     def zero_uncounted(self, t_BLH: Tensor) -> Tensor:
-        """Zero the tokens that do not count."""
+        """Zero the invalid tokens."""
         return t_BLH if self.count_BL is None else t_BLH * self.count_BL[..., None]
 
     def convolve(self, padded_BJX: Tensor, conv: nn.Conv1d) -> Tensor:
-        """Return silu of the causal convolution, [B, L, X]; no token sees what is behind a reset."""
+        """Return silu of the causal convolution, [B, L, X]; no token sees past a reset."""
         assert conv.bias is not None
         if self.reset_BL is None:
             return conv_silu(padded_BJX, conv.weight, conv.bias)
@@ -48,7 +48,7 @@ class PackedRows:
         return conv_silu(padded_BJX, conv.weight, conv.bias, self._cut_tokens)
 
     def tail(self, padded_BJX: Tensor) -> Tensor:
-        """Return the last K tokens that count, [B, K, X], for the next call's convolution; zero behind a reset."""
+        """Return the last K valid tokens, [B, K, X], for the next call's convolution; zero before a reset."""
         if self.length_B is None:
             tail_BKX = padded_BJX[:, -self.reach :].clone()
         else:
@@ -58,7 +58,7 @@ class PackedRows:
             return tail_BKX
         return tail_BKX.masked_fill((self._tail_place_BK < self._start_BL[:, -1:])[..., None], 0.0)
 
-    # Places are positions in a row of J: token t of the call is at place K + t.
+    # A place is a position among a row's J tokens: token t of the call is at place K + t.
 
     @cached_property
     def _place_L(self) -> Tensor:
@@ -66,20 +66,20 @@ class PackedRows:
 
     @cached_property
     def _start_BL(self) -> Tensor:
-        """Place where each token's sequence begins; 0 if that is before the call."""
+        """Place of each token's last reset, [B, L]; 0 if it lies before the call."""
         assert self.reset_BL is not None
         return torch.where(self.reset_BL, self._place_L, 0).cummax(1).values
 
     @cached_property
     def _tail_place_BK(self) -> Tensor:
-        """Places of the last K tokens that count; one row for all where every token counts."""
+        """Places of the last K valid tokens, [B, K], or [1, K] if all tokens are valid."""
         if self.length_B is None:
             return torch.arange(self.length, self.length + self.reach, device=self.device)[None]
         return self.length_B[:, None] + torch.arange(self.reach, device=self.device)
 
     @cached_property
     def _keep_KBL1(self) -> Tensor:
-        """Whether each tap of each token is on its side of the reset."""
+        """Whether each tap of each token lies on the token's side of the reset, bool [K + 1, B, L, 1]."""
         tap_K11 = torch.arange(-self.reach, 1, device=self.device)[:, None, None]
         return (self._place_L + tap_K11 >= self._start_BL)[..., None]
 
@@ -92,7 +92,7 @@ class PackedRows:
 
 
 class StateSpaceBlock(nn.Module):
-    """A block of a `StateSpaceModel`: `block(x_BLD, tail_BKX, state, rows)` returns all but `rows` anew."""
+    """A block of a `StateSpaceModel`: `block(x_BLD, tail_BKX, state, rows)` returns new x_BLD, tail_BKX and state."""
 
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         """Return the block's state before the first token: the convolution's [B, K, X] and the recurrence's."""
@@ -100,17 +100,16 @@ class StateSpaceBlock(nn.Module):
 
 
 class StateSpaceModel(Model):
-    """A stack of blocks with a short convolution and a recurrence each; constant state.
+    """A stack of blocks, each with a short convolution and a recurrence; constant state.
 
-    State, for block i: `conv.i`, the convolution's input at the last K tokens, and a second tensor, the recurrence's
-    state.
+    State, for block i: `conv.i`, the convolution's inputs at the last K tokens, and the recurrence's state.
     """
 
     config: ConvolutionConfig
     capturable = True
 
     def __init__(self, config: ConvolutionConfig, block: Callable[..., StateSpaceBlock], recurrence: str):
-        """Build the model from blocks that `block(config)` makes; recurrence: the name of their second state."""
+        """Build the model from blocks made by `block(config)`; recurrence: the name of the recurrence's state."""
         super().__init__(config)
         self.recurrence = recurrence
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)

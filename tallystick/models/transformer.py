@@ -1,4 +1,4 @@
-"""Transformers: Pythia, Pythia without positions (NoPE), and Mistral, which has a sliding window.
+"""Transformers: Pythia, Pythia without position encoding (NoPE), and Mistral with a sliding window.
 
 Sources: Biderman et al. 2023, arXiv 2304.01373 (Pythia, a GPT-NeoX); Kazemnejad et al. 2023, arXiv 2305.19466 (NoPE);
 Jiang et al. 2023, arXiv 2310.06825 (Mistral).
@@ -22,17 +22,17 @@ from tallystick.ranges import ranged
 
 
 class Transformer(Model):
-    """A stack of blocks with attention, between an embedding and an untied output.  State: that of its cache."""
+    """A stack of attention blocks between an embedding and an untied output layer; its state is that of its cache."""
 
     config: HeadsConfig
     cache: type[Cache] | type[WindowCache] = Cache
     window: int = 0
-    """Tokens that a layer sees, where the cache is a `WindowCache`."""
+    """Number of tokens visible to a layer, if the cache is a `WindowCache`."""
     rotated: int = 0
-    """Channels of each head that positions rotate."""
+    """Number of channels of each head that are rotated by position."""
 
     def __init__(self, config: HeadsConfig, block: Callable[..., nn.Module], norm: nn.Module):
-        """Build the model from blocks that `block(config)` makes; norm: the one before the output."""
+        """Build the model from blocks made by `block(config)`; norm: the norm before the output layer."""
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.layers = nn.ModuleList(block(config) for _ in range(config.n_layer))
@@ -66,7 +66,7 @@ class Transformer(Model):
 
 
 def initialise(model: nn.Module, n_layer: int) -> None:
-    """Draw all weights as GPT-2 does: smaller in a Linear named *_out, whose result is added to the residual stream."""
+    """Initialise weights as in GPT-2: smaller in every Linear named *_out, which adds to the residual stream."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear | nn.Embedding):
             deep = name.endswith("_out")
@@ -76,7 +76,7 @@ def initialise(model: nn.Module, n_layer: int) -> None:
 
 
 class Attention(nn.Module):
-    """attention_out(attend(qkv(x))), for all heads at once."""
+    """A layer that computes attention_out(attend(qkv(x))) for all heads at once."""
 
     def __init__(self, width: int, heads: int, bias: bool):
         super().__init__()
@@ -92,7 +92,7 @@ class Attention(nn.Module):
 
 
 class ParallelBlock(nn.Module):
-    """x + attention(norm(x)) + mlp(norm(x)), with layer norms and biases."""
+    """A block that computes x + attention(norm(x)) + mlp(norm(x)), with layer norms and biases."""
 
     def __init__(self, config: HeadsConfig):
         super().__init__()
@@ -111,7 +111,7 @@ class ParallelBlock(nn.Module):
 
 
 class GatedMLP(nn.Module):
-    """x + mlp_out(silu(gate(norm(x))) * up(norm(x))): SwiGLU (Shazeer 2020, arXiv 2002.05202)."""
+    """A layer that computes x + mlp_out(silu(gate(norm(x))) * up(norm(x))): SwiGLU (Shazeer 2020, arXiv 2002.05202)."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()
@@ -124,7 +124,7 @@ class GatedMLP(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """mlp(x + attention(norm(x))), with a gated MLP, RMS norms and no biases."""
+    """A block that computes mlp(x + attention(norm(x))), with a gated MLP, RMS norms and no biases."""
 
     def __init__(self, config: HeadsConfig):
         super().__init__()
@@ -141,7 +141,7 @@ class GatedBlock(nn.Module):
 
 
 class NoPE(Transformer):
-    """Pythia without positions, which only the causal mask tells; the state grows with the length."""
+    """Pythia without position encoding, so that only the causal mask tells order; the state grows with the length."""
 
     Config = HeadsConfig
     PRESETS = {
@@ -149,7 +149,7 @@ class NoPE(Transformer):
         "small": {"n_layer": 4, "d_model": 128, "n_head": 4},
         "paper": {"n_layer": 24, "d_model": 768, "n_head": 8, "mlp_ratio": 2},
     }
-    TRAINING = {"lr": 3e-3}  # at 6e-3 Pythia did not learn addition of 5 digits
+    TRAINING = {"lr": 3e-3}  # at 6e-3 Pythia does not learn addition of 5 digits
     fixed_state = False
     verify_chunk = 512
 
@@ -158,7 +158,7 @@ class NoPE(Transformer):
 
 
 class Pythia(NoPE):
-    """Rotary positions, attention and MLP in parallel; the state grows with the length."""
+    """Pythia: rotary positions, attention and MLP in parallel; the state grows with the length."""
 
     Config = RotaryConfig
     config: RotaryConfig
@@ -169,15 +169,15 @@ class Pythia(NoPE):
 
 
 class Mistral(Transformer):
-    """A sliding window: each layer sees the last `window` tokens; rotary positions; constant state."""
+    """Mistral: each layer sees a sliding window of `window` tokens; rotary positions; constant state."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config(HeadsConfig):
-        """Sizes."""
+        """Sizes of the blocks and of the window."""
 
         mlp_ratio: int = ranged(2, *FACTORS)
         window: int = ranged(16, 2, 2**20)
-        """Tokens that a layer sees, the present one included."""
+        """Number of tokens visible to a layer, including the current one."""
 
     config: Config
     PRESETS = {

@@ -1,7 +1,7 @@
-"""report: run folders as one HTML file that opens from disk and needs no network.
+"""Build a report: run folders as one HTML file that opens from disk and needs no network.
 
-`collect` gathers everything that the page shows into one `Report`; `page.render` puts it into the page, whose scripts
-draw it. Verdicts ("exact", "predicted" and whether they agree) come from `locality.verdict` alone.
+`collect` gathers everything that the page shows into one `Report`; `page.render` embeds it in the page, whose scripts
+draw it. All verdicts ("exact", "predicted" and whether they agree) come from `locality.verdict`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tallystick.storage import check_writable, write_text
 from tallystick.tasks import Task
 
 MOST_EPISODES = 12
-"""First errors of one run that can be stepped through."""
+"""Maximum number of a run's first errors that can be stepped through."""
 
 
 class Written(TypedDict):
-    """The `report --json` document."""
+    """Document of `report --json`."""
 
     report: str
     bytes: int
@@ -34,9 +34,9 @@ class Written(TypedDict):
 
 
 def write(paths: list[Path], out: Path, problems: int = 1000) -> Written:
-    """Write the report of run folders to `out`; problems: random ones for each row of `check`.
+    """Write the report of run folders to `out`; problems: number of random problems for each row of `check`.
 
-    Raises RunError for what is no run folder, and OSError if `out` cannot be written, before anything is run.
+    Raises RunError if a path is not a run folder, and OSError if `out` cannot be written, before anything is run.
     """
     for path in paths:
         runs.read_config(path)
@@ -47,7 +47,7 @@ def write(paths: list[Path], out: Path, problems: int = 1000) -> Written:
 
 
 def collect(paths: list[Path], problems: int = 1000) -> Report:
-    """Gather what the page shows of run folders."""
+    """Gather the data that the page shows of run folders."""
     folders = [read_folder(path, number) for number, path in enumerate(paths)]
     _distinguish_names(folders)
     tasks = [load_task(run) for run in folders]
@@ -71,7 +71,7 @@ def collect(paths: list[Path], problems: int = 1000) -> Report:
 
 
 def _distinguish_names(folders: list[RunData]) -> None:
-    """Call runs by their paths where several folders have the same name."""
+    """Use paths as the names of runs whose folders have the same name."""
     names = [run.name for run in folders]
     for run in folders:
         if names.count(run.name) > 1:
@@ -79,7 +79,7 @@ def _distinguish_names(folders: list[RunData]) -> None:
 
 
 def _describe(program: Program, task: Task, problems: int, notes: list[str]) -> None:
-    """Add what the task and `check` say of a program."""
+    """Add the task's description and the results of `check` to a program."""
     program.about = " ".join((type(task).__doc__ or "").split())
     program.vocab = list(task.vocab.tokens)
     program.check = attempt(
@@ -90,7 +90,7 @@ def _describe(program: Program, task: Task, problems: int, notes: list[str]) -> 
 
 
 def _solved(program: Program, task: Task, notes: list[str]) -> list[ShownEpisode]:
-    """Return the beginning of an episode of the training length, as the program solves it."""
+    """Return the beginning of the program's episode on a problem of the training length."""
     part = attempt(lambda: stretches.solved(task, program.train_length), "the program's episode", notes)
     return [ShownEpisode(program.id, program.train_length, part)] if part else []
 
@@ -106,7 +106,7 @@ def _judge(run: RunData, check: CheckReport | None) -> None:
 
 
 def _count_tokens(program: Program, run: RunData, task: Task) -> None:
-    """Add the size of an episode of each length that the run was measured at."""
+    """Add the size of an episode of each length at which the run was measured."""
     for length in {row["length"] for row in run.rows or []} - program.sizes.keys():
         what = f"an episode of length {length}"
         count = attempt(lambda n=length: stretches.count_tokens(task, n), what, run.notes)
@@ -120,7 +120,7 @@ def _cache_model(vocab_size: int) -> Any:
 
 
 def _first_errors(run: RunData, task: Task) -> list[ShownEpisode]:
-    """Return the episodes of a run's first errors: one of each row, of at most MOST_EPISODES rows evenly chosen."""
+    """Return the episodes of a run's first errors: one per row, from at most MOST_EPISODES evenly spaced rows."""
     episodes = []
     failed = [(i, row) for i, row in enumerate(run.rows or []) if row["first_errors"]]
     for i, row in failed[:: math.ceil(len(failed) / MOST_EPISODES) or 1]:

@@ -1,4 +1,4 @@
-"""What a report is made of. The page's scripts read the same names from JSON."""
+"""The data of a report; the page's scripts read the same names from JSON."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CACHE_MODEL = "pythia:tiny"
 
 @dataclass
 class RunData:
-    """What the page shows of one run folder."""
+    """Data of one run folder."""
 
     id: int
-    """Its place among the report's runs."""
+    """Index among the report's runs."""
     program: int
-    """The place of its program among the report's programs."""
+    """Index of the run's program among the report's programs."""
     path: str
     name: str
     task: str
@@ -32,19 +32,19 @@ class RunData:
     seed: int
     train_length: int
     parameters: int | None
-    """None if the model cannot be built any more."""
+    """Number of parameters; None if the model can no longer be built."""
     fixed_state: bool | None
-    """Whether the state stays as large as it is, however long the problem."""
+    """Whether the size of the model's state is independent of the length; None if the model can no longer be built."""
     settings: dict[str, Any]
-    """The settings of training and of the model."""
+    """Settings of training and of the model."""
     environment: dict[str, Any]
     metrics: list[dict[str, Any]]
     rows: list[dict[str, Any]] | None
     """Rows of eval.json, with `all_exact`, `predicted` and `comparison`; None if nothing was measured."""
     command: str
-    """The command that measures it."""
+    """Command that measures the run."""
     notes: list[str]
-    """What is missing or damaged."""
+    """Messages about missing or damaged data."""
 
 
 @dataclass
@@ -53,55 +53,55 @@ class EpisodeSize:
 
     tokens: int
     cache: int
-    """Bytes of CACHE_MODEL's cache after so many tokens."""
+    """Size of CACHE_MODEL's cache after so many tokens, in bytes."""
 
 
 @dataclass
 class Program:
-    """What the page shows of a program that runs were trained on: a task, a variant and a training length."""
+    """Data of a program on which runs were trained: a task, a variant and a training length."""
 
     id: int
-    """Its place among the report's programs."""
+    """Index among the report's programs."""
     task: str
     variant: str
     train_length: int
     label: str = ""
-    """What sets it apart from the report's other programs; "" if there are none."""
+    """Text that distinguishes the program from the report's other programs; "" if there are none."""
     about: str = ""
     vocab: list[str] = field(default_factory=list)
     check: CheckReport | None = None
     predicted: str = "none"
-    """What `check` predicts of a model of fixed state beyond the training length."""
+    """Prediction of `check` for a fixed-state model beyond the training length."""
     sizes: dict[int, EpisodeSize] = field(default_factory=dict)
-    """The size of an episode, by the lengths that runs were measured at."""
+    """Size of an episode, by the lengths at which runs were measured."""
 
 
 @dataclass
 class Group:
-    """Runs that differ in nothing but the seed."""
+    """Runs that differ only in the seed."""
 
     program: int
     model: str
     runs: list[int]
     reach: int | None
-    """The longest length up to which every episode measured of every run was exact; None if there is no such length."""
+    """Longest length up to which every measured episode of every run was exact; None if there is no such length."""
     all_exact: bool
-    """Whether every episode measured was exact, and there is one."""
+    """Whether at least one episode was measured, and all were exact."""
     label: str = ""
-    """What sets it apart from the report's other groups."""
+    """Text that distinguishes the group from the report's other groups."""
 
 
 @dataclass
 class ShownEpisode:
-    """An episode that can be stepped through: one that the program solves, or one around a run's first error."""
+    """An episode that can be stepped through: the program's own, or the program's around a run's first error."""
 
     program: int
     length: int
     stretch: Stretch
     run: int | None = None
-    """The run that went wrong in it."""
+    """Index of the run that deviated in this episode; None for the program's own."""
     row: int | None = None
-    """Which of the run's rows has the error."""
+    """Index of the run's row that has the error."""
     error: dict[str, Any] | None = None
 
 

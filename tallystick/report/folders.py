@@ -1,4 +1,4 @@
-"""Read run folders for the report. What is missing or damaged becomes a note, not an error."""
+"""Read run folders for the report; missing or damaged files become notes, not errors."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ from tallystick.report.data import RunData
 from tallystick.tasks import Task
 
 MOST_METRICS = 400
-"""Rows of metrics drawn for a run."""
+"""Maximum number of rows of metrics drawn for a run."""
 MOST_DIFF = 20_000
-"""Characters kept of the uncommitted changes that the run was trained with."""
-ROW_KEYS = ("length", "worst_cases", "mode", "seed", "samples", "exact", "ci95", "model_tokens", "error_bound",
-            "min_margin", "low_margin_tokens", "train_overlap", "seconds", "state_bytes", "first_errors")  # fmt: skip
-"""What the page uses of a row of eval.json."""
-METRICS_KEYS = ("step", "loss", "tokens", "seconds", "tokens_per_second", "held_out", "passed")
-"""What the page uses of a line of metrics.jsonl."""
+"""Maximum number of characters kept of the uncommitted changes that the run was trained with."""
 T = TypeVar("T")
 
 
 def attempt(read: Callable[[], T], what: str, notes: list[str]) -> T | None:
-    """Return what `read` returns; if it fails, note that `what` cannot be read, and return None."""
+    """Return the result of `read`; if it fails, add a note that `what` cannot be read and return None."""
     try:
         return read()
     except (OSError, ValueError) as error:
@@ -40,14 +35,14 @@ def attempt(read: Callable[[], T], what: str, notes: list[str]) -> T | None:
 
 
 def read_folder(path: Path, number: int) -> RunData:
-    """Read a run folder. Raises RunError only if it has no config.json that can be read."""
+    """Read a run folder. Raises RunError only if its config.json cannot be read."""
     config, notes = runs.read_config(path), []
     command = f"tallystick eval {shlex.quote(str(path))}"
-    measured = attempt(lambda: _read_eval(path), "eval.json", notes)
+    measured = attempt(lambda: runs.read_eval(path), "eval.json", notes)
     weights = _weights_hash(path)
     if measured and measured.get("weights", weights) != weights:
-        notes.append(f"eval.json was measured on other weights than the folder has now; measure again: {command}")
-    metrics = attempt(lambda: _with_keys(runs.read_metrics(path), METRICS_KEYS), "metrics.jsonl", notes) or []
+        notes.append(f"eval.json was measured on weights that have since changed; measure again: {command}")
+    metrics = attempt(lambda: runs.read_metrics(path), "metrics.jsonl", notes) or []
     environment = attempt(lambda: json.loads((path / "environment.json").read_text("utf-8")), "environment.json", notes)
     parameters, fixed_state = _describe_model(config, path)
     return RunData(
@@ -72,30 +67,13 @@ def read_folder(path: Path, number: int) -> RunData:
 
 
 def load_task(run: RunData) -> Task | None:
-    """Load the run's task; None, with a note, if it is no longer to be had."""
+    """Load the run's task; return None, with a note, if it cannot be loaded any more."""
     path = Path(run.path)
     return attempt(lambda: runs.load_task(path, runs.read_config(path)).task, "the task", run.notes)
 
 
-def _read_eval(path: Path) -> dict[str, Any] | None:
-    """Read eval.json; None if nothing was measured. Raises ValueError if it is not what `eval` writes."""
-    report = runs.read_eval(path)
-    if report is None:
-        return None
-    return report | {"rows": _with_keys(report["rows"], ROW_KEYS)}
-
-
-def _with_keys(rows: Any, keys: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the rows. Raises ValueError naming a key that one of them lacks."""
-    for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
-        missing = [key for key in keys if not isinstance(row, dict) or key not in row]
-        if missing:
-            raise ValueError(f"row {number} has no {missing[0]}")
-    return rows
-
-
 def _weights_hash(path: Path) -> str | None:
-    """Return the SHA-256 of the weights, as eval.json has it; None where there are none."""
+    """Return the SHA-256 of the weights, as in eval.json; None if there are none."""
     weights = path / "model.safetensors"
     return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
 
@@ -107,7 +85,8 @@ def _shorten(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_model(config: RunConfig, path: Path) -> tuple[int | None, bool | None]:
-    """Count the parameters, and tell whether the state stops growing; the weights are not read."""
+    """Return the number of parameters and whether the state stops growing, without reading the weights; None if
+    the model cannot be built."""
     try:
         tokens = json.loads((path / "vocab.json").read_text("utf-8"))
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Group a report's runs, and label programs and groups by what sets them apart."""
+"""Group a report's runs, and label programs and groups by their differences."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import math
 from tallystick.report.data import Group, Program, RunData
 
 NOT_COMPARED = ("seed", "device", "threads")
-"""Settings in which the runs of a group may differ."""
+"""Settings in which the runs of one group may differ."""
 
 
 def label_programs(programs: list[Program]) -> None:
-    """Name programs by the task, where tasks differ, and by variant and training length where one task has several."""
+    """Label programs by task if there are several, and by variant and training length where one task has several."""
     for program in programs:
         same_task = [other for other in programs if other.task == program.task]
         parts = [program.task] if len(same_task) < len(programs) else []
@@ -24,7 +24,7 @@ def label_programs(programs: list[Program]) -> None:
 
 
 def group_runs(folders: list[RunData], programs: list[Program]) -> list[Group]:
-    """Group the runs that differ in nothing but the seed."""
+    """Group the runs that differ only in the seed."""
     members: dict[str, list[RunData]] = {}
     for run in folders:
         settings = {name: value for name, value in run.settings.items() if name not in NOT_COMPARED}
@@ -53,7 +53,7 @@ def _group(together: list[RunData]) -> Group:
 
 
 def _label_by_settings(groups: list[Group], folders: list[RunData]) -> None:
-    """Add to the labels of groups what they differ in."""
+    """Add the settings in which groups differ to their labels."""
     settings = [folders[group.runs[0]].settings for group in groups]
     names = sorted({name for each in settings for name in each} - {*NOT_COMPARED})
     differing = [name for name in names if len({str(each.get(name)) for each in settings}) > 1]

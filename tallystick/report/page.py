@@ -1,4 +1,4 @@
-"""Put a report's data into its HTML page."""
+"""Render a report's data as its HTML page."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SCRIPTS = (
     "configuration.js",
     "main.js",
 )
-"""The page's scripts, in the order in which it runs them: each uses names of those before it."""
+"""The page's scripts in the order in which they run; each may use names of the previous ones."""
 
 
 def render(report: Report) -> str:
-    """Return the page. Nothing in the data can end its script or become markup: <, > and & are escaped."""
+    """Return the page as HTML. The data's <, > and & are escaped, so that it cannot end its script or become markup."""
     parts = files("tallystick") / "report" / "files"
     data = json.dumps(_json(report), separators=(",", ":"), allow_nan=False)
     for symbol in "<>&":
@@ -44,13 +44,13 @@ def render(report: Report) -> str:
 
 
 def title(report: Report) -> str:
-    """Return the page's title: its tasks, and how many runs it shows."""
+    """Return the page's title: its tasks and its number of runs."""
     tasks = ", ".join(dict.fromkeys(run.task for run in report.runs))
     return f"{tasks}: {len(report.runs)} {'run' if len(report.runs) == 1 else 'runs'}"
 
 
 def _json(value: Any) -> Any:
-    """Return what JSON can hold: dataclasses as objects, and null for NaN and infinities, which JSON has not."""
+    """Return a value as JSON can hold it: dataclasses become objects, NaN and infinities become null."""
     if is_dataclass(value):
         value = vars(value)
     if isinstance(value, dict):

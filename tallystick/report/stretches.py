@@ -1,4 +1,4 @@
-"""Stretches of episodes for the report's viewer, with the memory and the pointers as they are where they begin."""
+"""Stretches of episodes for the report's viewer, with the memory and the pointers at their beginning."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tallystick.replay import Replay
 from tallystick.tasks import Task, runner
 
 BEFORE, AFTER = 2000, 40
-"""Tokens shown before a first error, and tokens of the program shown after it."""
+"""Number of tokens shown before a first error, and of the program's tokens shown after it."""
 MOST_SHOWN = 5000
-"""Tokens shown of an episode that the program solves."""
+"""Maximum number of tokens shown of the program's own episode."""
 MARGIN = 64
-"""Cells embedded on each side of a pointer's way: more than a row of the viewer has."""
+"""Number of cells embedded on each side of a pointer's path: more than a line of the viewer shows."""
 MOST_RUN = 3_000_000
-"""Tokens after which an episode is broken off."""
+"""Number of tokens after which an episode is stopped."""
 CHANGED = "the task's problems or program have changed since eval.json was written"
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of an episode. Roles and `remembered` are strings of digits, one for each token."""
+    """A stretch of an episode; `roles` and `remembered` are strings of digits, one for each token."""
 
     start: int
-    """Position of its first token in the episode."""
+    """Position of the stretch's first token in the episode."""
     ids: list[int]
     roles: str
     remembered: str
@@ -35,35 +35,35 @@ class Stretch:
     prompt: int
     """Position of the first token after the prompt."""
     memory: int
-    """Cells of the context memory before the first token."""
+    """Number of cells of the context memory before the first token."""
     cells: list[tuple[int, list[int], str]]
-    """Their parts that can be seen: first cell, ids, roles."""
+    """The visible parts of that memory, as (first cell, ids, roles)."""
     pointers: dict[str, int]
-    """The cell that each pointer stands on before the first token."""
+    """Cell of each pointer before the first token, by the pointer's name."""
     pointer_commands: dict[int, tuple[str, str]]
-    """The pointer and the verb of each pointer command, by id."""
+    """Pointer and verb of each pointer command, by id."""
 
 
 def count_tokens(task: Task, length: int) -> int | None:
-    """Return the tokens of an episode of this length; None if they are more than MOST_RUN."""
+    """Return the number of tokens of an episode of this length; None if there are more than MOST_RUN."""
     recorder = _run(task, "test", length, MOST_RUN + 1)
     return len(recorder) if len(recorder) <= MOST_RUN else None
 
 
 def solved(task: Task, length: int) -> Stretch:
-    """Return the beginning of an episode that the program solves: the one that `tallystick show` prints."""
+    """Return the beginning of the program's episode of this length, the one that `tallystick show` prints."""
     recorder = _run(task, "show", length, MOST_SHOWN)
     return stretch(task, recorder, 0, MOST_SHOWN)
 
 
 def around_error(task: Task, row: dict[str, Any], error: dict[str, Any]) -> Stretch:
-    """Return the program's episode around a first error of a row of eval.json.
+    """Return the stretch of the program's episode around a first error of a row of eval.json.
 
-    Raises ValueError if the error lies too far, or if the episode is no longer what it was when it was measured.
+    Raises ValueError if the error lies too far in, or if the episode has changed since it was measured.
     """
     position = error["position"]
     if position > MOST_RUN:
-        raise ValueError(f"token {position:,} lies beyond the first {MOST_RUN:,}, which are all that the report runs")
+        raise ValueError(f"token {position:,} lies beyond the first {MOST_RUN:,}, which the report is limited to")
     recorder = runner.record(task, problem(task, row, error["index"]), limit=position + AFTER)
     seen = task.vocab.decode(recorder.ids[: position + 1].tolist())
     if seen[-len(error["context"]) - 1 :] != [*error["context"], error["want"]]:
@@ -72,7 +72,7 @@ def around_error(task: Task, row: dict[str, Any], error: dict[str, Any]) -> Stre
 
 
 def problem(task: Task, row: dict[str, Any], index: int) -> list[str]:
-    """Return the prompt of problem `index` of a row of eval.json. Raises ValueError if the task has it no more."""
+    """Return the prompt of problem `index` of a row of eval.json. Raises ValueError if the task no longer has it."""
     if not row["worst_cases"]:
         return task.problem("test", row["seed"], row["length"], index)
     cases = task.worst_problems(row["length"])
@@ -82,7 +82,7 @@ def problem(task: Task, row: dict[str, Any], index: int) -> list[str]:
 
 
 def stretch(task: Task, recorder: Recorder, start: int, end: int) -> Stretch:
-    """Return tokens start..end of an episode, with the cells near a pointer or near the end of the memory."""
+    """Return tokens start to end of an episode, with the cells near a pointer or near the end of the memory."""
     replay = Replay(task, recorder.ids, recorder.roles)
     shown = slice(start, min(end, len(recorder)))
     remembered = np.zeros(len(recorder), np.uint8)
@@ -108,7 +108,7 @@ def stretch(task: Task, recorder: Recorder, start: int, end: int) -> Stretch:
 
 
 def join_spans(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join overlapping spans, in order; empty ones are dropped."""
+    """Return the spans in order with overlapping ones joined and empty ones dropped."""
     joined: list[tuple[int, int]] = []
     for first, last in sorted(span for span in spans if span[0] < span[1]):
         if joined and first <= joined[-1][1]:

@@ -1,7 +1,7 @@
-"""Every table and figure of results, each a study made by one command.
+"""Studies: every table and figure of results, each made by one command.
 
-`framework/` is how studies are declared, measured, kept and shown; `definitions/` is what each of them measures;
-`theory/` is the paper's two theorems in numbers.
+`framework/` declares, measures, stores and shows studies; `definitions/` has the studies themselves; `theory/` computes
+the bounds of the paper's two theorems.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ MODULES = {
     "theory-bound": "theorems",
     "theory-universal": "theorems",
 }
-"""The module of `definitions` that each study is in. Nothing is imported before a study is asked for."""
+"""Module of `definitions` that defines each study, imported only when the study is loaded."""
 
 
 def load(name: str) -> Study:
-    """Return the `Study` of this name. Raises ValueError, with all names, if there is none."""
+    """Return the `Study` of this name. Raises ValueError, listing all names, if there is none."""
     if name not in MODULES:
         raise ValueError(f"unknown study {name!r}; there are: {', '.join(MODULES)}")
     module = import_module(f"tallystick.studies.definitions.{MODULES[name]}")

@@ -1,9 +1,9 @@
-"""Tables of results inside documentation pages.
+"""Update the tables of results inside documentation pages.
 
-    python -m tallystick.studies.pages README.md docs/*.md             # writes them anew
+    python -m tallystick.studies.pages README.md docs/*.md             # updates the pages
     python -m tallystick.studies.pages --check README.md docs/*.md     # exits 1 if a page differs from its results
 
-A page has marks, each on a line of its own:
+A page marks each table by comments on lines of their own:
 
     <!-- results/headline-small -->                    the first table of results/headline-small.md, whole
     <!-- results/table1-small#logic-graph -->          the first table under that heading, whole
@@ -22,11 +22,11 @@ from pathlib import Path
 
 MARK, END = "<!-- results/", "<!-- end -->"
 BLOCK = re.compile(rf"^({MARK}([^\s#]+)(?:#(.+))? -->)\n(?:(?!{MARK}).*\n)*?{END}$", re.MULTILINE)
-"""A mark with its results and its heading, and everything to its end."""
+"""A mark with its results and heading, and everything up to the end mark."""
 
 
 def filled(text: str, root: Path = Path()) -> str:
-    """Return a page with the tables of today's results between its marks; root: the folder that has results/.
+    """Return a page with the tables between its marks brought up to date; root: the folder that contains results/.
 
     Raises ValueError for a mark without an end, and for results, a heading or a table that does not exist.
     """
@@ -37,10 +37,10 @@ def filled(text: str, root: Path = Path()) -> str:
 
 
 def table(root: Path, name: str, heading: str | None) -> list[str]:
-    """Return the lines of the first table of a results page, or of the first under a heading."""
+    """Return the lines of the first table of a results page, or of the first table under a heading."""
     path = root / "results" / f"{name}.md"
     if not path.exists():
-        raise ValueError(f"no {path}; make it with `tallystick reproduce`")
+        raise ValueError(f"{path} does not exist; make it with `tallystick reproduce`")
     lines = path.read_text(encoding="utf-8").splitlines()
     if heading is not None:
         lines = _below(heading, lines, path)
@@ -59,7 +59,7 @@ def _below(heading: str, lines: Sequence[str], path: Path) -> list[str]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write the pages, or with --check say which differ; returns the exit code."""
+    """Update the pages, or with --check list those that differ; return the exit code."""
     parser = argparse.ArgumentParser(description="Write the tables of results into documentation pages.")
     parser.add_argument("pages", nargs="+", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page differs")
@@ -72,7 +72,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     for page, text in stale.items():
         if arguments.check:
-            print(f"{page} differs from its results: run python -m tallystick.studies.pages {page}", file=sys.stderr)
+            print(f"{page} differs from its results; run python -m tallystick.studies.pages {page}", file=sys.stderr)
         else:
             page.write_text(text, encoding="utf-8")
     return int(arguments.check and bool(stale))

@@ -7,7 +7,7 @@ from tallystick.tasks.numbers import DIGITS, VALUES, add, number, operands
 from tallystick.workspace import PointerHandle, Workspace
 
 CARRIES = ("c0", "c1")
-"""Carries are symbols of their own, so that the last sweep can tell them from digits at sight."""
+"""Symbols of the carries, separate from digits so that the last sweep can tell them apart."""
 
 
 class Addition(Task):
@@ -16,10 +16,10 @@ class Addition(Task):
     `length` is the number of digits of each operand. Training draws the two lengths independently, from 1 to n, because
     a model trained on equal lengths cannot add 12 and 3 digits.
 
-    Variants: `local` sends a fresh pointer on the last sweep and is decided by the last 7 tokens. `paper` re-uses
-    pointer 1 there, whose first sweep looks the same. The others are ablations: `direct` has no tool and no thoughts,
-    which no fixed state can do at every length (theorem 2.1; `tallystick theory bound`); `reversed` is the same with
-    the lowest digit first; `calculator` makes a single call; `no-tool` is `local`, but the model must predict the
+    Variants: `local` makes the last sweep with a fresh pointer and is decided by the last 7 tokens. `paper` re-uses
+    pointer 1, whose first sweep looks the same. The others are ablations: `direct` has no tool and no thoughts, which
+    no fixed state can do at every length (theorem 2.1; `tallystick theory bound`); `reversed` is `direct` with the
+    lowest digit first; `calculator` makes a single call; `no-tool` is `local`, but the model must predict the
     pointers' answers itself.
     """
 
@@ -49,7 +49,7 @@ class Addition(Task):
         return [*number(rng.randint(1, length), rng), "+", *number(rng.randint(1, length), rng), "="]
 
     def worst_cases(self, length):
-        """No carries, carries all the way, a carry at the first or last digit alone, and very unequal lengths."""
+        """List problems without carries, with carries everywhere or at one end only, and with very unequal lengths."""
         nines, ones, zeros = "9" * length, "1" * length, "1" + "0" * (length - 1)
         pairs = [
             (nines, nines),
@@ -68,18 +68,18 @@ class Addition(Task):
         return [[*a, "+", *b, "="] for a, b in pairs]
 
     def parse(self, text):
-        """Read "12+345", with or without the closing =; leading zeros are dropped."""
+        """Parse "12+345", with or without the final =; leading zeros are dropped."""
         left, right = operands(text, "+", "sum", "123+456")
         return [*left, "+", *right, "="]
 
     def answer(self, prompt):
-        """The sum, computed digit by digit."""
+        """Compute the sum, digit by digit."""
         plus = prompt.index("+")
         total = add(prompt[:plus], prompt[plus + 1 : -1])
         return total[::-1] if self.variant == "reversed" else total
 
     def solve(self, w):
-        """Add, then let a fresh pointer say the sum: its last move shows whether it is going out or coming back."""
+        """Add, then say the sum with a fresh pointer, whose last move shows whether it is going out or coming back."""
         self._add(w)
         p = w.pointer(2)
         while p.read() != "[ANS]":
@@ -87,7 +87,7 @@ class Addition(Task):
         self._say_sum(w, p)
 
     def solve_paper(self, w):
-        """Add, then move pointer 1 (the paper's second) on to [ANS], past the = where it turned back before."""
+        """Add, then move pointer 1 (the paper's second) on to [ANS], past the = where it turned back earlier."""
         self._add(w)
         p = w.pointer(1)
         p.right()
@@ -96,17 +96,17 @@ class Addition(Task):
         self._say_sum(w, p)
 
     def solve_calculator(self, w):
-        """Copy both numbers into one call and the sum from its answer."""
+        """Copy both numbers into one call, and the sum from its answer."""
         plus = w.prompt.index("+")
         total = w.call("add", w.prompt[:plus], w.prompt[plus + 1 : -1])
         w.answer()
         w.output(*total)
 
     def _add(self, w: Workspace) -> None:
-        """Move both pointers to the last digits; then think digit and carry until neither reads a digit.
+        """Move both pointers to the last digits, then think digit and carry until neither reads a digit.
 
-        A pointer that has run out of digits stays where it is and is read again at each step. So the model sees nearby
-        that it has run out, instead of having to remember it for as long as the longer number goes on.
+        A pointer that has run out of digits stays in place and is read again at each step, so that the model sees this
+        among the last tokens instead of having to remember it until the longer number ends.
         """
         left, right = w.pointer(0), w.pointer(1)
         while left.read() != "+":

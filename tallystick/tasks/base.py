@@ -1,4 +1,4 @@
-"""The task contract: problems with a length, their answers, and a program that solves them through tools."""
+"""The task interface: problems with a length, their answers, and a program that solves them through tools."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tallystick.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """Lengths, model and settings that the commands use unless told otherwise."""
+    """Lengths, model and settings that the commands use by default."""
 
     train_length: int = 10
-    """Training problems have at most this length."""
+    """Maximum length of training problems."""
     steps: int = 2000
     """Maximum number of optimizer steps; training stops earlier once the held-out problems are exact with a margin."""
     model: str = "mamba2:tiny"
-    """The model to train."""
+    """Name and preset of the model to train."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Settings of that model and its training that this task needs; a user's key=value override them."""
+    """Settings of that model and its training that the task needs; a user's key=value overrides them."""
     check: tuple[int, ...] = (3, 5, 10, 20, 50)
     """Lengths of `check`'s rows."""
     eval: tuple[int, ...] = (5, 10, 20, 100, 1000)
@@ -37,35 +37,35 @@ class Defaults:
 class Task:
     """A family of problems with a `length`, a ground truth, and a program that solves them through tools.
 
-    A problem is a list of symbols, the prompt. A subclass writes `symbols`, `tools`, `sample`, `answer` and `solve`.
+    A problem is a list of symbols, the prompt. A subclass defines `symbols`, `tools`, `sample`, `answer` and `solve`.
     """
 
     symbols: Sequence[str] = ()
-    """Token strings beyond the tools' own; a string means its characters."""
+    """Token strings in addition to the tools'; a string stands for its characters."""
     notes: Collection[str] = ()
-    """Symbols that are notes by themselves: said, but not remembered."""
+    """Symbols that are notes without note marks: said, but not remembered."""
     tools: tuple[str, ...] = ("pointer:1",)
-    """Tools with their options, as "pointer:3"."""
+    """Tools with their options, such as "pointer:3"."""
     variants: dict[str, str] = {"default": "solve"}
-    """Named programs: variant -> method; the first is the default."""
+    """Method of each program, by variant; the first is the default."""
     predicted: tuple[str, ...] = ()
-    """Variants whose model must predict the tools' answers as well: an ablation, for it then has no tool."""
+    """Variants, as an ablation, whose model must also predict the tools' answers, and so works without tools."""
     defaults = Defaults()
-    """Lengths, model and settings that the commands use unless told otherwise."""
+    """Lengths, model and settings that the commands use by default."""
     min_length = 1
-    """The shortest problem."""
+    """Length of the shortest problem."""
     max_length = 10_000_000
-    """The longest problem that the commands take."""
+    """Length of the longest problem that the commands accept."""
     takes_options = False
-    """Whether options may stand after a colon in the name, as turing:bb5; they are then in `self.options`."""
+    """Whether the name may have options after a colon, as in turing:bb5; they are then in `self.options`."""
     blank = "[_]"
-    """The symbol that an unwritten cell of the tape reads."""
+    """The symbol of unwritten cells of the tape."""
     answers_by_token = True
-    """Whether the answer is `answer(prompt)`, token for token; False where `score` decides otherwise."""
+    """Whether only `answer(prompt)` is right, token for token; False if `score` also accepts other outputs."""
     parts: Mapping[str, Task] = {}
-    """The tasks that a mixture mixes, by name."""
+    """The parts of a mixture, by name."""
     marks = 0
-    """Tokens at each end of a prompt that are not remembered: 1 in a mixture, whose task marks they are."""
+    """Number of tokens at each end of a prompt that are not remembered: 1 in a mixture, for its parts' marks."""
 
     _built_tools: list[toolbox.Tool | toolbox.StatefulTool] | None = None
     _vocab: Vocabulary | None = None
@@ -74,49 +74,49 @@ class Task:
         if options and not self.takes_options:
             raise ValueError(f"{type(self).__name__.lower()} takes no options, but was given {options!r}")
         self.options = options
-        """The text after the colon of the name."""
+        """Options: the text after the colon in the name."""
         self.variant = variant or next(iter(self.variants))
         if self.variant not in self.variants:
             raise ValueError(f"unknown variant {self.variant!r}; there are: {', '.join(self.variants)}")
         self.name = type(self).__name__.lower()
-        """The name that the task was loaded by."""
+        """Name by which the task was loaded."""
         self.home = type(self)
-        """The class whose source a run folder keeps."""
+        """Class whose source a run folder keeps."""
 
-    # -- what a task writes
+    # -- to be defined by every task
 
     def sample(self, length: int, rng: random.Random) -> list[str]:
         """Draw a random prompt of complexity exactly `length`."""
         raise NotImplementedError
 
     def answer(self, prompt: list[str]) -> Sequence[str]:
-        """Compute the ground truth, independent of the program: a sequence of symbols."""
+        """Compute the ground truth, a sequence of symbols, independently of the program."""
         raise NotImplementedError
 
     def solve(self, w: Workspace) -> None:
-        """Solve the problem that is seen through `w` alone: the program."""
+        """Solve the problem through the workspace `w`: the program."""
         raise NotImplementedError
 
-    # -- what a task may override
+    # -- may be overridden by a task
 
     def sample_up_to(self, length: int, rng: random.Random) -> list[str]:
-        """Draw a random prompt of complexity at most `length`: the distribution of training and `check`."""
+        """Draw a random prompt of complexity at most `length`, as for training and `check`."""
         return self.sample(rng.randint(self.min_length, length), rng)
 
     def worst_cases(self, length: int) -> list[list[str]]:
-        """List worst cases of complexity `length`; by default generic ones, made by `sample`."""
+        """List worst cases of complexity `length`; by default generic ones, made from `sample`."""
         return self._generic_worst_cases(length)
 
     def solve_direct(self, w: Workspace) -> None:
-        """Answer at once, from what the state holds at the end of the prompt: for a variant without a tool."""
+        """Answer directly from the state at the end of the prompt: the program of variants without a tool."""
         w.answer()
         w.output(*self.answer(w.prompt))
 
     def parse(self, text: str) -> list[str]:
-        """Read a prompt as a user types it, one character a token. Raises ValueError for a foreign symbol."""
+        """Parse a prompt as a user types it, one character per token. Raises ValueError for an unknown symbol."""
         foreign = [symbol for symbol in text if symbol not in self.symbols]
         if foreign or not text:
-            raise ValueError(f"{foreign[0] if foreign else text!r} is not a symbol: {' '.join(self.symbols)}")
+            raise ValueError(f"{foreign[0] if foreign else text!r} is not a symbol; use {' '.join(self.symbols)}")
         return list(text)
 
     def spell(self, text: str) -> list[str]:
@@ -124,7 +124,7 @@ class Task:
         return list(text)
 
     def format(self, tokens: list[str]) -> str:
-        """Write a prompt or an answer as text, one character a token."""
+        """Format a prompt or an answer as text, one character per token."""
         return "".join(tokens)
 
     def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> float:
@@ -136,18 +136,18 @@ class Task:
         return self.score(prompt, output, tools)
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
-        """Lay out the tape at the start: its symbols, and the cell that the head is on."""
+        """Return the initial tape: its symbols, and the cell under the head."""
         return prompt, 0
 
     def tape_limit(self, prompt: list[str]) -> int | None:
-        """Number of writes after which the tape is closed and reads [EOS]; None: never."""
+        """Return the number of writes after which the tape is closed and reads [EOS]; None for no limit."""
         return None
 
     def token_limit(self, prompt: Sequence[str]) -> int:
-        """Number of tokens after which a program is taken for endless."""
+        """Return the number of tokens after which a program is considered endless."""
         return 1_000_000 + 10_000 * len(prompt)
 
-    # -- what the rest of the package calls
+    # -- used by the rest of the package
 
     def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
         """Draw problem `index`: a pure function of (task, variant, options, split, seed, length, index), by SHA-256.
@@ -161,33 +161,33 @@ class Task:
             return symbols_of("sample", self.sample_up_to(length, rng) if up_to else self.sample(length, rng))
 
     def worst_problems(self, length: int) -> list[list[str]]:
-        """List the worst cases of complexity `length`, a row of their own in `eval`."""
+        """List the worst cases of complexity `length`, which have a row of their own in `eval`."""
         with task_code(self, f"worst cases of length {length}"):
             return _prompts(self.worst_cases(length))
 
     def every_worst_case(self, length: int) -> list[list[str]]:
-        """List the task's own worst cases and the generic ones: they are always in `check` and held out in training."""
+        """List the task's own and the generic worst cases, which are always in `check` and held out in training."""
         generic = self._generic_worst_cases(length) if self.own_worst_cases else []
         return _prompts([*self.worst_problems(length), *generic])
 
     @property
     def own_worst_cases(self) -> bool:
-        """Whether the task names worst cases itself."""
+        """Whether the task gives worst cases of its own."""
         return type(self).worst_cases is not Task.worst_cases
 
     def truth(self, prompt: list[str]) -> list[str]:
-        """Compute the answer as a list of symbols. Raises ProgramError for an `answer` that fails or returns none."""
+        """Return the answer as a list of symbols. Raises ProgramError if `answer` fails or returns anything else."""
         with task_code(self, "answering a problem"):
             return symbols_of("answer", self.answer(prompt))
 
     @property
     def program(self) -> Callable[[Any], None]:
-        """The program of the variant."""
+        """The variant's program."""
         return getattr(self, self.variants[self.variant])
 
     @property
     def predict_observations(self) -> bool:
-        """Whether the model must predict the tools' answers as well."""
+        """Whether the model must also predict the tools' answers."""
         return self.variant in self.predicted
 
     @property
@@ -199,18 +199,18 @@ class Task:
 
     @property
     def vocab(self) -> Vocabulary:
-        """The vocabulary: marks, tools' tokens, symbols; a symbol that a tool has too is one token."""
+        """The vocabulary: marks, the tools' tokens and the symbols; a symbol that a tool also has is one token."""
         if self._vocab is None:
             of_tools = dict.fromkeys(token for tool in self.built_tools for token in tool.tokens)
             self._vocab = Vocabulary([*of_tools, *(symbol for symbol in self.symbols if symbol not in of_tools)])
         return self._vocab
 
     def part_of(self, prompt: list[str]) -> tuple[Task, list[str]]:
-        """Find the task that solves this prompt, and what it sees of it: itself and all, except in a mixture."""
+        """Return the task that solves this prompt, and its prompt: in a mixture, a part and what the marks enclose."""
         return self, prompt
 
     def check_length(self, length: int) -> int:
-        """Require that the task has problems of this length. Raises ValueError naming the lengths that it has."""
+        """Return the length if the task has problems of it. Raises ValueError naming the possible lengths if not."""
         if not self.min_length <= length <= self.max_length:
             raise ValueError(f"length {length}: {self.name} has lengths {self.min_length} to {self.max_length:,}")
         return length
@@ -221,7 +221,7 @@ class Task:
 
 
 def _prompts(value: Iterable[object]) -> list[list[str]]:
-    """Require a list of prompts, and drop those that stand there twice."""
+    """Return the prompts without duplicates. Raises TypeError if this is not a list of prompts."""
     if value is None or isinstance(value, str):
         raise TypeError(f"worst_cases must return a list of prompts, not {value!r}")
     unique: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Runs a task's own code under guard: bounded CPU time, and errors that name the task, the problem, file and line."""
+"""Guard a task's own code: limit its CPU time, and make its errors name the task, the problem, file and line."""
 
 from __future__ import annotations
 
@@ -14,50 +14,52 @@ from typing import Protocol
 from tallystick.workspace import ProgramError
 
 PATIENCE = 20.0
-"""CPU seconds that a program may run without filling a block, or a task without returning a problem."""
+"""CPU seconds after which a program that has filled no block, or a task that has drawn no problem, is stopped."""
 PACKAGE, STANDARD_LIBRARY = Path(__file__).parents[1], Path(traceback.__file__).parent
 
 
 class _Endless(BaseException):
-    """The watchdog's alarm; not an Exception, so that no program swallows it."""
+    """The watchdog's alarm; not an Exception, so that no program catches it."""
 
 
 class Named(Protocol):
-    """What an error says of its task; `tasks.Task` is one."""
+    """The part of a task that errors name; `tasks.Task` has it."""
 
     @property
     def name(self) -> str:
-        """How the task was called."""
+        """Name by which the task was loaded."""
         ...
 
     @property
     def home(self) -> type:
-        """The class whose file it stands in."""
+        """Class whose file contains the task."""
         ...
 
 
 @contextmanager
 def task_code(task: Named, where: str) -> Iterator[None]:
-    """Guard a block that runs the task's own code; whatever it raises becomes a ProgramError of one line.
+    """Guard a block that runs the task's own code; its errors become a ProgramError of one line.
 
-    where: what is being done, as "the problem 1 0 1 >". Sinks' StopProgram and KeyboardInterrupt pass.
+    where: description of the work, such as "the problem 1 0 1 >". A sink's StopProgram and KeyboardInterrupt pass.
     """
     try:
         with _watchdog():
             yield
     except (Exception, SystemExit, _Endless) as error:
+        if isinstance(error, ProgramError) and str(error).startswith(f"{task.name}: "):  # named by a guard within
+            raise ProgramError(f"{error}; {where}") from error
         what = f"{_message(error)}{_location(error, task.home)}"
         raise ProgramError(f"{task.name}: {' '.join(what.split())}; {where}") from error
 
 
 def _message(error: BaseException) -> str:
     if isinstance(error, _Endless):
-        return f"{PATIENCE:g} s of CPU time without a block of tokens: it does not end"
+        return f"{PATIENCE:g} s of CPU time without a block of tokens: the program does not end"
     return str(error) if isinstance(error, ProgramError) else f"{type(error).__name__}: {error}"
 
 
 def _location(error: BaseException, home: type) -> str:
-    """The innermost line of the task's own file, or else of any code that is not this package's."""
+    """Return the innermost line in the task's own file, else in any code outside this package and Python's library."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == _file(home)]
     foreign = [frame for frame in frames if not {PACKAGE, STANDARD_LIBRARY} & {*Path(frame.filename).parents}]
@@ -69,23 +71,27 @@ def _location(error: BaseException, home: type) -> str:
 def _file(home: type) -> str | None:
     try:
         return inspect.getsourcefile(home)
-    except (TypeError, OSError):  # made in an interactive session
+    except (TypeError, OSError):  # the class was defined in an interactive session
         return None
 
 
 @contextmanager
 def _watchdog() -> Iterator[None]:
-    """Raise _Endless in the block after PATIENCE seconds of CPU time. In the main thread alone: it is a signal."""
+    """Raise _Endless in the block after PATIENCE seconds of CPU time. In the main thread alone: it is a signal.
+
+    A block within another starts the other's time afresh when it ends.
+    """
+    within = signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 0
     _start()
     try:
         yield
     finally:
-        _stop()
+        _start() if within else _stop()
 
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Stop the watchdog during the block, and start it afresh afterwards; a block that raises leaves it stopped."""
+    """Stop the watchdog during the block and restart it afterwards; if the block raises, it stays stopped."""
     _stop()
     yield
     _start()

@@ -1,6 +1,6 @@
-"""The towers of Hanoi (paper, section 4): move all disks from rod A to rod C in 2^n - 1 moves.
+"""The Tower of Hanoi (paper, section 4): move all disks from rod A to rod C in 2^n - 1 moves.
 
-A problem lists the disks on rod A, the largest first, of distinct random sizes from 1 to 100; each size is a symbol:
+A problem lists the disks on rod A, the largest first, with distinct random sizes from 1 to 100; each size is a symbol:
 83 41 7. A move is two symbols, its rods and its disk; as text it is written as in the paper: (7)AC$.
 """
 
@@ -15,7 +15,7 @@ from tallystick.workspace import PointerHandle, Workspace
 SIZES = tuple(str(size) for size in range(1, 101))
 MOVES = ("AB", "AC", "BA", "BC", "CA", "CB")
 STATES = tuple(rod + bit + sign for sign in "+-" for bit in "01" for rod in "ABC")
-"""A disk in the iterative program: its rod, its bit, and the direction in which it goes round the rods."""
+"""States of a disk in the iterative program: its rod, its bit, and the direction in which it circles the rods."""
 TURN = {"+": dict(zip("ABC", "BCA", strict=True)), "-": dict(zip("ABC", "CAB", strict=True))}
 OTHER = {"+": "-", "-": "+"}
 SWAP_BC = {rods: rods.translate(str.maketrans("BC", "CB")) for rods in MOVES}
@@ -23,7 +23,7 @@ SWAP_AB = {rods: rods.translate(str.maketrans("AB", "BA")) for rods in MOVES}
 
 
 class _Towers(Task):
-    """The problems that both tasks share, and their text."""
+    """The problems of both tasks, and their text form."""
 
     max_length = 20
 
@@ -32,7 +32,7 @@ class _Towers(Task):
         return _tower(rng.sample(range(1, 101), length))
 
     def sample_up_to(self, length, rng):
-        """Draw neighbouring sizes half of the time: else extreme sizes would rarely lie in the middle of a tower."""
+        """Draw neighbouring sizes half of the time, since extreme sizes would rarely lie in the middle of a tower."""
         count = rng.randint(self.min_length, length)
         low = rng.randint(1 - count, 100)
         near = range(max(1, low), min(100, low + 2 * count) + 1)
@@ -40,13 +40,13 @@ class _Towers(Task):
         return _tower(rng.sample(rng.choice((near, range(1, 101))), count))
 
     def worst_cases(self, length):
-        """Towers of the smallest sizes, of the largest, and of both."""
+        """List towers of the smallest sizes, of the largest, and of both."""
         low, high = list(range(1, length + 1)), list(range(101 - length, 101))
         both = low[: length // 2] + high[length // 2 :]
         return [_tower(sizes) for sizes in (low, high, both)]
 
     def parse(self, text):
-        """Read "83 41 7", in any order, with or without commas, brackets and the closing colon."""
+        """Parse "83 41 7", in any order, with or without commas, brackets and the final colon."""
         words = text.translate(str.maketrans("(),:", "    ")).split()
         wrong = [word for word in words if word not in SIZES]
         if wrong or not words or len(set(words)) < len(words):
@@ -57,29 +57,29 @@ class _Towers(Task):
         return _tower(int(word) for word in words)
 
     def format(self, tokens):
-        """Write moves as (7)AC$, a tower as 83 41 7."""
+        """Format moves as (7)AC$, a tower as 83 41 7."""
         if not any(token in MOVES for token in tokens):
             return " ".join(token for token in tokens if token != ":")
         pairs = zip(tokens[::2], tokens[1::2], strict=True)
         return "".join(f"({disk}){rods}$" for rods, disk in pairs)
 
     def answer(self, prompt):
-        """The moves, by the textbook's recursion."""
+        """Compute the moves by the textbook's recursion."""
         return [symbol for move in _moves(prompt[:-1], "A", "B", "C") for symbol in move]
 
     def token_limit(self, prompt):
-        """More than either program writes: both take 2^n times a few tokens per disk."""
+        """Return more tokens than either program writes, which is 2^n times a few tokens per disk."""
         return 10_000 + (40 * len(prompt) + 100) * 2 ** len(prompt)
 
 
 class HanoiRecursive(_Towers):
     """Hanoi, recursively: 2 1 answers (1)AB$(2)AC$(1)BC$. 16 * 2^n tokens for n disks; `length` is n.
 
-    The program writes the solution for the smallest disk, for the two smallest, and so on, each from the one before:
+    The program writes the solution for the smallest disk, for the two smallest, and so on, each from the previous one:
     its copy with B and C exchanged, the move of the next disk from A to C, and its copy with A and B exchanged. Each
-    copy has its own pointer, whose name tells what to exchange: the last 3 tokens decide. The last list is the answer,
-    and has [ANS] before it; it is the last because no disk stands to the left of its own.
-    `paper` has one pointer for both copies (22 * 2^n): which of the two it is making shows only when it sets out.
+    copy has its own pointer, whose name tells what to exchange, so the last 3 tokens decide. The last list is the
+    answer, preceded by [ANS]; the program recognises it because no disk is left of its own.
+    `paper` has one pointer for both copies (22 * 2^n tokens): only their beginnings show which copy it is making.
     """
 
     symbols = (*MOVES, *SIZES, ":", "#")
@@ -88,7 +88,7 @@ class HanoiRecursive(_Towers):
     defaults = Defaults(train_length=6, check=(2, 4, 6, 7, 8), eval=(4, 6, 8, 10, 12))
 
     def solve(self, w):
-        """Find the disks with pointer 0; copy with pointers 1 and 2."""
+        """Find the disks with pointer 0, and copy with pointers 1 and 2."""
         disks, first, second = (w.pointer(i) for i in range(3))
         _to_mark(disks, first, second)
         last = False
@@ -118,12 +118,12 @@ class HanoiRecursive(_Towers):
 class Hanoi(_Towers):
     """Hanoi, iteratively: 2 1 answers (1)AB$(2)AC$(1)BC$. About (8n + 24) * 2^n tokens for n disks; `length` is n.
 
-    `local` counts in binary: the n-th smallest disk moves when bit n turns to 1, always round the rods in the same
-    direction, every second disk the other way. Each step copies the state, a symbol of rod, bit and direction for each
+    `local` counts in binary: the n-th smallest disk moves when bit n turns to 1, always circling the rods in the same
+    direction, every second disk the other way. Each step copies the state, one symbol of rod, bit and direction per
     disk, the smallest first; the note c says that there is a carry into the next bit. The moves stand among the states,
-    and a last sweep says them; the last 7 tokens decide. `paper` says each move at once, then each disk with its rod,
-    in brackets. The program keeps in locals what lies on top of the rods, which was last said about n disks back: what
-    it must know lies farther back the more disks there are.
+    and a last sweep says them; the last 7 tokens decide. `paper` says each move immediately, then each disk with its
+    rod between think marks. Its program keeps the tops of the rods in locals. They were last said about n disks ago, so
+    the tokens that decide lie farther back the more disks there are.
     """
 
     symbols = (*MOVES, *SIZES, *STATES, ":", "#", "c", "!", "+", "-", *"ABC")
@@ -133,7 +133,7 @@ class Hanoi(_Towers):
     defaults = Defaults(train_length=6, check=(2, 4, 6, 7, 8), eval=(4, 6, 8, 10, 12))
 
     def solve(self, w):
-        """Pointer 0 counts the disks, 1 reads the last state, 2 collects the answer, 3 reads the disk that moves."""
+        """Count with pointer 0, read the last state with 1, collect the answer with 2, read the moving disk with 3."""
         count, state, moves, disks = (w.pointer(i) for i in range(4))
         self._first_state(w, count, (state, moves, disks))
         while self._move(w, state, disks):
@@ -146,7 +146,7 @@ class Hanoi(_Towers):
                 w.output(_next(moves))
 
     def _first_state(self, w: Workspace, count: PointerHandle, others: Sequence[PointerHandle]) -> None:
-        """Write all disks on A, all bits 0; directions are counted from the largest disk, which must go from A to C."""
+        """Write all disks on A with bits 0; directions follow from the largest disk, which moves from A to C."""
         sign, symbol = "+", ""
         while symbol != ":":
             sign = OTHER[sign]
@@ -164,7 +164,7 @@ class Hanoi(_Towers):
         w.think("#")
 
     def _move(self, w: Workspace, state: PointerHandle, disks: PointerHandle) -> bool:
-        """Turn bits 1 to 0 up to the first 0, which becomes 1 and moves its disk; False at the end: there is no 0."""
+        """Turn bits from 1 to 0 up to the first 0, which becomes 1 and moves its disk; return False without a 0."""
         while True:
             disks.left()
             symbol = _next_with_carry(w, state)
@@ -184,7 +184,7 @@ class Hanoi(_Towers):
         return True
 
     def _rest(self, w: Workspace, state: PointerHandle) -> None:
-        """Copy the rest of the state, but for the move that stands there."""
+        """Copy the rest of the state, except the move in it."""
         while True:
             symbol = _next(state)
             if symbol in MOVES:
@@ -195,10 +195,10 @@ class Hanoi(_Towers):
                 return
 
     def solve_paper(self, w):
-        """Follow the states, each disk with its rod, with one pointer, while the next state is written in brackets.
+        """Read each state, every disk with its rod, with one pointer while writing the next state between think marks.
 
-        Every second move is the smallest disk's, always the same way round. The move between is that of the smallest
-        disk not on its rod, which was read last as the states begin with the largest: it goes where it may.
+        Every second move is the smallest disk's, always in the same direction. The other moves are of the smallest
+        disk not on its rod, which was read last since states begin with the largest: it has one possible target.
         """
         p, way, smallest, rod = w.pointer(0), "+", "", "A"
         w.answer()
@@ -220,7 +220,7 @@ class Hanoi(_Towers):
     def _rewrite(self, w: Workspace, p: PointerHandle, moved: str, target: str, rod: str) -> tuple[str, str, str]:
         """Copy the state up to the move that follows it, with the moved disk on its target.
 
-        Returns the last disk; and the last one that is not on this rod, with its own rod.
+        Returns the last disk, and the last disk that is not on this rod, with its own rod.
         """
         disk = other = of = ""
         while True:
@@ -238,12 +238,12 @@ class Hanoi(_Towers):
 
 
 def _tower(sizes: Iterable[int]) -> list[str]:
-    """Make a prompt: the sizes in falling order."""
+    """Return a prompt: the sizes in descending order."""
     return [*map(str, sorted(sizes, reverse=True)), ":"]
 
 
 def _moves(disks: Sequence[str], source: str, spare: str, target: str) -> Iterator[tuple[str, str]]:
-    """The moves as (rods, disk), by the textbook's recursion; disks: the largest first."""
+    """Yield the moves as (rods, disk), by the textbook's recursion; disks: the largest first."""
     if disks:
         yield from _moves(disks[1:], source, target, spare)
         yield source + target, disks[0]
@@ -251,7 +251,7 @@ def _moves(disks: Sequence[str], source: str, spare: str, target: str) -> Iterat
 
 
 def _to_mark(disks: PointerHandle, *others: PointerHandle) -> None:
-    """Move all pointers to the colon behind the disks; only the first one reads, so that later moves look different."""
+    """Move all pointers to the colon after the disks; only the first one reads, so that later moves look different."""
     symbol = ""
     while symbol != ":":
         for pointer in (*others, disks):
@@ -260,7 +260,7 @@ def _to_mark(disks: PointerHandle, *others: PointerHandle) -> None:
 
 
 def _begin(w: Workspace, disks: PointerHandle) -> bool:
-    """Go on to the next disk and begin its list, or the answer if that disk is the last: then return True."""
+    """Move to the next disk and begin its list, or the answer if it is the last disk; return whether it is."""
     disks.left()
     disks.left()
     last = disks.read() == "[BOS]"
@@ -273,7 +273,7 @@ def _begin(w: Workspace, disks: PointerHandle) -> bool:
 
 
 def _copy(pointer: PointerHandle, say: Callable[[str], None], swap: dict[str, str]) -> None:
-    """Copy the list that begins behind the pointer, with rods exchanged, up to the mark that ends it."""
+    """Copy the list that begins after the pointer, with rods exchanged, up to its end mark."""
     while True:
         symbol = _next(pointer)
         if symbol in ("#", "[ANS]"):
@@ -288,7 +288,7 @@ def _next(pointer: PointerHandle) -> str:
 
 
 def _next_with_carry(w: Workspace, pointer: PointerHandle) -> str:
-    """Move right and read, with the note c between: nothing else nearby would tell that there is a carry."""
+    """Move right and read, with the note c between, since nothing else nearby shows that there is a carry."""
     pointer.right()
     w.note("c")
     return pointer.read()

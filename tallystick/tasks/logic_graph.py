@@ -11,18 +11,18 @@ from tallystick.tasks.numbers import short
 from tallystick.workspace import Workspace
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-"""The letters of labels: base 32, without 0 and 1, which are values."""
+"""Letters of labels: base 32, without 0 and 1, which are values."""
 REACH = 8
-"""In `local`, a gate's parents are among so many nodes before it."""
+"""Number of preceding nodes among which a gate's parents are, in `local`."""
 LINE = "(?P<node>[{0}]{{{1}}})(?::(?P<value>[01])|=(?P<a>~?[{0}]{{{1}}})((?P<op>[&|])(?P<b>~?[{0}]{{{1}}}))?)"
-"""A line of the prompt: an input with its value, or a gate."""
+"""Pattern of a line of the prompt: an input with its value, or a gate."""
 
 NOTES = tuple(value + todo for value in "01" for todo in ("0", "1", "+", "~", "+&", "+|", "~&", "~|"))
-"""An operand's value, and what the gate makes of it: 0, 1, the value itself (+), or its negation (~); if the gate has
-another operand, with & or | behind the sign."""
+"""Notes: an operand's value, and the gate's use of it: 0, 1, the value itself (+), or its negation (~), followed by the
+operator & or | if the gate has another operand."""
 NOT = {"0": "1", "1": "0"}
 DECIDES = {"&": "0", "|": "1"}
-"""The operand's value that decides a gate alone."""
+"""Value of one operand that decides a gate, by operator."""
 
 
 class LogicGraph(Task):
@@ -51,8 +51,8 @@ class LogicGraph(Task):
     variants = {"local": "solve", "paper": "solve_paper"}
     defaults = Defaults(
         train_length=10, steps=3000, check=(3, 5, 10, 20, 40),
-        # heads and memories that reach the labels from the start; copying is soon right but for the noise of the steps,
-        # so the rate falls early; validation takes as long as 100 steps
+        # heads and memories reach the labels from the start; copying is soon right except for the steps' noise, so the
+        # rate falls early; a validation takes as long as 100 steps
         settings={
             "head_dim": "16", "dt_min": "0.001", "dt_max": "0.03", "decay_at_error": "0.003", "validate_every": "200",
         },
@@ -76,8 +76,10 @@ class LogicGraph(Task):
         return self._prompt(labels, graph, lambda: rng.choice(("", "~")), lambda: rng.choice("&|"), rng)
 
     def worst_cases(self, length):
-        """A chain, the deepest graph; gates of two nodes each, the nearer or the farther one first; and two gates with
-        the same operands, whose labels differ in the first letter alone, which lies farthest back."""
+        """List the deepest graph, a chain; gates of the two nearest nodes in either order; and twin gates.
+
+        The twins have the same operands, and labels that differ only in the first letter, which lies farthest back.
+        """
         inputs = _inputs(length)
         chain = [[i - 1] if i else [] for i in range(length)]
         pairs = [[i - 1, i - inputs] if i >= inputs else [] for i in range(length)]
@@ -101,7 +103,7 @@ class LogicGraph(Task):
         op: Callable[[], str],
         rng: random.Random,
     ) -> list[str]:
-        """Write the lines. graph: the parents of each node, none for an input; sign, op: draw "" or ~, and & or |."""
+        """Return the prompt of a graph, given as each node's parents (inputs: none); sign, op: draw "" or ~, & or |."""
         lines = [
             f"{label}={op().join(sign() + labels[parent] for parent in parents)}"
             if parents
@@ -111,7 +113,7 @@ class LogicGraph(Task):
         return [*"\n".join([*lines, f"?{labels[-1]}\n"])]
 
     def parse(self, text):
-        """Read the lines: every node before it is used, and as the last one ? and the label of a gate."""
+        """Parse lines: nodes, each before it is used, and last a ? with the label of a gate."""
         *lines, query = text.strip().split("\n")
         known, gates = set(), set()
         for line in lines:
@@ -127,7 +129,7 @@ class LogicGraph(Task):
         return [*text.strip(), "\n"]
 
     def answer(self, prompt):
-        """The value of the last node, with all nodes evaluated in order."""
+        """Compute the value of the last node by evaluating all nodes in order."""
         *lines, query = "".join(prompt).split()
         values = {}
         for line in lines:
@@ -138,11 +140,11 @@ class LogicGraph(Task):
         return [str(int(values[query[1:]]))]
 
     def token_limit(self, prompt):
-        """More than any graph takes: the tokens of a visit grow with the lines that contain a label."""
+        """Return more tokens than any graph takes; the tokens of a visit grow with the lines that contain a label."""
         return 10_000_000 + 1_000 * len(prompt)
 
     def solve(self, w):
-        """Visit depth first; the lines that ask hold the way back and what to do there."""
+        """Visit nodes depth first; the lines that ask record the way back and what to do there."""
         ask, value = self._visit(w, self._question(w)), ""
         while ask:
             asked = ask[: self.width]
@@ -155,11 +157,11 @@ class LogicGraph(Task):
         w.output(value)
 
     def _question(self, w: Workspace) -> str:
-        """The node that is asked for: the last symbols of the prompt."""
+        """Return the node that the problem asks for, from the last symbols of the prompt."""
         return "".join(w.prompt[-1 - self.width : -1])
 
     def _visit(self, w: Workspace, node: str) -> str:
-        """Ask for a gate's last operand, in a line that holds the rest of the gate."""
+        """Ask for a gate's last operand, in a line that records the rest of the gate; return the line."""
         gate = self._line.fullmatch(self._find(w, node, "="))
         assert gate
         first, last = gate["a"], gate["b"]
@@ -173,10 +175,10 @@ class LogicGraph(Task):
         return line
 
     def _use(self, w: Workspace, ask: str, value: str) -> tuple[str, str]:
-        """Use the value of the operand that the line `ask` asked for; return the next line that asks, "" for none.
+        """Use the value of the operand that the line `ask` asked for; return the next asking line, or "", and a value.
 
-        Either the gate's other operand is still to be asked for; or the gate has its value, which is used in turn for
-        the line that asked for this gate. Without a next line, also return the last value.
+        Either the gate's other operand is still to be asked for, or the gate has its value, which is used in turn for
+        the line that asked for the gate. If no line is left, the value is that of the last gate.
         """
         while ask:
             todo, node = ask[self.width + 1 : -self.width], ask[-self.width :]
@@ -190,11 +192,11 @@ class LogicGraph(Task):
         return "", value
 
     def _find(self, w: Workspace, node: str, mark: str) -> str:
-        """Search for the one line that contains node and mark side by side; "" if there is none."""
+        """Return the only line that contains node and mark contiguously, or "" if there is none."""
         return "".join(symbol for line in w.find(*node, mark) for symbol in line)
 
     def solve_paper(self, w):
-        """Visit depth first; the memory holds the way back."""
+        """Visit nodes depth first; the memory records the way back."""
         node, value = self._question(w), ""
         while node:
             node, value = self._visit_paper(w, node)
@@ -202,7 +204,7 @@ class LogicGraph(Task):
         w.output(value)
 
     def _visit_paper(self, w: Workspace, node: str) -> tuple[str, str]:
-        """Visit a node; return the node to visit next, if any, and this one's value if it has one now."""
+        """Visit a node; return the node to visit next, if any, and this node's value, if it has one now."""
         gate = self._line.fullmatch(self._grep(w, node, "="))
         assert gate
         values = []
@@ -217,7 +219,7 @@ class LogicGraph(Task):
         return self._grep(w, node, "<")[self.width + 1 :], value
 
     def _grep(self, w: Workspace, node: str, mark: str) -> str:
-        """Search for all lines with the node; return the one that begins with it and the mark, "" if there is none."""
+        """Search for all lines with a node; return the one that begins with node and mark, or "" if there is none."""
         lines = ("".join(line) for line in w.find(*node))
         return next((line for line in lines if line.startswith(node + mark)), "")
 
@@ -235,13 +237,13 @@ def _inputs(length: int) -> int:
 
 
 def _anywhere(length: int, rng: random.Random) -> list[list[int]]:
-    """Draw the parents of each node: up to two of those before it, none for inputs."""
+    """Draw the parents of each node: up to two earlier nodes, none for inputs."""
     inputs = _inputs(length)
     return [rng.sample(range(i), min(rng.randint(1, 2), i)) if i >= inputs else [] for i in range(length)]
 
 
 def _needed(length: int, rng: random.Random) -> list[list[int]]:
-    """Draw the parents among the REACH nodes before, so that the last node needs all others."""
+    """Draw the parents of each node among the REACH preceding ones, so that the last node needs all others."""
     inputs = _inputs(length)
     while True:
         parents: list[list[int]] = [[] for _ in range(length)]

@@ -1,15 +1,17 @@
-"""Multiplication of two numbers (paper, section 4): by one digit, by two, and in full.
+"""Multiplication of two numbers (paper, section 4): by one digit, by two, and by any number of digits.
 
-A program says or reads again whatever it must know for longer than a few tokens: the multiplier's digit is read at each
-step, carries are notes, and the last move of a pointer shows what it is doing. For 58*12= the memory behind the prompt
+The program says or reads again whatever it needs for longer than a few tokens: the multiplier's digit is read at each
+step, carries are notes, and the last move of a pointer shows what it is doing. For 58*12= the memory after the prompt
 then holds
 
     s 6 1 1            the first row, 58 * 2 = 116, lowest digit first and one digit longer than 58: the first sum
-    + 8 5 0  s 9 6 0   each further row, 58 * 1 = 058, and its sum with the sum before less that one's lowest digit,
+
+
+    + 8 5 0  s 9 6 0   each further row, 58 * 1 = 058, and its sum with the previous sum without its lowest digit,
                        which is final: 058 + 11 = 069
 
-The answer is the last sum without its leading zero, 69, followed by the lowest digit of each sum before it, which
-stands beside the s: 696.
+The answer is the last sum without its leading zero, 69, followed by the lowest digit of each earlier sum, which stands
+next to the s: 696.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from tallystick.tasks.numbers import DIGITS, VALUES, multiply, number, operands,
 from tallystick.workspace import PointerHandle, Workspace
 
 CARRYING = 5 * "0" + "".join(digit * int(digit) for digit in DIGITS)
-"""Digits of the second number in training: each as often as it has carries to be learned."""
+"""Digits of the second number in training, each as often as it has carries to be learned."""
 PRODUCT_CARRIES, SUM_CARRIES = tuple(f"c{c}" for c in range(9)), ("e0", "e1")
 
 
 class Multiplication(Task):
     """Multiply two numbers: 58*12= answers 696. 31 tokens for each pair of digits, 13,000 for 20 digits by 20.
 
-    `length` is the number of digits of each number; training draws the two lengths independently. The head of this file
-    shows what the program writes; the last 7 tokens decide it.
+    `length` is the number of digits of each number; training draws the two lengths independently. The docstring of this
+    file shows the program's memory; the last 7 tokens decide.
     """
 
     symbols = (*DIGITS, "*", "=", "+", "s", ".", ",", *PRODUCT_CARRIES, *SUM_CARRIES)
@@ -37,24 +39,24 @@ class Multiplication(Task):
     defaults = Defaults(train_length=5, check=(3, 5, 8, 12, 20), eval=(5, 10, 20, 50, 100))
     max_length = 3000
     digits: int | None = None
-    """The number of digits of the second number; None: as many as the first has."""
+    """Number of digits of the second number; None for as many as the first has."""
 
     def sample(self, length, rng):
         """Draw two uniform numbers, the first of `length` digits."""
         return [*number(length, rng), "*", *number(self.digits or length, rng), "="]
 
     def sample_up_to(self, length, rng):
-        """Draw the lengths independently from 1 to `length`, the second's only if it is free.
+        """Draw the lengths independently from 1 to `length`, the second only if it is free.
 
         A digit d of the second number is drawn as often as it has carries to be learned, which are 0 to d - 1. Half
-        of the one-digit first numbers are 0, which ends the work at once.
+        of the one-digit first numbers are 0, for which the answer is immediate.
         """
         first, second = rng.randint(1, length), rng.randint(1, length)
         left = number(first, rng, DIGITS if first > 1 else 8 * "0" + DIGITS)
         return [*left, "*", *number(self.digits or second, rng, CARRYING), "="]
 
     def worst_cases(self, length):
-        """Carries everywhere and nowhere; zeros inside, at the end and as a number; sums that are all nines."""
+        """List problems with carries everywhere or nowhere, zeros inside, at the end and alone, and sums of nines."""
         first = [unit * length for unit in "123456789"]
         first += [("45" * length)[:length], ("90" * length)[:length], ("09" * length)[-length:], "0"]
         first += ["1" + "0" * (length - 1), "9" + "0" * (length - 1), "3" * (length - 1) + "4"]
@@ -62,13 +64,13 @@ class Multiplication(Task):
         return [[*a, "*", *b, "="] for a, b in pairs]
 
     def _seconds(self, length: int) -> list[str]:
-        """The second numbers of the worst cases: of full length, and short ones where the length is free."""
+        """Return the second numbers of the worst cases: of full length, and short ones if the length is free."""
         digits = self.digits or length
         others = {1: ["0", *"2345678"], 2: ["19", "90"], None: ["0", "7", "10"]}[self.digits]
         return list(dict.fromkeys(["9" * digits, "1" * digits, "1" + "0" * (digits - 1), *others]))
 
     def parse(self, text):
-        """Read "123*45", with or without the closing =; leading zeros are dropped."""
+        """Parse "123*45", with or without the final =; leading zeros are dropped."""
         left, right = operands(text, "*", "product", "123*45")
         if self.digits and len(right) != self.digits:
             left, right = right, left
@@ -78,12 +80,12 @@ class Multiplication(Task):
         return [*left, "*", *right, "="]
 
     def answer(self, prompt):
-        """The product, computed in blocks of digits."""
+        """Compute the product in blocks of digits."""
         times = prompt.index("*")
         return multiply(prompt[:times], prompt[times + 1 : -1])
 
     def solve(self, w):
-        """Write a row for each digit of the second number, and its sum with the sum before."""
+        """Write a row for each digit of the second number, and its sum with the previous sum."""
         first, digit, before, row = (w.pointer(i) for i in range(4))
         if self._zero(w, first, digit):
             return
@@ -103,7 +105,7 @@ class Multiplication(Task):
         self._say_product(w, row)
 
     def _zero(self, w: Workspace, first: PointerHandle, digit: PointerHandle) -> bool:
-        """Answer 0 if a number is 0; else move pointer `digit` to the =."""
+        """Answer 0 if a number is 0, else move pointer `digit` to the =; return whether a number is 0."""
         zero = first.read() == "0"
         if not zero:
             _walk_on(digit, "*")
@@ -117,7 +119,7 @@ class Multiplication(Task):
         return zero
 
     def _row(self, w: Workspace, first: PointerHandle, digit: PointerHandle) -> None:
-        """Write the first number times the digit, one digit longer than the number; the digit is read at each step."""
+        """Write the first number times the digit, with one digit more; read the digit at each step."""
         first.right()
         _walk(first, "*")
         w.note("c0")
@@ -134,7 +136,7 @@ class Multiplication(Task):
         w.note(".")
 
     def _sum(self, w: Workspace, before: PointerHandle, row: PointerHandle) -> None:
-        """Add the row and the sum before it without its lowest digit, which is one digit shorter than the row."""
+        """Add the row and the previous sum without its lowest digit, which is one digit shorter than the row."""
         _walk(before, "s")
         before.right()
         w.note("e0")
@@ -151,9 +153,9 @@ class Multiplication(Task):
             w.note(SUM_CARRIES[carry])
 
     def _say_product(self, w: Workspace, p: PointerHandle) -> None:
-        """Read leftwards from [ANS]: say the last sum without a leading zero, and the digit beside the s of the others.
+        """Read leftwards from [ANS]; say the last sum without a leading zero, and the digit next to each other s.
 
-        The notes keep in sight whether the next digit on the left will be said (,) or not (.).
+        The notes keep nearby whether the next digit on the left will be said (,) or not (.).
         """
         _walk(p, "[ANS]")
         symbol, last = "[ANS]", True
@@ -170,7 +172,7 @@ class Multiplication(Task):
                 w.note(".")
 
     def token_limit(self, prompt):
-        """In proportion to the rows times the digits of each."""
+        """Return a limit proportional to the number of rows times the digits of each."""
         times = prompt.index("*")
         return 10_000 + 60 * (times + 4) * (len(prompt) - times + 4)
 
@@ -178,9 +180,9 @@ class Multiplication(Task):
 class Multiplication1(Multiplication):
     """Multiply by one digit: 58*7= answers 406. 25 tokens per digit of the first number, which has `length` digits.
 
-    `local` reads the second number's digit again at each step: the last 6 tokens decide it. `paper` reads it once, at
+    `local` reads the second number's digit again at each step, so the last 6 tokens decide. `paper` reads it once, at
     the beginning of a sweep through the first number (18 tokens per digit), says carries as thoughts, and re-uses
-    pointer 1 for the answer: what it must know lies as far back as the number is long.
+    pointer 1 for the answer, so the tokens that decide lie as far back as the number is long.
     """
 
     variants = {"local": "solve", "paper": "solve_paper"}
@@ -194,7 +196,7 @@ class Multiplication1(Multiplication):
             self.notes = ()  # its carries are thoughts
 
     def solve_paper(self, w):
-        """Write the rows with carries, then their sum with carries, which pointer 1 says backwards."""
+        """Write the rows with carries, then their sum with carries; say it backwards with pointer 1."""
         first, second = w.pointer(0), w.pointer(1)
         if self._zero(w, first, second):
             return
@@ -226,11 +228,11 @@ class Multiplication1(Multiplication):
             w.think(DIGITS[carry])
 
     def _sum_paper(self, w: Workspace, first: PointerHandle, second: PointerHandle) -> None:
-        """Add the two rows: pointer 0 reads the first, behind the =, pointer 1 the second, behind the +."""
+        """Add the two rows: pointer 0 reads the first, after the =, pointer 1 the second, after the +."""
         w.think("=")
         _walk(first, "=")
         _walk(second, "+")
-        carry, upper, lower = 0, True, True  # whether the two have a digit left
+        carry, upper, lower = 0, True, True  # whether each row has a digit left
         while True:
             a = _next_digit(first) if upper else ""
             b = _next_digit(second) if lower else ""

@@ -1,6 +1,6 @@
 """Decimal numbers of any length, as text and as lists of digits.
 
-Python's own int refuses to read or print more than 4,300 digits, and takes quadratic time for it.
+Python's int refuses to read or print more than 4,300 digits, and takes quadratic time to do so.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ BASE = 10**BLOCK
 
 
 def number(length: int, rng: random.Random, digits: str = DIGITS) -> list[str]:
-    """Draw a uniform number of exactly `length` of these digits; 0 is a number of one digit."""
+    """Draw a uniform number of exactly `length` digits from `digits`; 0 is a number of one digit."""
     first = rng.choice(digits if length == 1 else digits.replace("0", ""))
     return [first, *rng.choices(digits, k=length - 1)]
 
 
 def operands(text: str, sign: str, what: str, example: str) -> tuple[str, str]:
-    """Read the two numbers of "12*345", with or without a closing =; leading zeros are dropped. Raises ValueError."""
+    """Parse the two numbers of "12*345", with or without a final =, and drop leading zeros. Raises ValueError."""
     left, found, right = text.replace(" ", "").removesuffix("=").partition(sign)
     for operand in (left, right):
         if not found or not operand or operand.strip(DIGITS):
@@ -51,7 +51,7 @@ def multiply(left: Sequence[str], right: Sequence[str]) -> list[str]:
 
 
 def short(text: str) -> str:
-    """Cut a text to the length that an error message can quote."""
+    """Shorten a text for quotation in an error message."""
     return text if len(text) <= 40 else text[:37] + "..."
 
 

@@ -1,4 +1,4 @@
-"""Finds a task by name, or in a user's own file."""
+"""Load tasks by name, or from a user's own file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tallystick.tasks.base import Task
 from tallystick.tasks.chomsky import CHOMSKY
 
 NOTES = "+notes"
-"""The ending of a variant's name that means: the same program with notes."""
+"""Suffix of a variant's name that stands for the same program with notes."""
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
@@ -34,9 +34,9 @@ TASKS = {
 def load(name: str, variant: str | None = None) -> Task:
     """Load a task: "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
-    variant: one of the task's, the first by default; with +notes behind it, its program says its control state.
-    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that does not run, a class
-    that does not keep the contract, or a program whose control state no notes can say.
+    variant: one of the task's, by default the first; with the suffix +notes, its program says its control state.
+    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that fails to run, a class
+    that does not implement a task, or a program whose control state no notes can say.
     """
     task = _mixture(name, variant) if "," in name else _single(name, variant)
     task.name = name
@@ -67,24 +67,32 @@ def _single(name: str, variant: str | None) -> Task:
 
 
 def _own(path: str, rest: str, variant: str | None) -> Task:
-    """A task of a user's file; rest: Class or Class:options."""
+    """Load a task from a user's file; rest: Class or Class:options."""
     class_name, _, options = rest.partition(":")
     names = vars(userfile.load(path))
     classes = {name: value for name, value in names.items() if isinstance(value, type) and issubclass(value, Task)}
     classes.pop("Task", None)
     if class_name not in classes:
         choices = ", ".join(classes) or "no class derived from tallystick.Task"
-        raise ValueError(f"{path} has no task {class_name!r}; it has: {choices}")
+        wrong = f"has no task {class_name!r}" if class_name else "does not say which task, as in FILE:Class"
+        raise ValueError(f"{path} {wrong}; it has: {choices}")
     cls = classes[class_name]
     contract.require(cls)
-    task = cls(options, variant)
+    task = contract.make(cls, options, variant)
     contract.require_pure(task)
     return task
 
 
 def source(task: Task) -> tuple[str, str]:
-    """Read the text of the task's file (of a mixture, of its parts') and its SHA-256, as kept in a run folder."""
+    """Return the text of the task's file, or of a mixture's parts' files, and its SHA-256, as kept in a run folder."""
     homes = [part.home for part in task.parts.values() or [task]]
     files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
-    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
+    text = "\n".join(map(_read, files))
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not UTF-8, as a task's file must be: {error}") from error

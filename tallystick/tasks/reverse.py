@@ -26,18 +26,18 @@ class Reverse(Task):
         return [*rng.choices("01", k=length), ">"]
 
     def worst_cases(self, length):
-        """Bits all alike, and alternating."""
+        """List constant and alternating bits."""
         return [[*bits, ">"] for bits in ("0" * length, "1" * length, ("01" * length)[:length])]
 
     def parse(self, text):
-        """Read bits, with or without the closing >."""
+        """Parse bits, with or without the final >."""
         bits = text.removesuffix(">")
         if ">" in bits:
             raise ValueError(f"{text!r} is not a bit string; write 0 and 1, as in 1101")
         return [*super().parse(bits), ">"]
 
     def answer(self, prompt):
-        """The bits, last first."""
+        """Return the bits in reverse order."""
         return prompt[-2::-1]
 
     def solve(self, w):

@@ -1,4 +1,4 @@
-"""Runs programs on problems: a right one fills the sink with its trajectory, a wrong one is refused by name."""
+"""Run programs on problems; a correct one writes its trajectory to the sink, a wrong one raises ProgramError."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tallystick.workspace import ProgramError, Workspace
 
 
 class _SinkFailed(BaseException):
-    """Carries a sink's own error (a full disk, say) past the program and its judge."""
+    """Carries a sink's own error, such as a full disk, past the guard of the program."""
 
 
 class _Guard:
-    """Stands between an episode and its sink: refuses endless programs, and keeps the sink's errors apart."""
+    """A sink between an episode and its sink, which stops endless programs and separates the sink's errors."""
 
     def __init__(self, sink: Sink, limit: int):
         self._sink, self._limit, self._written = sink, limit, 0
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Hand on a block. The time that the sink takes is not the program's."""
+        """Pass on a block; the sink's time does not count as the program's."""
         with paused():
             try:
                 self._sink.write(ids, roles)
@@ -35,14 +35,14 @@ class _Guard:
             raise ProgramError(f"more than {self._limit:,} tokens: the program does not end")
 
     def close(self, ok: bool) -> None:
-        """Leave the sink open: `run` closes it with its verdict."""
+        """Leave the sink open, since `run` closes it with its verdict."""
 
 
 def run(task: Task, prompt: list[str], sink: Sink) -> None:
-    """Run the task's program on one problem, into `sink`; ends quietly if the sink raises StopProgram.
+    """Run the task's program on one problem and write its trajectory to `sink`, unless that raises StopProgram.
 
-    Raises ProgramError, after `sink.close(False)`, if the program is wrong, endless, or fails; the sink's errors as
-    they are.
+    Raises ProgramError, after `sink.close(False)`, if the program is wrong, endless, or fails; errors of the sink are
+    passed on unchanged.
     """
     try:
         with task_code(task, f"the problem {_short(prompt)}"):
@@ -72,7 +72,7 @@ def run_problem(
 
 
 def record(task: Task, prompt: list[str], limit: int | None = None) -> Recorder:
-    """Run the program on one problem and keep its trajectory; limit: end it once so many tokens were said."""
+    """Run the program on one problem and keep its trajectory; limit: number of tokens after which it is ended."""
     recorder = Recorder(limit)
     run(task, prompt, recorder)
     return recorder

@@ -9,7 +9,7 @@ from tallystick.tasks.numbers import DIGITS, short
 from tallystick.workspace import PointerHandle, Workspace
 
 DIGITS_EACH = 3
-"""Digits of each number."""
+"""Number of digits of each number."""
 
 
 class Sort(Task):
@@ -18,9 +18,9 @@ class Sort(Task):
     `length` is the number of numbers. There are three passes over the list, each by the last digit of its numbers:
     pointer 0 goes through the list and copies the numbers that end in 0, pointer 1 those that end in 1, and so on. A
     copy begins with the digit that it was sorted by, so that the next digit comes last: 345 becomes 534, then 453, and
-    at last 345 again. The pointer's name tells which digit is looked for; there are only nine pointers, so pointer 8
-    goes back and sweeps once more for 9, with a note at each number. A list ends in three marks, so that strides of
-    three meet the third, which tells how many passes are done: #, | or [ANS], as the third pass writes the answer. The
+    finally 345 again. The pointer's name tells which digit is copied; there are only nine pointers, so pointer 8 goes
+    back and sweeps once more for 9, with a note at each number. A list ends in three marks, so that strides of three
+    reach the third, which tells how many passes are done: #, | or [ANS], since the third pass writes the answer. The
     last 8 tokens decide. The memory for 345 7 12:
 
         : 345 007 012 ###  201 534 700 |||  070 120 453 ||[ANS]  007 012 345
@@ -37,12 +37,12 @@ class Sort(Task):
         return _prompt(f"{rng.randrange(1000):03}" for _ in range(length))
 
     def sample_up_to(self, length, rng):
-        """Draw uniform numbers; half of the time of three digits alone, for duplicates and runs of one digit."""
+        """Draw uniform numbers, half of the time from only three digits, for duplicates and runs of one digit."""
         digits = rng.choice((DIGITS, rng.choices(DIGITS, k=3)))
         return _prompt("".join(rng.choices(digits, k=DIGITS_EACH)) for _ in range(rng.randint(1, length)))
 
     def worst_cases(self, length):
-        """Lists all alike, sorted, reversed, of few values, and of numbers that differ in one digit alone."""
+        """List constant, sorted and reversed lists, lists of few values, and of numbers that differ in one digit."""
         rising = [f"{1000 * i // length:03}" for i in range(length)]
         lists = [[number] * length for number in ("000", "999", "898", "090")]
         lists += [rising, rising[::-1], [*rising[::2], *rising[1::2]]]
@@ -51,7 +51,7 @@ class Sort(Task):
         return [_prompt(numbers) for numbers in lists]
 
     def parse(self, text):
-        """Read "345 7 12", with or without commas."""
+        """Parse "345 7 12", with or without commas."""
         words = text.replace(",", " ").split()
         wrong = [word for word in words if not word.isascii() or not word.isdecimal() or len(word) > DIGITS_EACH]
         if wrong or not words:
@@ -59,12 +59,12 @@ class Sort(Task):
         return _prompt(word.zfill(DIGITS_EACH) for word in words)
 
     def format(self, tokens):
-        """Write numbers of three digits each, with spaces between."""
+        """Format numbers with three digits each, separated by spaces."""
         digits = "".join(token for token in tokens if token in DIGITS)
         return " ".join(digits[i : i + DIGITS_EACH] for i in range(0, len(digits), DIGITS_EACH))
 
     def answer(self, prompt):
-        """The sorted numbers: strings of equal length sort like their numbers."""
+        """Return the sorted numbers; strings of equal length sort like their numbers."""
         return list("".join(sorted(self.format(prompt).split())))
 
     def solve(self, w):
@@ -89,7 +89,7 @@ def _prompt(numbers: Iterable[str]) -> list[str]:
 
 
 def _sweep(w: Workspace, pointer: PointerHandle, last: str, say: Callable[[str], None], again: bool = False) -> None:
-    """Copy the numbers with this last digit, which becomes the first; again: in pointer 8's second sweep."""
+    """Copy the numbers with this last digit, which becomes the first; again: whether this is a second sweep."""
     while True:
         for _ in range(DIGITS_EACH):
             pointer.right()

@@ -10,54 +10,53 @@ from tallystick.tasks.machines import DIGITS, MARKS, Machine, read
 from tallystick.tasks.numbers import short
 
 MARGIN = 1000
-"""Cells that a simulation has on both sides of the head, so that it need not look for the end at each step."""
+"""Number of cells kept on both sides of the head in a simulation, to avoid a check for the end at each step."""
 
 
 class Problem(NamedTuple):
     """The parts of a prompt."""
 
     cells: list[str]
-    """The symbols on the tape, the head on the first."""
+    """Symbols on the tape, with the head on the first."""
     steps: int | None
-    """The run is cut off after so many steps; None: never."""
+    """Number of steps after which the run is stopped; None for never."""
     state: str
-    """The state to start in."""
+    """Initial state."""
 
 
 class TapeTask(Task):
-    """A machine that runs on the tape, possibly cut off after some steps, which are the `length`."""
+    """A machine that runs on the tape, stopped after `length` steps or at its halt."""
 
     takes_options = True
     defaults = Defaults(train_length=40, check=(10, 20, 40, 80, 160), eval=(40, 100, 1000, 10_000))
     max_length = 100_000_000
 
     def problem_of(self, prompt: Sequence[str]) -> Problem:
-        """Read a prompt."""
+        """Parse a prompt."""
         raise NotImplementedError
 
     def tape(self, prompt):
-        """The problem's cells, the head on the first."""
+        """Return the problem's cells, with the head on the first."""
         return self.problem_of(prompt).cells, 0
 
     def tape_limit(self, prompt):
-        """The number of steps, each of which writes once."""
+        """Return the number of steps, each of which writes once."""
         return self.problem_of(prompt).steps
 
 
 class Turing(TapeTask):
     """Run a Turing machine: turing:increment (default), multiplication, palindrome, bb2 to bb5, or your own file.
 
-    `length` is a number of steps. The prompt is what stands on the tape, the head on its first cell; `|40` if the run
-    is cut off after 40 steps; `>`; and the state, if it is not the machine's start. Random problems have random tapes
-    and states, and are cut off after `length` steps. The worst case is the blank tape, which is never among them: a
-    model trained on a few dozen random steps runs the machine from its start, for any number of steps; `>` alone runs
-    to the halt.
+    `length` is a number of steps. The prompt has the symbols on the tape, with the head on the first; `|40` if the run
+    is stopped after 40 steps; `>`; and the state, if it is not the machine's initial one. Random problems have random
+    tapes and states, and are stopped after `length` steps. The worst case is the blank tape, which is never among them:
+    a model trained on a few dozen random steps runs the machine from its start, for any number of steps; `>` alone
+    runs to the halt.
 
-    The program counts no steps. The tape is closed after the last one, and a machine that reads [EOS] there answers
-    with its state; so a cut run is as local as any other, and has an answer that can be checked. At a halt the answer
-    is the halting state or, read off the tape, what stands between the head and the first blank (nothing if the tape
-    has just been closed). A busy beaver answers with its state: zeros, its blank, stand among its ones, and no reader
-    could tell where they end.
+    The program counts no steps. The tape is closed after the last one, and a machine that reads [EOS] then answers with
+    its state, so a stopped run is as local as any other and has an answer that can be checked. At a halt the answer is
+    the halting state, or the symbols from the head to the first blank (none if the tape has just been closed). A busy
+    beaver answers with its state: its blank, 0, also stands among its ones, so that their end is not visible.
     """
 
     def __init__(self, options: str = "", variant: str | None = None):
@@ -69,7 +68,7 @@ class Turing(TapeTask):
         self._between = "" if all(len(symbol) == 1 for symbol in self.symbols) else " "
 
     def sample(self, length, rng):
-        """Draw a tape of at most `length` cells, not blank, and a state; the run is cut off after `length` steps."""
+        """Draw a tape of at most `length` cells, not all blank, and a state; the run stops after `length` steps."""
         machine = self.machine
         cells = rng.choices(machine.symbols, k=rng.randint(1, length))
         if set(cells) == {self.blank}:
@@ -78,31 +77,31 @@ class Turing(TapeTask):
         return [*cells, "|", *str(length), ">", *([state] if state != machine.states[0] else [])]
 
     def worst_cases(self, length):
-        """The blank tape."""
+        """List the blank tape."""
         return [["|", *str(length), ">"]]
 
     def token_limit(self, prompt):
-        """Five tokens for a step and as many for the answer; a billion for a run that is not cut off."""
+        """Return twice the tokens of all steps and of the answer, or a billion for a run that is not stopped."""
         steps = self.problem_of(prompt).steps
         return 1_000_000_000 if steps is None else 1_000_000 + 10 * (steps + len(prompt))
 
     def parse(self, text):
-        """Read "1011", "1011|40>" or "1011|40>B"; with spaces between if a symbol or state has several characters."""
+        """Parse "1011", "1011|40>" or "1011|40>B", separated by spaces if a symbol or state has several characters."""
         prompt = text.split() if self._between else list(text)
         prompt += [] if ">" in prompt else [">"]
         if not self._is_problem(prompt):
             raise ValueError(
                 f"{short(text)!r} is not a problem; write a tape of {' '.join(self.machine.symbols)}, then, if wanted, "
-                f"|STEPS> and the state to start in, one of {' '.join(self.machine.states)}"
+                f"|STEPS> and the initial state, one of {' '.join(self.machine.states)}"
             )
         return prompt[:-1] if prompt[-1] == self.machine.states[0] else prompt
 
     def format(self, tokens):
-        """Join the symbols; with spaces between if a symbol or state has several characters."""
+        """Join the symbols, by spaces if a symbol or state has several characters."""
         return self._between.join(tokens)
 
     def problem_of(self, prompt):
-        """Read a prompt; without a state it starts in the machine's first."""
+        """Parse a prompt; without a state, the run starts in the machine's first."""
         cells, steps, state = parts(prompt)
         return Problem(cells, int("".join(steps)) if steps else None, [*state, self.machine.states[0]][0])
 
@@ -112,7 +111,7 @@ class Turing(TapeTask):
         return known and len(state) <= 1 and len(steps) < 16 and (bool(steps) or "|" not in prompt)
 
     def answer(self, prompt):
-        """The machine's answer, by simulation on a row of cells that grows at both ends."""
+        """Compute the machine's answer by simulation on a list of cells that grows at both ends."""
         problem = self.problem_of(prompt)
         state, word, steps = simulate(self.machine, *problem)
         if state in self.machine.states or not self.machine.answers_tape:
@@ -120,7 +119,7 @@ class Turing(TapeTask):
         return [] if steps == problem.steps else word
 
     def solve(self, w):
-        """Think the state, read, write, move: state and symbol decide what comes next."""
+        """Think the state, read, write and move; state and symbol decide what comes next."""
         machine, tape = self.machine, w.tape
         rows, halts, moves = machine.rows, machine.halts, {"L": tape.left, "R": tape.right}
         state = machine.states[0] if w.prompt[-1] == ">" else w.prompt[-1]
@@ -142,7 +141,7 @@ class Turing(TapeTask):
 
 
 def parts(prompt: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Split a prompt into its cells, the digits of its steps, and its state; each may be empty."""
+    """Split a prompt into its cells, the digits of its steps, and its state, each of which may be empty."""
     prompt = list(prompt)
     end = prompt.index(">")
     bar = prompt.index("|") if "|" in prompt[:end] else end

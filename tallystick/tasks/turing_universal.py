@@ -1,4 +1,4 @@
-"""Any Turing machine: its rows stand in the prompt, and the program searches for the one it needs."""
+"""A universal Turing machine: the rows of a machine stand in the prompt, and the program searches for them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tallystick.tasks.numbers import short
 from tallystick.tasks.turing import Problem, TapeTask, parts, simulate
 
 STATES = "ABCDEFGIJKMNOPQSTUVWXYZ"
-"""Names of states: without H, which halts, and L and R, the moves."""
+"""Names of states, without H, which halts, and L and R, the moves."""
 HALT = "H"
 HALTING = 1 / 16
-"""The share of a random machine's rows that lead to the halt: about a third of the machines have none."""
+"""Share of a random machine's rows that lead to the halt; about a third of the machines have none."""
 WIDEST = 9
-"""The most digits that the number of steps has in random problems, often with zeros in front: models trained on two
+"""Maximum number of digits of the number of steps in random problems, often with leading zeros: models trained on two
 digits failed at the prompts of long runs (dev/LOG.md)."""
 CHAMPIONS = ("bb2", "bb3", "bb4", "bb5")
 MIRROR = str.maketrans("LR", "RL")
@@ -29,21 +29,21 @@ TAPE = re.compile(rf"[01]*(\|[0-9]{{1,15}})?(>[{STATES}]?)?")
 class TuringUniversal(TapeTask):
     """Run the Turing machine that the prompt describes: A01RB A11LB B01LA B11RH |6>A answers H (a line each).
 
-    A row gives state, symbol read, symbol written, move and next state. The last line gives what stands on the tape
-    (the head on its first cell), after how many steps the run is cut off (if at all), and the state to start in.
+    A row gives state, symbol read, symbol written, move and next state. The last line gives the symbols on the tape,
+    with the head on the first, the number of steps after which the run is stopped, if any, and the initial state.
     `length` is that number of steps. At each step the program reads the tape, searches for the line that contains state
-    and symbol (only a row begins so), and does what it says: 16 tokens per step. It answers with its last state. It has
+    and symbol, with which only a row begins, and follows it: 16 tokens per step. It answers with its last state. It has
     no thoughts: the memory is the prompt, however long the run.
 
-    A random problem has 2 to 5 states of any names, a halt in one row of 16, lines in random order, and a random tape.
-    The busy beavers are never among the random machines, under any names or mirrored: they are the worst cases, run
-    from the blank tape. turing-universal:bb5, or your file of a machine on 0 and 1, runs that machine alone, its states
-    renamed A, B, C and so on.
+    A random problem has 2 to 5 states with any names, a halt in one of 16 rows, lines in random order, and a random
+    tape. The busy beavers are never among the random machines, under any names or mirrored; they are the worst cases,
+    run from the blank tape. turing-universal:bb5, or your file of a machine on 0 and 1, runs only that machine, with
+    its states renamed A, B, C and so on.
 
-    It is local and covered even for machines never met: what is copied from the line found to the next search is one
-    of 23 states and one of 2 symbols, and the last 8 tokens, the copied state first, make only a few hundred contexts,
-    all met in a few thousand steps of any machines. With names longer than one symbol, as in logic-graph, that is no
-    longer so.
+    It is local and covered even for unseen machines: one of 23 states and one of 2 symbols are copied from the line
+    found to the next search, and the last 8 tokens, beginning with the copied state, make only a few hundred contexts,
+    all of which occur in a few thousand steps of any machines. With names longer than one symbol, as in logic-graph,
+    that does not hold.
     """
 
     symbols = (*"01", *DIGITS[2:], *MARKS, *STATES, HALT, *"LR", "\n")
@@ -55,24 +55,24 @@ class TuringUniversal(TapeTask):
         self._rows = rows_of(options) if options else []
 
     def sample(self, length, rng):
-        """Draw a machine, a tape of at most `length` cells, and a state; the run is cut off after `length` steps."""
+        """Draw a machine, a tape of at most `length` cells, and a state; the run is stopped after `length` steps."""
         rows = self._rows or random_rows(rng)
         tape = "".join(rng.choices("01", k=rng.randint(1, length)))
         steps = str(length).zfill(rng.randint(1, WIDEST))
         return _prompt(rng.sample(rows, len(rows)), f"{tape}|{steps}>{rng.choice(rows)[0]}")
 
     def worst_cases(self, length):
-        """The busy beavers of 2 to 5 states, or the option's machine, from the blank tape."""
+        """List the busy beavers of 2 to 5 states, or the option's machine, on the blank tape."""
         machines = [self._rows] if self._rows else map(rows_of, CHAMPIONS)
         return [_prompt(rows, f"|{length}>{rows[0][0]}") for rows in machines]
 
     def token_limit(self, prompt):
-        """16 tokens for a step; ten billion for a run that is not cut off."""
+        """Return 20 tokens per step, or ten billion for a run that is not stopped."""
         steps = self.problem_of(prompt).steps
         return 10_000_000_000 if steps is None else 1_000_000 + 20 * (steps + len(prompt))
 
     def parse(self, text):
-        """Read lines as in a prompt, or a built-in machine for the rows: "bb4", "bb4 |107", "bb4 0110|40>B"."""
+        """Parse lines as in a prompt, or a built-in machine instead of rows: "bb4", "bb4 |107", "bb4 0110|40>B"."""
         words = text.split()
         if words and words[0] in MACHINES:
             words[:1] = rows_of(words[0])
@@ -87,19 +87,19 @@ class TuringUniversal(TapeTask):
         return _prompt(rows, tape if tape[-1] != ">" else tape + rows[0][0])
 
     def problem_of(self, prompt):
-        """Read the last line of a prompt."""
+        """Parse the last line of a prompt."""
         last = len(prompt) - prompt[::-1].index("\n")
         cells, steps, state = parts(prompt[last:])
         return Problem(cells, int("".join(steps)) if steps else None, state[0])
 
     def answer(self, prompt):
-        """The last state, by simulation."""
+        """Compute the last state by simulation."""
         rows = {(q, s): (written, move, to) for q, s, written, move, to in "".join(prompt).split("\n")[:-1]}
         machine = Machine(rows, list(dict.fromkeys(q for q, _ in rows)), [HALT], ["0", "1"], "0", False)
         return [simulate(machine, *self.problem_of(prompt))[0]]
 
     def solve(self, w):
-        """Read the tape, find the row, do what it says; the next state stands in the line found."""
+        """Read the tape, find the row and follow it; the next state is in the line found."""
         tape, state = w.tape, w.prompt[-1]
         moves = {"L": tape.left, "R": tape.right}
         while state != HALT:
@@ -114,7 +114,7 @@ class TuringUniversal(TapeTask):
 
 
 def rows_of(name: str) -> list[str]:
-    """The rows of a machine, its states renamed in order. Raises ValueError for one that a prompt cannot describe."""
+    """Return a machine's rows, with its states renamed in order. Raises ValueError if a prompt cannot describe it."""
     machine = read(name)
     if {*machine.symbols} != {"0", "1"} or machine.blank != "0" or len(machine.halts) > 1:
         raise ValueError(f"{name}: turing-universal runs machines on 0 and 1, blank 0, with one state that halts")
@@ -139,7 +139,7 @@ def random_rows(rng: random.Random) -> list[str]:
 
 @cache
 def _champions() -> set[frozenset[str]]:
-    """The tables of the busy beavers, under all names and mirrored."""
+    """Return the tables of the busy beavers, under all names and mirrored."""
     tables: set[frozenset[str]] = set()
     for rows in map(rows_of, CHAMPIONS):
         names = sorted({row[0] for row in rows})
@@ -154,7 +154,7 @@ def _renamed(rows: Iterable[str], names: Sequence[str], new: Sequence[str]) -> l
 
 
 def _complete(rows: Sequence[str]) -> bool:
-    """Whether each state that is named has one row for each symbol."""
+    """Return whether each named state has exactly one row for each symbol."""
     named = {state for row in rows for state in (row[0], row[-1])} - {HALT}
     return bool(rows) and sorted(row[:2] for row in rows) == sorted(q + s for q in named for s in "01")
 

@@ -1,7 +1,8 @@
-"""Worst cases for any task: its own `sample` driven by degenerate randomness, as property testers do.
+"""Generic worst cases for any task: its own `sample` driven by degenerate random numbers.
 
-The prompts are valid, for any of them could have been drawn, and hold what uniform draws hardly ever do: constant,
-alternating and sorted stretches, and a difference at either end. They expose programs that keep something in a local.
+The prompts are valid, since any of them could have been drawn, and have features that uniform draws hardly ever have:
+constant, alternating and sorted stretches, and a difference at either end. They expose programs that keep a value in a
+local for long.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from itertools import permutations
 
 Sample = Callable[[int, random.Random], list[str]]
 Draw = Callable[[int], float]
-"""The number of a draw -> its value, in [0, 1)."""
+"""A function from the index of a draw to its value, in [0, 1)."""
 LOW, MIDDLE, HIGH = 0.0, 0.5, 1 - 2**-30
-"""The first choice of all, one in the middle, the last."""
+"""Values that draw the first, a middle and the last choice."""
 
 
 class PatternRandom(random.Random):
-    """Draws that follow a pattern; after `patience` of them true ones, for `sample` may try until something differs."""
+    """A generator that follows a pattern; after `patience` draws it is random, since `sample` may retry endlessly."""
 
     def __init__(self, draw: Draw, patience: int):
         super().__init__(0)
@@ -26,21 +27,21 @@ class PatternRandom(random.Random):
         self.drawn = 0
 
     def random(self) -> float:
-        """The next draw, in [0, 1)."""
+        """Return the next draw, in [0, 1)."""
         self.drawn += 1
         return self._draw(self.drawn - 1) if self.drawn <= self._patience else super().random()
 
     def getrandbits(self, k: int, /) -> int:
-        """The next draw as an integer of k bits."""
+        """Return the next draw as an integer of k bits."""
         return int(self.random() * (1 << k))
 
     def _randbelow(self, n: int) -> int:
-        """The next draw as an integer below n; `choice`, `randint`, `shuffle` and `sample` go through here."""
+        """Return the next draw as an integer below n; `choice`, `randint`, `shuffle` and `sample` call this."""
         return min(int(self.random() * n), n - 1)
 
 
 def generic(sample: Sample, length: int) -> list[list[str]]:
-    """Make up to 23 distinct prompts of this length by `sample`; always the same ones."""
+    """Return up to 23 distinct prompts of this length, made by `sample`; always the same ones."""
     noise = random.Random(length)
     counting = PatternRandom(lambda number: noise.random(), patience=2**62)
     sample(length, counting)
@@ -50,7 +51,7 @@ def generic(sample: Sample, length: int) -> list[list[str]]:
 
 
 def _patterns(draws: int) -> Iterator[Draw]:
-    """Patterns for a sample of so many draws, the plainest first."""
+    """Yield patterns for a sample of so many draws, the simplest first."""
     for value in (LOW, HIGH, MIDDLE):
         yield lambda number, value=value: value
     for value, other in permutations((LOW, MIDDLE, HIGH), 2):
@@ -67,7 +68,7 @@ def _patterns(draws: int) -> Iterator[Draw]:
 
 
 def _stretches(mean: int) -> Draw:
-    """Random values, each kept for a stretch of random length."""
+    """Return a pattern of random values, each kept for a stretch of random length."""
     noise, value = random.Random(mean), 0.0
 
     def draw(number: int) -> float:

@@ -1,6 +1,6 @@
 """Tools: each owns some tokens, takes the commands that the model says in an episode, and answers with observations.
 
-A task names its tools, with an option behind a colon: ``tools = ("pointer:3",)``.
+A task names its tools, each with an option after a colon: ``tools = ("pointer:3",)``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOOLS = {
     "shell": "tallystick.tools.shell.tool:ShellTool",
 }
 Command = Callable[[], Sequence[int]]
-"""A command of one token: acts on the tool's state, and returns the ids of the observation."""
+"""A one-token command: acts on the tool's own state and returns the ids of the observation."""
 
 
 class ToolUser(Protocol):
@@ -51,27 +51,27 @@ class ToolUser(Protocol):
         ...
 
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
-        """Lay out the tape at the start: its symbols, and the cell that the head is on."""
+        """Lay out the tape at the start: its symbols, and the cell of the head."""
         ...
 
     def tape_limit(self, prompt: list[str]) -> int | None:
-        """Number of writes after which the tape is closed; None: never."""
+        """Return the number of writes after which the tape is closed; None: never."""
         ...
 
 
 class Tool(Protocol):
-    """A tool of a task, shared by all its episodes: what an episode changes lives in the closures of `start`.
+    """A task's tool, shared by all its episodes: what an episode changes lives in the closures made by `start`.
 
-    It is built from the task and its option, the text behind the colon, "" for none.
+    It is built from the task and its option, the text after the colon, "" for none.
     """
 
     tokens: tuple[str, ...]
-    """The tokens that it needs in the vocabulary; some may also be the task's symbols or another tool's."""
+    """The tokens that it needs in the vocabulary; some may also be symbols of the task or tokens of another tool."""
     reads_memory: bool
     """Whether it reads the context memory, which is kept only if a tool reads it."""
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: Sequence[str]) -> Commands:
-        """Start an episode on `prompt` with fresh state; return the commands that act on it."""
+        """Start an episode on `prompt` with fresh tool state; return the commands that act on it."""
         ...
 
 

@@ -17,7 +17,7 @@ DIGITS = "0123456789"
 
 
 class Calculator:
-    """Add and multiply: ``[call] add 1 2 , 3 4 5 [/call]`` is answered ``[obs] 3 5 7 [/obs]``; ``mul`` likewise."""
+    """A tool that adds and multiplies: ``[call] add 1 2 , 3 4 5 [/call]`` is answered by ``[obs] 3 5 7 [/obs]``."""
 
     reads_memory = False
     tokens = ("[call]", "[/call]", "[obs]", "[/obs]", *FUNCTIONS, ",", *DIGITS)
@@ -27,7 +27,7 @@ class Calculator:
             raise ValueError(f"calculator:{option}: the calculator takes no option; write calculator")
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """Return its commands: it has no state."""
+        """Return the calculator's commands, which have no state."""
         ids = vocab.ids
         first, last = ids["[obs]"], ids["[/obs]"]
 
@@ -38,7 +38,7 @@ class Calculator:
 
 
 def calculate(said: list[str]) -> str:
-    """Compute the digits of the result. said: a name, digits, a comma, digits. Raises ToolError for anything else."""
+    """Return the digits of the result; said: a function, digits, ",", digits. Raises ToolError for anything else."""
     name = "".join(said[:1])
     left, _, right = "".join(said[1:]).partition(",")
     if name not in FUNCTIONS or not all(number and not number.strip(DIGITS) for number in (left, right)):

@@ -11,10 +11,10 @@ from tallystick.vocab import Vocabulary
 
 
 class Pointer:
-    """`count` pointers, all on cell 0, the first prompt token, at the start.
+    """A set of pointers, all on cell 0, the first prompt token, at the start.
 
     A position is an integer that is never clamped: a pointer reads [BOS] below 0, [EOS] at or beyond the present length
-    of the memory, and the new token once the memory has grown past it. option: the count, from 1 to 9; by default 1.
+    of the memory, and the new token once the memory has grown past it. option: number of pointers, 1 to 9; default 1.
     """
 
     reads_memory = True
@@ -27,7 +27,7 @@ class Pointer:
         self.tokens = tuple(f"[p{i}.{verb}]" for i in range(self.count) for verb in ("read", "left", "right"))
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """Put fresh pointers on `memory`."""
+        """Return the commands of new pointers into `memory`."""
         assert memory is not None
         commands: Commands = {}
         for i in range(self.count):
@@ -38,7 +38,7 @@ class Pointer:
 
 
 def _pointer(memory: array) -> tuple[Command, Command, Command]:
-    """Make read, left and right as closures over one position: the fastest form in plain Python, as programs use it."""
+    """Make read, left and right of one pointer, as closures over its position: the fastest form in plain Python."""
     position = 0
 
     def read() -> Sequence[int]:

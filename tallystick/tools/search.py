@@ -13,14 +13,14 @@ from tallystick.tools import ToolUser
 from tallystick.vocab import Vocabulary
 
 TAIL = 4096
-"""The newest tokens are scanned, up to this many, before they go into the index: short episodes never build one."""
+"""Number of newest tokens that are scanned instead of indexed, so that short episodes never build an index."""
 
 
 class Search:
-    """Find lines: ``[find] x ... [/find]`` is answered ``[obs] line [/line] ... [/obs]``.
+    """A tool that finds lines: ``[find] x ... [/find]`` is answered by ``[obs] line [/line] ... [/obs]``.
 
-    These are all lines that contain the symbols x ... side by side, in order. The memory is cut into lines at the
-    symbol "\\n", which belongs to none of them; the last line may still be growing.
+    The answer has, in order, all lines that contain the symbols x ... contiguously. The memory is split into lines at
+    the symbol "\\n", which belongs to none of them; the last line may still be growing.
     """
 
     reads_memory = True
@@ -31,7 +31,7 @@ class Search:
             raise ValueError(f"search:{option}: search takes no option; write search")
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: object) -> Commands:
-        """Start a fresh index of `memory`."""
+        """Return the commands of a new index of `memory`."""
         assert memory is not None
         ids = vocab.ids
         index = Index(memory, ids["\n"], len(vocab))
@@ -52,22 +52,22 @@ class Search:
 
 
 class Index:
-    """An index of where symbols stand in a memory that grows.
+    """An index of the positions of symbols in a growing memory.
 
-    The key of a position is its next few symbols, packed into 64 bits. Keys are kept in sorted stretches (a suffix
-    array cut off at that depth), each at least twice as long as the next, which are merged as the memory grows. So a
-    search takes a few binary searches in each stretch, and growing to n tokens takes n log n steps in all. The newest
-    tokens are scanned.
+    The key of a position is its next few symbols, packed into 64 bits. Keys are kept in sorted runs (a suffix array
+    truncated at that depth), each at least twice as long as the next; runs are merged as the memory grows. So a search
+    takes a few binary searches in each run, and growing to n tokens takes O(n log n) steps in all. The newest tokens
+    are scanned instead.
     """
 
     def __init__(self, memory: array, newline: int, vocab_size: int):
         self._memory, self._newline = memory, newline
         self._bits = max(vocab_size - 1, 1).bit_length()
         self._depth = 63 // self._bits
-        self._ends: list[int] = []  # of the lines, where "\n" stands
-        self._looked = 0  # tokens searched for "\n"
+        self._ends: list[int] = []  # positions of "\n", the ends of lines
+        self._looked = 0  # number of tokens searched for "\n"
         self._sorted: list[tuple[np.ndarray, np.ndarray]] = []  # keys uint64, positions int64
-        self._indexed = 0  # positions in the sorted stretches
+        self._indexed = 0  # number of positions in the sorted runs
 
     def lines(self, symbols: list[int]) -> Iterator[tuple[int, int]]:
         """Yield (start, end) of each line that contains the symbols, in order."""
@@ -81,7 +81,7 @@ class Index:
                 yield (self._ends[line - 1] + 1 if line else 0), end
 
     def _occurrences(self, symbols: list[int]) -> list[int]:
-        """The positions at which the symbols stand side by side, in order."""
+        """Return the positions, in order, at which the symbols stand contiguously."""
         if self._newline in symbols:
             return []
         wanted = id_array(symbols)
@@ -98,7 +98,7 @@ class Index:
         return found
 
     def _rarest(self, symbols: list[int]) -> tuple[tuple[int, int], int]:
-        """Find the rarest `depth` neighbouring symbols (or all, if fewer); return their keys and their offset."""
+        """Find the rarest `depth` contiguous symbols (or all, if fewer); return their range of keys and offset."""
         depth = min(self._depth, len(symbols))
         windows = [self._keys(symbols[i : i + depth]) for i in range(len(symbols) - depth + 1)]
         counts = [sum(s.stop - s.start for s in (_range(k, *w) for k, _ in self._sorted)) for w in windows]
@@ -106,7 +106,7 @@ class Index:
         return windows[offset], offset
 
     def _keys(self, symbols: list[int]) -> tuple[int, int]:
-        """The range of keys that begin with the symbols: the first, and one beyond the last."""
+        """Return the range of keys that begin with the symbols: the first, and one past the last."""
         packed = 0
         for symbol in symbols:
             packed = packed << self._bits | symbol
@@ -114,7 +114,7 @@ class Index:
         return packed << rest, (packed + 1) << rest
 
     def _grow(self) -> None:
-        """Index what was added to the memory, except for the last `depth` symbols, whose keys are not complete."""
+        """Index the tokens added to the memory, except the last `depth`, whose keys are incomplete."""
         memory, ends = self._memory, self._ends
         while True:
             try:
@@ -129,7 +129,7 @@ class Index:
             self._indexed = end
 
     def _add(self, start: int, end: int) -> None:
-        """Add a stretch, merged with those before it that are less than twice as long."""
+        """Add a sorted run, merged with the earlier runs that are less than twice as long."""
         tokens = np.array(self._memory[start : end + self._depth], np.uint64)
         keys = np.zeros(end - start, np.uint64)
         for i in range(self._depth):

@@ -11,23 +11,23 @@ from tallystick.vocab import Vocabulary
 
 
 class Tape:
-    """A tape that begins as `task.tape(prompt)`, apart from the context memory; all other cells read `task.blank`.
+    """A tape, separate from the context memory, that begins as `task.tape(prompt)`; other cells read `task.blank`.
 
-    After `task.tape_limit(prompt)` writes it is closed, and reads [EOS] wherever the head stands. option: the symbols
-    that can be written, as "01", or "0 1 [_]" if some are longer; by default the task's symbols and the blank.
+    After `task.tape_limit(prompt)` writes it is closed and reads [EOS] everywhere. option: the symbols that can be
+    written, such as "01", or "0 1 [_]" if some are longer; by default the task's symbols and the blank.
     """
 
     reads_memory = False
 
     def __init__(self, option: str, task: ToolUser):
         self.written = option.split() if " " in option else list(option) or [*task.symbols, task.blank]
-        """The symbols that have a write command."""
+        """Symbols that have a write command."""
         moves = ("[tape.read]", "[tape.left]", "[tape.right]")
         writes = (f"[tape.write {symbol}]" for symbol in self.written)
         self.tokens = (*moves, *dict.fromkeys(writes), *dict.fromkeys([*self.written, task.blank]))
 
     def start(self, vocab: Vocabulary, memory: array | None, task: ToolUser, prompt: Sequence[str]) -> Commands:
-        """Start a fresh tape. Raises ValueError for a cell outside the vocabulary, or a head outside the cells."""
+        """Return the commands of a new tape. Raises ValueError for an unknown symbol or a head off the tape."""
         cells, head = task.tape(list(prompt))
         limit = task.tape_limit(list(prompt))
         read, left, right, writes = _tape(vocab.encode(cells), head, vocab.ids[task.blank], limit)
@@ -39,9 +39,9 @@ class Tape:
 def _tape(
     cells: list[int], head: int, blank: int, limit: int | None
 ) -> tuple[Command, Command, Command, Callable[[int], Command]]:
-    """Make read, left, right, and the writes by symbol, as closures over two stacks and the cell between them.
+    """Make read, left, right and a factory of writes, as closures over two stacks and the cell between them.
 
-    There is no position: both ends grow alike, and nothing is moved.
+    Both ends grow in constant time, and nothing is ever moved.
     """
     cells = cells or [blank]
     if not 0 <= head < len(cells):

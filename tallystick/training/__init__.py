@@ -1,1 +1,1 @@
-"""Training: the configuration, the one loop, its learning-rate schedule and checkpoints."""
+"""Training: the one loop, its validation, learning-rate schedule and checkpoints."""

@@ -1,4 +1,4 @@
-"""Advice after a training that did not succeed, from what its last validation knows."""
+"""Advice after a training run without success, based on its last validation."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tallystick.config import RunConfig
 from tallystick.rows import HeldOutSummary, MetricsRow
 
 FAR = 20
-"""Last tokens that a model with the default settings remembers well."""
+"""Number of last tokens that a model with the default settings remembers well."""
 LONG_MEMORY = {"dt_min": 0.001, "dt_max": 0.1}
 """Settings with which a state space model remembers a thousand tokens."""
 NEARLY = 0.9
-"""Share of exact problems from which more steps are the first thing to try."""
+"""Share of exact problems from which on more steps are the first advice."""
 
 
 def advise(config: RunConfig, row: MetricsRow) -> list[str]:
-    """Say what to try, most promising first; nothing if training succeeded."""
+    """Return advice on what to try, most promising first; none if training succeeded."""
     return [] if row["passed"] else list(_advice(config, row))
 
 
@@ -27,8 +27,8 @@ def _advice(config: RunConfig, row: MetricsRow) -> Iterator[str]:
         yield from _contents(config, held_out)
         yield from _errors(held_out)
     elif carried and carried["exact"] < carried["samples"]:
-        yield "all are exact in a fresh state, but not in one that other problems have filled: more steps"
-    if examples := config.model_settings.get("examples"):  # lookup makes no steps
+        yield "all are exact from a zero state, but not from the final state of another problem: more steps"
+    if examples := config.model_settings.get("examples"):  # lookup has examples in place of steps
         yield f"more examples: examples={4 * examples}"
     elif held_out["exact"] >= NEARLY * held_out["samples"]:
         margin = min((m for s in (held_out, carried) if s and (m := s["min_margin"]) is not None), default=None)
@@ -42,14 +42,13 @@ def _memory(config: RunConfig, held_out: HeldOutSummary) -> Iterator[str]:
     k = held_out["k"]
     if 0 <= k <= FAR:
         return
-    last = f"it takes the last {k} tokens to" if k > 0 else "not even the last 64 tokens"
+    last = f"the last {k} tokens are needed to" if k > 0 else "not even the last 64 tokens"
     far = f"{last} decide everything"
     if longer := {key: value for key, value in LONG_MEMORY.items() if config.model_settings.get(key, value) > value}:
         yield f"{far}: a longer memory, {' '.join(f'{key}={value}' for key, value in longer.items())}"
     elif k > 0:
         yield f"{far}: a larger model"
-    if k < 0:
-        yield f"{far}: `tallystick check {config.task}` says whether the program is local, --annotate makes some so"
+    yield f"{far}: `tallystick check {config.task}` says whether the program is local, --annotate makes some so"
 
 
 def _contents(config: RunConfig, held_out: HeldOutSummary) -> Iterator[str]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""mallopt(3): free memory kept at the end of the heap; block size from which a block is mapped by itself, and so given
-back as soon as it is freed."""
+"""Parameters of mallopt(3): how much free memory is kept at the end of the heap, and the size from which on a block
+gets a mapping of its own, which is returned to the kernel when the block is freed."""
 RETAINED = 2**30
-"""Bytes of freed memory that the process keeps at most."""
+"""Maximum number of bytes of freed memory that the process keeps."""
 
 
 def retain_freed_pages() -> None:
-    """Keep freed memory for the next allocation, if the C library is glibc.
+    """Keep freed memory for later allocations, if the C library is glibc.
 
-    A training step allocates some hundred tensors of a few megabytes. By default each is mapped afresh and the kernel
-    fills it with zeros page by page, which takes a third of a tiny model's step.
+    A training step allocates about a hundred tensors of a few megabytes. By default the kernel maps each anew and
+    zeroes it page by page, which takes a third of a tiny model's step.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

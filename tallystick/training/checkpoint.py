@@ -1,4 +1,4 @@
-"""Checkpoints: everything that `resume` needs to go on bit for bit."""
+"""Checkpoints: everything that `resume` needs to continue bit for bit."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tallystick.rows import Progress
 from tallystick.runs import RunError
 
 FREE = ("steps", "threads", "device")
-"""Settings that may differ between a run's beginning and its end: they change no result but how long it takes."""
+"""Settings that may be changed during a run: they affect how long and where it trains, but not its result."""
 
 
 @dataclass
 class Checkpoint:
-    """What optimizer.safetensors holds."""
+    """Contents of optimizer.safetensors."""
 
     model: dict[str, Tensor]
     optimizer: dict[int, dict[str, Tensor]]
-    """The optimizer's state of each parameter, by its number."""
+    """The optimizer's state by the parameter's index."""
     state: State | None
     """The model's state after the last batch."""
     progress: Progress
@@ -33,7 +33,7 @@ class Checkpoint:
 def save(
     path: Path, model: Model, optimizer: torch.optim.Optimizer, state: State | None, progress: Progress, examples: int
 ) -> None:
-    """Write model.safetensors and optimizer.safetensors; examples: how many training has begun."""
+    """Write model.safetensors and optimizer.safetensors; examples: number of training examples begun."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in values.items()}
@@ -43,7 +43,7 @@ def save(
 
 
 def load(path: Path, config: RunConfig, model: Model, optimizer: torch.optim.Optimizer) -> Checkpoint:
-    """Read the last checkpoint into model and optimizer. Raises RunError if it is missing or does not fit."""
+    """Load the last checkpoint into model and optimizer, and return it. Raises RunError if it is missing or unfit."""
     tensors, progress = runs.load_progress(path)
     _check_config(path, config, progress)
     try:
@@ -73,12 +73,12 @@ def _split(tensors: dict[str, Tensor], progress: Progress, device: str) -> Check
 
 
 def _check_config(path: Path, config: RunConfig, progress: Progress) -> None:
-    """Refuse a config.json that was edited since training began: one run would have two configurations."""
+    """Check that config.json has not been edited since training began. Raises RunError if it has."""
     now, then = _fixed(config), _fixed(RunConfig.from_json(progress["config"]))
     for key in now:
         if now[key] != then.get(key):
             raise RunError(
-                f"{path}: config.json has {key}={now[key]}, but it was trained with {then.get(key)}; undo the edit"
+                f"{path}: config.json has {key}={now[key]!r}, but it was trained with {then.get(key)!r}; undo the edit"
             )
 
 
@@ -90,17 +90,17 @@ def _fixed(config: RunConfig) -> dict[str, object]:
 
 
 def _check_shapes(checkpoint: Checkpoint, config: RunConfig, model: Model, optimizer: torch.optim.Optimizer) -> None:
-    """Check what loading does not: the optimizer's tensors, the state, and where the data workers stand."""
+    """Check what loading does not: shapes of the optimizer's tensors, of the state, and of the data positions."""
     settings = config.settings
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, values in checkpoint.optimizer.items():
         for name in ("exp_avg", "exp_avg_sq"):
             if values[name].shape != parameters[number].shape:
-                raise ValueError(f"optimizer.{number}.{name} has another shape than its parameter")
+                raise ValueError(f"optimizer.{number}.{name} differs in shape from its parameter")
     if checkpoint.state is not None:
         expected = model.init_state(settings.batch_size)
         if checkpoint.state.keys() != expected.keys():
-            raise ValueError("it holds another model's state")
+            raise ValueError("its state belongs to another model")
         if any(len(tensor) != settings.batch_size for tensor in checkpoint.state.values()):
             raise ValueError("its state has another batch_size")
     positions = checkpoint.progress["positions"]

@@ -1,6 +1,6 @@
 """Run a training step as a CUDA graph: launch overhead dominates small models.
 
-Glossary: B batch, L length; ids have one token more, the last target.
+Glossary: B batch, L length; ids have one token more than L, since targets are shifted by one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 from tallystick.models.base import State
 
 Step = Callable[[Tensor, Tensor, Tensor, State], tuple[Tensor, State]]
-"""Takes ids_BL, trained_BL, reset_BL and the state before; returns the detached loss and the state after. It must not
-wait for the GPU, and no shape in it may depend on values."""
+"""A training step: takes ids_BL, trained_BL, reset_BL and the state; returns the detached loss and the new state. It
+must not wait for the GPU, and its shapes must not depend on values."""
 WARMUP_STEPS = 3
-"""Steps that run without the graph: work done once, such as choosing a kernel, must not be captured."""
+"""Number of first steps that run without the graph: one-time work, such as choosing a kernel, must not be captured."""
 
 
 class GraphedStep:
-    """Runs training steps of one shape: the first few as usual, all others by replaying one of them.
+    """Runs training steps of one shape: the first few as usual, all others by replaying a captured one.
 
     The returned tensors are overwritten by the next step.
     """

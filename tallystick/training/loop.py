@@ -1,4 +1,4 @@
-"""The training loop: train a model into a run folder, or go on with one."""
+"""The training loop: train a model into a run folder, or resume one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tallystick.training.trainer import Report, Trainer
 
 
 def ignore(row: MetricsRow) -> None:
-    """Take a row of metrics and do nothing with it."""
+    """Ignore a row of metrics."""
 
 
 def train(path: Path, config: RunConfig, report: Report = ignore) -> bool:
-    """Train a model into the run folder `path`; returns whether the held-out problems were exact with the margin.
+    """Train a model into the run folder `path`; return whether the held-out problems were exact with the margin.
 
-    Raises ValueError, before anything is written, for a training that does not fit into memory and for a task that is
-    impure or whose program is wrong on a held-out problem. A training that fails before its first step leaves nothing.
+    Raises ValueError, before anything is written, if training would not fit into memory, if the task is impure, or if
+    its program is wrong on a held-out problem. If training fails before its first step, no folder is left.
     """
     runs.check_new(path)
     trainer = Trainer(path, config, report)
@@ -45,21 +45,21 @@ def train(path: Path, config: RunConfig, report: Report = ignore) -> bool:
 
 
 def resume(path: Path, report: Report = ignore, steps: int | None = None) -> bool:
-    """Go on with an interrupted run, bit for bit as if it had not been interrupted (on the CPU).
+    """Resume an interrupted run; on the CPU the result is bit-identical to that of an uninterrupted one.
 
-    steps: raise the maximum number of steps, to go on with a run that ended without success. Raises ValueError for a
-    folder that cannot be gone on with.
+    steps: a new maximum number of steps, for a run that ended without success. Raises ValueError for a folder that
+    cannot be resumed.
     """
     runs.read_config(path)
     with runs.training(path):
         config = runs.read_config(path)
         trainer = Trainer(path, config, report, _resumable_task(path, config))
-        if isinstance(trainer.model, Lookup):  # nothing was kept on the way
+        if isinstance(trainer.model, Lookup):  # it writes no checkpoints while it is fitted
             if steps is not None:
-                raise RunError(f"{path}: lookup is fitted in one go, it makes no steps; train again with more examples")
+                raise RunError(f"{path}: lookup is fitted in one go, without steps; train anew with more examples")
             runs.keep_metrics(path, 0)
         elif (path / "optimizer.safetensors").exists() or runs.read_metrics(path):
-            trainer.restore()  # else it was interrupted before its first checkpoint: it begins anew
+            trainer.restore()  # otherwise it was interrupted before its first checkpoint, and starts from the beginning
         if steps is not None:
             trainer.extend(steps)
         if not trainer.done:
@@ -75,22 +75,22 @@ def _resumable_task(path: Path, config: RunConfig) -> LoadedTask:
     if config.settings.device == "cuda" and not has_gpu():
         raise RunError(
             f"{path} was trained with device=cuda, and this machine has no usable GPU; "
-            'set "device": "cpu" in its config.json to go on without one, though not bit for bit'
+            'set "device": "cpu" in its config.json to continue without one, though not bit for bit'
         )
     task = runs.load_task(path, config)
     if task.changed and task.name == config.task:
         raise RunError(
-            f"{path}: {config.task} has changed since this run began, which would go on with another program; "
-            "train again, or go on with the version of tallystick that began it"
+            f"{path}: the program of {config.task} has changed since this run began; "
+            "train anew, or resume with the version of tallystick that began it"
         )
     return task
 
 
 @contextmanager
 def _data(trainer: Trainer) -> Iterator[Loader | None]:
-    """Start the data workers, and make sure that they draw the problems that this process does.
+    """Start the data workers and check that they draw the same problems as this process.
 
-    lookup has no batches: for it None, and a user's own task is checked all the same.
+    Yields None for lookup, which reads no batches; a user's own task is checked nonetheless.
     """
     settings, is_lookup = trainer.settings, isinstance(trainer.model, Lookup)
     if is_lookup and _is_built_in(trainer.task):
@@ -128,7 +128,7 @@ def _run(trainer: Trainer, loader: Loader | None) -> None:
 
 
 def fit(trainer: Trainer, model: Lookup) -> None:
-    """Fit lookup to its examples: no steps, only examples."""
+    """Fit lookup to its examples in one pass, without steps."""
     task, held_out, began = trainer.task, trainer.validation.digests, time.monotonic()
     prompts = [trainer.source.problem(task, i) for i in range(model.config.examples)]
     examples = [sequences.of(task, prompt) for prompt in prompts]

@@ -1,4 +1,4 @@
-"""Estimate the memory that a training takes, so that too large a one is refused before it is begun."""
+"""Estimate the memory that training takes, to refuse a run that would not fit before it begins."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tallystick.config import RunConfig, Settings
 from tallystick.models.base import Model
 
 COPIES = 4
-"""Numbers kept for each weight: itself, its gradient and AdamW's two moments."""
+"""Number of values kept for each weight: itself, its gradient and AdamW's two moments."""
 FLOAT = 4
-"""Bytes of a number."""
+"""Bytes of a value."""
 PROBE = 16
-"""Tokens of the passes that are measured."""
+"""Number of tokens of the shorter measured pass."""
 WORKER_BYTES = 40 * 2**20
-"""Memory of a data worker with nothing to do."""
+"""Memory of an idle data worker, in bytes."""
 CGROUP = Path("/sys/fs/cgroup/memory.max")
-"""Where Linux says how much memory a container may take."""
+"""File in which Linux states a container's memory limit."""
 
 
 def check_weights(config: RunConfig, vocab_size: int) -> None:
-    """Refuse a model whose weights and optimizer do not fit. Raises ValueError. No weight is allocated."""
+    """Check that weights and optimizer fit into memory, without allocating them. Raises ValueError if not."""
     resolved = models.resolve(config.model, config.model_settings, vocab_size=vocab_size)
     _check(COPIES * FLOAT * models.count_parameters(*resolved), config.settings.device)
 
 
 def check_training(model: Model, settings: Settings) -> None:
-    """Refuse a training of which a batch would not fit, by what a short pass keeps. Raises ValueError."""
+    """Check that a batch fits into memory, extrapolating from short passes. Raises ValueError if not."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return
     short, long = _kept_bytes(model, PROBE), _kept_bytes(model, 2 * PROBE)
@@ -42,13 +42,14 @@ def check_training(model: Model, settings: Settings) -> None:
 
 
 def _kept_bytes(model: Model, length: int) -> int:
-    """Bytes that a pass over one sequence of this length keeps for its gradient, logits included."""
+    """Return the bytes that a pass over one sequence of this length keeps for its gradient, including logits."""
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.data_ptr()] = tensor.nbytes
-        return tensor.detach()  # the tensor itself would hold the graph that holds it, and break a later CUDA graph
+        # the tensor itself would form a reference cycle with its graph, and break a later CUDA graph
+        return tensor.detach()
 
     device = next(model.parameters()).device
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -66,7 +67,7 @@ def _check(needed: float, device: str) -> None:
 
 
 def machine_bytes(device: str) -> int:
-    """Look up how much memory a process may take on this machine at most."""
+    """Return the maximum memory of a process on this device, in bytes."""
     if device == "cuda":
         return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW, with weight decay on matrices alone."""
+"""The optimizer: AdamW, with weight decay on matrices only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tallystick.models.base import Model
 
 
 def build(model: Model, settings: Settings) -> torch.optim.Optimizer:
-    """Make the optimizer of a model's parameters."""
+    """Build the optimizer of a model's parameters."""
     decays: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
     for parameter in model.parameters():
         decays[parameter.ndim > 1 and not getattr(parameter, "_no_weight_decay", False)].append(parameter)
@@ -20,9 +20,9 @@ def build(model: Model, settings: Settings) -> torch.optim.Optimizer:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
+    """Set the learning rate for the next step."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], torch.Tensor):
-            group["lr"].fill_(rate)  # a CUDA graph reads it there
+            group["lr"].fill_(rate)  # in place: a captured CUDA graph reads this tensor
         else:
             group["lr"] = rate

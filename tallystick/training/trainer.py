@@ -1,4 +1,4 @@
-"""The state of a training, and what a step, a validation and a checkpoint do to it."""
+"""One training run: its model, optimizer, schedule and counters, and its step, validation and checkpoint."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tallystick.training.schedule import Schedule
 from tallystick.training.validation import Validation
 
 Report = Callable[[MetricsRow], None]
-"""Takes each row of metrics as it is made."""
+"""A callback that receives each row of metrics."""
 
 
 class Trainer:
-    """Everything that training holds; its methods are the parts of the loop.
+    """Holds everything that a training run needs; its methods are the parts of the training loop.
 
-    Glossary: B batch, L length, V vocabulary; ids have one token more than L, the last target.
+    Glossary: B batch, L length, V vocabulary; ids have one token more than L, since targets are shifted by one.
     """
 
     def __init__(self, path: Path, config: RunConfig, report: Report, task: LoadedTask | None = None):
@@ -61,9 +61,9 @@ class Trainer:
         return self.passed or self.step >= self.settings.steps
 
     def update(self, batch: Batch) -> bool:
-        """Make one step: the state is carried over from the batch before, gradients are not.
+        """Make one optimizer step; the model's state is carried over from the previous batch, gradients are not.
 
-        Returns False, and makes no step, if the batch has no trained tokens: only the state advances.
+        Returns False, without a step, if the batch has no trained tokens: then only the state advances.
         """
         device = self.settings.device
         ids_BL = torch.from_numpy(batch.ids.astype(np.int64)).to(device)
@@ -100,13 +100,13 @@ class Trainer:
         return loss.detach(), state
 
     def validate(self) -> None:
-        """Measure the held-out problems and longer ones; schedule and end follow from the held-out ones alone.
+        """Measure held-out and longer problems; only the held-out ones drive the schedule and stop training.
 
         Raises ValueError if training has diverged.
         """
         loss = float(torch.stack(self.losses).mean()) if self.losses else None
         if loss is not None and not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} by step {self.step}: try a smaller lr than {self.settings.lr:g}")
+            raise ValueError(f"the loss is {loss} at step {self.step}; choose a smaller lr than {self.settings.lr:g}")
         held_out = self.validation.measure(self.model, self.overlap)
         carried = self.validation.measure_carried(self.model)
         rate, fallen = self.schedule.factor(self.step), self.schedule.has_fallen(self.step)
@@ -148,7 +148,7 @@ class Trainer:
                 "seconds": self.seconds,
                 "positions": self.positions,
                 "passed": self.passed,
-                "schedule": {**self.schedule.state},
+                "schedule": self.schedule.progress,
                 "overlap": sorted(self.overlap),
                 "config": self.config.to_json(),
             },
@@ -157,27 +157,28 @@ class Trainer:
 
     @property
     def examples(self) -> int:
-        """Training examples begun."""
+        """Number of training examples begun."""
         begun = [example for rows in self.positions or [] for row in rows for example, _ in row]
         return max(begun, default=-1) + 1
 
     def restore(self) -> None:
-        """Go back to the last checkpoint."""
+        """Restore the last checkpoint."""
         last = checkpoint.load(self.path, self.config, self.model, self.optimizer)
         progress, self.state = last.progress, last.state
         self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
         self.positions, self.passed = progress["positions"], progress["passed"]
         self.overlap = set(progress["overlap"])
-        self.schedule = Schedule(self.settings, **progress["schedule"])
+        schedule = progress["schedule"]
+        self.schedule = Schedule(self.settings, schedule["start"], schedule["fall"])
         runs.keep_metrics(self.path, self.step)
 
     def extend(self, steps: int) -> None:
-        """Raise the maximum number of steps. A learning rate that has begun to fall begins again from its peak."""
+        """Raise the maximum number of steps. If the learning rate has begun to fall, warm-up begins again."""
         if self.passed:
-            raise ValueError(f"{self.path} has ended well: its held-out problems are exact with the margin")
+            raise ValueError(f"{self.path} needs no more steps: its held-out problems are exact with the margin")
         old = self.settings.steps
         if steps <= self.step:
-            raise ValueError(f"--steps {steps}: {self.path} has made {self.step} steps already; choose more")
+            raise ValueError(f"--steps {steps}: {self.path} has already made {self.step} steps; choose more")
         self.settings = replace(self.settings, steps=steps)
         self.config = replace(self.config, settings=self.settings, extended_from=(*self.config.extended_from, old))
         fallen = self.schedule.fall is not None
@@ -186,14 +187,14 @@ class Trainer:
 
 
 def fresh_model(config: RunConfig, vocab_size: int) -> Model:
-    """Build the model with the weights that the seed gives."""
+    """Build the model with weights initialised from the seed."""
     torch.manual_seed(config.settings.seed)
     model = models.build(config.model, vocab_size=vocab_size, **config.model_settings)
     return model.to(config.settings.device)
 
 
 def _loss(logits_BLV: Tensor, targets_BL: Tensor, trained_BL: Tensor) -> Tensor:
-    """Average over the trained tokens: on a CPU computed for these alone, on a GPU for all, to fix the shapes."""
+    """Average the cross-entropy of the trained tokens; on a GPU the others are masked, not dropped, to fix shapes."""
     if trained_BL.is_cuda:
         return F.cross_entropy(logits_BLV.flatten(0, 1), targets_BL.masked_fill(~trained_BL, -100).flatten())
     return F.cross_entropy(logits_BLV[trained_BL], targets_BL[trained_BL])

@@ -1,4 +1,4 @@
-"""Validation during training: held-out problems, which decide when it ends, and longer ones, which decide nothing."""
+"""Validation during training, on held-out problems, which decide when it ends, and on longer ones, for information."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tallystick.rows import HeldOutSummary, Summary
 from tallystick.tasks import Task, runner
 
 BEYOND_TOKENS = 5000
-"""Tokens of the longest problem beyond the training length that is shown during training."""
+"""Maximum number of tokens of a problem beyond the training length that is measured during training."""
 ERRORS = 3
-"""First errors kept of the held-out problems."""
+"""Maximum number of first errors kept of the held-out problems."""
 
 
 class Validation:
-    """The problems that a training is validated on."""
+    """The problems on which a training run is validated."""
 
     def __init__(self, task: Task, settings: Settings):
         self._task, self._length, self._carries = task, settings.train_length, settings.state_passing > 0
@@ -34,11 +34,11 @@ class Validation:
 
     @property
     def digests(self) -> frozenset[str]:
-        """Digests of the held-out prompts, by which training tells that it has drawn one of them."""
+        """Digests of the held-out prompts, by which training recognises that it has drawn one of them."""
         return frozenset(self._digests)
 
     def measure(self, model: Model, overlap: Collection[str]) -> HeldOutSummary:
-        """Measure the held-out problems, each begun in the zero state; overlap: digests that training has drawn."""
+        """Measure the held-out problems, each from a zero state; overlap: digests of those drawn in training."""
         results = verify_recorded(model, self._task, self.held_out)
         errors = [result.first_error for result in results if result.first_error]
         seen = sum(digest in overlap for digest in self._digests)
@@ -51,7 +51,7 @@ class Validation:
         }
 
     def measure_carried(self, model: Model) -> Summary | None:
-        """Measure them each begun in the previous episode's final state; None if training never does that."""
+        """Measure the held-out problems, each from the previous one's final state; None if training never does this."""
         if not self._carries:
             return None
         return _summary(self._length, verify_recorded(model, self._task, self.held_out, carry=True))
@@ -74,17 +74,17 @@ def _summary(length: int, results: Sequence[Result]) -> Summary:
 
 def _prompt(task: Task, record: Recorder) -> list[str]:
     prompt = record.ids[record.roles == Role.PROMPT]
-    return task.vocab.decode(prompt[1:].tolist())  # less [BOS]
+    return task.vocab.decode(prompt[1:].tolist())  # without [BOS]
 
 
 def _k(task: Task, records: Sequence[Recorder]) -> int:
-    """The fewest last tokens that decide every model token; -1 if more than `held_out.REACH`."""
+    """Return the fewest last tokens that decide every model token; -1 if more than `held_out.REACH`."""
     told = [sequences.of_record(task, record) for record in records]
     return suffix.build(suffix.Contexts.of(told, len(task.vocab)), held_out.REACH).k
 
 
 def longer_problems(task: Task, settings: Settings) -> list[tuple[int, list[Recorder]]]:
-    """Record problems of the two longest of the task's eval lengths beyond training that are short enough."""
+    """Record problems of the task's two longest `eval` lengths beyond training with at most BEYOND_TOKENS tokens."""
     chosen = []
     for length in sorted(n for n in task.defaults.eval if n > settings.train_length):
         prompts = [task.problem("live", settings.seed, length, i) for i in range(4)]

@@ -1,4 +1,4 @@
-"""Commands run in this process, or in one of their own."""
+"""Fixtures that run commands, in this process or in a separate one."""
 
 import os
 import subprocess
@@ -32,10 +32,11 @@ def tallystick(capsys):
 
 @pytest.fixture
 def start():
-    """Start a command in a process of its own."""
+    """Start a command in a process of its own; one that a failed test leaves behind is killed."""
+    started = []
 
     def begin(*arguments, environment=None, **options):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tallystick", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -43,13 +44,18 @@ def start():
             env=os.environ | {"PYTHONPATH": str(ROOT)} | (environment or {}),
             **options,
         )
+        started.append(process)
+        return process
 
-    return begin
+    yield begin
+    for process in started:
+        with process:
+            process.kill()
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
-    """The run folder of a model that adds."""
+    """Return the run folder of a model that adds."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop

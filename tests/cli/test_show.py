@@ -1,4 +1,4 @@
-"""show and data: one problem of the user's own, whole JSON or none, and blanks that can be seen."""
+"""Tests of `show` and `data`: a user's own problem, whole JSON or none, and visible blanks."""
 
 import json
 import sys
@@ -75,7 +75,7 @@ def test_a_problem_of_the_users_own(capsys, monkeypatch):
     [
         ([], "either --length or --problem"),
         (["--length", 3, "--problem", "1+2"], "either --length or --problem"),
-        (["--problem", "1+2", "--seed", 1], "--seed belongs to --length"),
+        (["--problem", "1+2", "--seed", 1], "--seed has no effect with --problem"),
         (["--problem", "12<7?"], "'12<7?' is not a sum"),
         (["--length", 9000], "--json, which has no limit"),
     ],

@@ -1,4 +1,4 @@
-"""Stdout is for results: nothing else gets there, and JSON is whole and strict."""
+"""Tests that stdout has only results, and that JSON is whole and strict."""
 
 import json
 import math
@@ -10,12 +10,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from tallystick.cli.console import OUT
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def noisy(tmp_path):
-    """A task that prints at import and from each of its methods."""
+    """Return a task that prints at import and from each of its methods."""
     text = (ROOT / "examples" / "my_task.py").read_text()
     for method in ("sample(self, length, rng)", "answer(self, prompt)", "solve(self, w)"):
         before, after = text.split(f"def {method}:", 1)
@@ -30,7 +32,7 @@ def strict(text):
 
 def test_what_a_task_prints_goes_to_stderr(tallystick, noisy, tmp_path):
     out = tmp_path / "run"
-    train = tallystick("train", noisy, "--model", "lookup", "--out", out, "--json")
+    train = tallystick("train", noisy, "--model", "lookup", "examples=500", "--out", out, "--json")
     assert strict(train.out)["run"] == str(out)
     assert "noise" in train.err
     assert "\n1\n" not in tallystick("solve", out, "1101>").err
@@ -49,14 +51,17 @@ def test_what_a_task_prints_goes_to_stderr(tallystick, noisy, tmp_path):
 
 
 @pytest.fixture
-def broken(tmp_path, run):
+def broken(tmp_path):
     """A run whose weights are NaN."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop
 
     path = tmp_path / "broken"
-    loop.train(path, configure(tasks.load("reverse"), "lstm", {}, steps=1))
+    loop.train(
+        path,
+        configure(tasks.load("reverse"), "lstm", {"batch_size": "2", "seq_len": "32", "train_length": "3"}, steps=1),
+    )
     file = path / "model.safetensors"
     with safe_open(file, "pt") as opened:
         meta = opened.metadata()
@@ -75,23 +80,50 @@ def test_logits_that_are_no_numbers_are_null(tallystick, broken, mode):
     assert " NaN " in tallystick("eval", broken, "--lengths", "3", "--samples", 3, "--mode", mode).out
 
 
-@pytest.mark.parametrize("columns", ["0", "20"])
-def test_no_width_of_the_terminal_cuts_results(start, columns):
-    process = start("check", "reverse", "--problems", 20, "--lengths", "3,5,8", environment={"COLUMNS": columns})
-    lines = process.communicate(timeout=60)[0].splitlines()
+FEW = ("check", "reverse", "--problems", 20, "--lengths", "3,5,8")
+
+
+def test_a_narrow_terminal_cuts_no_results(tallystick, monkeypatch):
+    monkeypatch.setattr(OUT, "width", 20)
+    assert_whole(tallystick(*FEW).out)
+
+
+def test_a_terminal_without_columns_cuts_no_results(start):
+    """A process of its own: the width is read at import."""
+    assert_whole(start(*FEW, environment={"COLUMNS": "0"}).communicate(timeout=300)[0])
+
+
+def assert_whole(text):
+    lines = text.splitlines()
     assert lines[0].split("  ")[-1].strip() == "coverage"
     assert [line.split()[-2:] for line in lines[1:4]] == [["100", "%"]] * 3
     assert "local: yes, k = 3" in lines
 
 
-def test_a_locale_without_utf_8(start, tmp_path):
-    """Sources are read as UTF-8, and what the terminal cannot show does not end the command."""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A task in a file that is not all ASCII."""
     text = (ROOT / "examples" / "my_task.py").read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(f"# größer\n{text}", encoding="utf-8")
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    return f"{tmp_path}/mine.py:Reverse"
+
+
+def test_a_locale_without_utf_8(start, mine):
+    """Sources are read as UTF-8, and what the terminal cannot show does not end the command."""
+    process = start("show", mine, "--length", 3, environment=ASCII)
+    assert "[ANS]" in process.communicate(timeout=300)[0]
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_a_source_is_copied_in_a_locale_without_utf_8(start, mine, tmp_path):
     out = tmp_path / "run"
-    process = start("train", f"{tmp_path}/mine.py:Reverse", "--model", "lookup", "--out", out, environment=plain)
-    assert process.communicate(timeout=60)[0] == f"{out}\n"
+    train = ("train", mine, "--model", "lookup", "examples=20", "train_length=3", "--out", out)
+    process = start(*train, environment=ASCII)
+    assert process.communicate(timeout=300)[0] == f"{out}\n"
     assert (out / "task" / "source.py").read_text(encoding="utf-8").startswith("# größer")
 
 

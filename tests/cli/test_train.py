@@ -1,4 +1,4 @@
-"""train and resume: settings given once, advice at the end, and how to go on."""
+"""Tests of `train` and `resume`: settings given once, advice at the end, and how to continue."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ import pytest
 
 from tallystick.cli.train import _pairs
 
-SMALL = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99")
+SMALL = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99", "train_length=3")
 TWICE = {
     "two pairs": (["lr=.1", "lr=.2"], "lr is given twice: lr=.1 and lr=.2"),
     "steps": (["--steps", "1", "steps=2"], "steps is given twice: --steps 1 and steps=2"),
@@ -41,7 +41,7 @@ def test_a_training_that_fails_says_what_to_try_and_how_to_go_on(tallystick, tmp
     assert "of them also came up in training" in end[0]
     assert any(line.startswith("  try: a first error: after  ") for line in end)
     command = f"tallystick resume {out} --steps 8"
-    assert end[-1] == f"  go on with: {command}"
+    assert end[-1] == f"  continue with: {command}"
     again = tallystick(*command.split()[1:], "--json")
     assert json.loads(again.out)["step"] == 8
 
@@ -49,8 +49,8 @@ def test_a_training_that_fails_says_what_to_try_and_how_to_go_on(tallystick, tmp
 def test_a_resumed_run_with_nothing_to_do_says_how_to_go_on(tallystick, tmp_path):
     out = tmp_path / "run"
     tallystick("train", "reverse", *SMALL, "--steps", 4, "--out", out)
-    assert "go on with: tallystick resume" in tallystick("resume", out).err
-    assert tallystick("resume", out, "--steps", 4, code=2).err.endswith("has made 4 steps already; choose more\n")
+    assert "continue with: tallystick resume" in tallystick("resume", out).err
+    assert tallystick("resume", out, "--steps", 4, code=2).err.endswith("has already made 4 steps; choose more\n")
 
 
 def test_an_empty_metrics_file_is_a_line(tallystick, tmp_path):
@@ -61,15 +61,15 @@ def test_an_empty_metrics_file_is_a_line(tallystick, tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on(start, tmp_path):
-    """Also where the folder was named by itself."""
+    """This includes folders whose name was chosen by the command."""
     process = start("train", "reverse", *SMALL, "steps=100000", cwd=tmp_path)
     while not process.stderr.readline().startswith("step"):
         pass
     process.send_signal(signal.SIGINT)
     error = process.stderr.read()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert error.splitlines()[-2:] == [
-        "go on with: tallystick resume runs/reverse-mamba2-tiny-s0",
+        "continue with: tallystick resume runs/reverse-mamba2-tiny-s0",
         "tallystick: interrupted",
     ]
 
@@ -80,6 +80,6 @@ def test_a_changed_file_is_noted_and_its_copy_used(tallystick, tmp_path):
     mine, out = tmp_path / "mine.py", tmp_path / "run"
     text = (Path(__file__).parents[2] / "examples" / "my_task.py").read_text()
     mine.write_text(text)
-    tallystick("train", f"{mine}:Reverse", "--model", "lookup", "--out", out)
+    tallystick("train", f"{mine}:Reverse", "--model", "lookup", "examples=100", "--out", out)
     mine.write_text(text + "# edited\n")
     assert "has changed since" in tallystick("resume", out).err

@@ -1,7 +1,8 @@
-"""data: files that our own reader and Hugging Face datasets give back unchanged."""
+"""Tests of `data`: files are read back unchanged by our own reader and by Hugging Face datasets."""
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,13 +33,13 @@ def as_chat(task, sink):
 
 
 def spelled(task):
-    """Each command's token by function name and symbol."""
+    """Return each command's token, by function name and symbol."""
     words = [token[1:-1].partition(" ") for token in task.vocab.tokens if re.fullmatch(r"\[.+\]", token)]
     return {(re.sub(r"\W", "_", word), symbol): f"[{word}{space}{symbol}]" for word, space, symbol in words}
 
 
 def said(task, messages):
-    """The episode's tokens, read back from the chat."""
+    """Read the episode's tokens back from the chat."""
     commands, waiting, words = spelled(task), [], []
     for message in messages:
         if message["role"] == "tool":
@@ -82,12 +83,37 @@ def test_every_call_is_answered_and_has_a_schema(name):
         assert allowed is None or arguments["symbol"] in allowed
 
 
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f".data.jsonl.{gone.pid}"
+    left.write_text("half of a file")
+    files.write(tasks.load("reverse"), tmp_path / "data.jsonl", [3], 1, "test", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
+
+
+def test_problems_are_not_listed_before_the_first_is_written(tmp_path):
+    """A billion of them would take a hundred gigabytes."""
+    task, drawn = tasks.load("reverse"), []
+
+    def stop(*arguments, **options):
+        drawn.append(1)
+        raise KeyboardInterrupt
+
+    task.problem = stop
+    with pytest.raises(KeyboardInterrupt):
+        files.write(task, tmp_path / "data.jsonl", [3], 10**15, "test", 0)
+    assert drawn == [1]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
 def loaded(tmp_path, monkeypatch):
-    """A file as Hugging Face datasets loads it."""
+    """Load a file with Hugging Face datasets."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    datasets = pytest.importorskip("datasets")
+    import datasets  # not at the top: it reads these variables when it is imported
+
     datasets.disable_progress_bars()
 
     def load(kind, file):

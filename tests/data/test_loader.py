@@ -71,22 +71,27 @@ def wild(tmp_path_factory):
 
 @pytest.fixture(params=["short", "long", "growing", "giant"])
 def source(request, wild):
-    """Examples far shorter than a row, about as long, and one in 36 of them longer than two blocks."""
+    """Return examples far shorter than a sequence of a batch, about as long, and one in 36 longer than two blocks."""
     name, length = {"short": (f"{wild}:Wild", 1), "giant": (f"{wild}:Wild", 9)}.get(request.param, ("addition", 8))
     return Source(task=name, variant=None, length=length, seed=3, curriculum=20 * (request.param == "growing"))
 
 
 def width(source):
-    """Tokens of a batch's row, such that a few batches hold many examples, or a giant one and more."""
+    """Return a sequence length with which a few batches hold many examples, or a giant one and more."""
     return 10_000 if source.length == 9 else 256
 
 
+def batches(source, count):
+    """So many batches, fewer of giants: 30 of a row are enough to hold one."""
+    return count * 2 // 5 if source.length == 9 else count
+
+
 class Enough(BaseException):
-    """Ends `produce`."""
+    """Raised to end `produce`."""
 
 
 def take(source, rows, length, count, worker=0, workers=1, position=None):
-    """The first batches of one worker's stream, each with the position after it."""
+    """Return the first batches of one worker, each with the position after it."""
     taken = []
 
     def emit(portion):
@@ -108,7 +113,7 @@ def equal(batch, other):
 
 
 def inputs(batches, row):
-    """A row's stream: input ids, targets, whether they are trained, whether an example begins."""
+    """Return a sequence's input ids, targets, whether they are trained, and whether an example begins."""
     parts = [(b.ids[row, :n], b.ids[row, 1 : n + 1], b.trained[row, :n], b.reset[row, :n]) for b in batches
              for n in [b.lengths[row]]]  # fmt: skip
     return [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -122,7 +127,7 @@ def examples(source, numbers):
 
 
 def expected_rows(source, rows, taken, worker, workers):
-    """(ids, mask, example begins here) of each row: all examples begun, by their number.
+    """Return (ids, mask, example begins here) of each sequence, and all examples begun, by their number.
 
     They are whole but for those that the last position names; a whole one is found by its contents.
     """
@@ -137,13 +142,13 @@ def expected_rows(source, rows, taken, worker, workers):
 
 
 def find(ids, streams, at):
-    """The row that goes on with a whole example."""
+    """Return the sequence that continues with a whole example."""
     return next(r for r, start in enumerate(at) if streams[r][start : start + len(ids)].tolist() == ids.tolist())
 
 
 @pytest.mark.parametrize(("rows", "worker", "workers"), [(1, 0, 1), (4, 0, 1), (3, 1, 2)])
 def test_rows_are_all_examples_whole_and_end_to_end(source, rows, worker, workers):
-    taken = take(source, rows, width(source), 100, worker, workers)
+    taken = take(source, rows, width(source), batches(source, 75), worker, workers)
     for row, (ids, mask, begins) in enumerate(expected_rows(source, rows, taken, worker, workers)):
         got_ids, targets, trained, reset = inputs([batch for batch, _ in taken], row)
         assert got_ids.tolist() == ids.tolist()
@@ -189,7 +194,7 @@ def test_other_seeds_and_workers_have_other_examples():
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_resumed_at_any_batch_the_stream_goes_on(source, rows):
-    length, count = width(source), 60
+    length, count = width(source), batches(source, 75)
     whole = take(source, rows, length, count)
     for after in (1, 2, 20, count - 3):
         position = json.loads(json.dumps(whole[after - 1][1]))
@@ -198,7 +203,7 @@ def test_resumed_at_any_batch_the_stream_goes_on(source, rows):
 
 
 class Meter:
-    """Counts the inputs of the batches that it is handed."""
+    """Counts the inputs of the batches that it receives."""
 
     def __init__(self):
         self.inputs, self.lengths = 0, []
@@ -271,7 +276,7 @@ def joined(parts):
 
 
 def test_a_batch_that_fails_moves_no_position(wild):
-    """One worker's error comes after the other's batch; both streams must still stand at the same batch."""
+    """One worker's error arrives after the other's batch; both positions must still be at the same batch."""
     source = Source(task=f"{wild}:Wrong", variant=None, length=3, seed=5)
     positions = []
 
@@ -305,7 +310,7 @@ if __name__ == "__main__":
 
 
 def test_the_workers_end_with_their_parent(tmp_path):
-    """They hold the pipe of its standard output: `run` returns once they have let go of it."""
+    """They hold the pipe of its standard output, so `run` returns only once they have released it."""
     (tmp_path / "child.py").write_text(CHILD)
     command = [sys.executable, "-B", tmp_path / "child.py"]
     done = subprocess.run(command, capture_output=True, timeout=20, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -313,13 +318,13 @@ def test_the_workers_end_with_their_parent(tmp_path):
 
 
 def test_rows_are_shared_evenly():
-    with pytest.raises(ValueError, match="3 sequences cannot be shared by 2 workers"):
+    with pytest.raises(ValueError, match="3 sequences cannot be divided among 2 workers"):
         Loader(Source(task="reverse", variant=None, length=5, seed=0), 3, 64, workers=2)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_state_passing(share):
-    """That share of the examples begins without a reset; the tokens are the same."""
+    """The given share of the examples begins without a reset; the tokens are the same."""
     resets = []
 
     def keep(portion):

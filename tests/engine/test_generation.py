@@ -1,4 +1,4 @@
-"""generate with every tool in the loop: observations of several tokens, and episodes that a tool ends."""
+"""Tests of `generate` with every tool: observations of several tokens, and episodes ended by a tool."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tallystick.tasks.runner import run
 
 
 class Sum(Task):
-    """Asks the calculator."""
+    """A task that asks the calculator."""
 
     symbols = "0123456789+"
     tools = ("calculator",)
@@ -30,7 +30,7 @@ class Sum(Task):
 
 
 def knows(task, prompts):
-    """lookup, fitted to the very problems: it needs no generalisation, and says what the programs say."""
+    """Return lookup fitted to the same problems, which says what the programs say."""
     return models.build("lookup", vocab_size=len(task.vocab)).fit([sequences.of(task, p) for p in prompts])
 
 
@@ -47,7 +47,7 @@ def test_generate_is_verify_whatever_the_tool(name):
 
 
 class Says(Model):
-    """A scripted model: says the given tokens, whatever it is answered."""
+    """A scripted model that says the given tokens, whatever it is answered."""
 
     chunk = 64
 

@@ -1,4 +1,4 @@
-"""Streams: programs take turns, nothing is lost, and whatever goes wrong in one ends all."""
+"""Tests of interleaved episodes: programs take turns, nothing is lost, and an error in one ends all."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ from tallystick.workspace import ProgramError
 
 
 class Marked:
-    """An episode whose tokens are its number."""
+    """An episode whose tokens are all its number."""
 
     def __init__(self, number, blocks, wanted=True):
         self.number, self.blocks, self.wanted = number, blocks, wanted
@@ -40,7 +40,7 @@ def streams_of(episodes, count):
 
 
 def rows_of(streams, length):
-    """The inputs of each row, and how many rows were live in each batch."""
+    """Return the inputs of each sequence, and the number of live sequences in each batch."""
     inputs, live = [[] for _ in streams], []
     for batch in batches(streams, length):
         used = batch.lengths[batch.lengths > 0]
@@ -83,7 +83,7 @@ def test_an_unwanted_episode_ends_at_once_and_the_next_begins():
 
 
 class Wrong(Reverse):
-    """Its program says a wrong answer, or never ends, on a prompt that begins with a 1."""
+    """A task whose program answers wrongly, or never ends, on a prompt that begins with a 1."""
 
     endless = False
 
@@ -98,7 +98,7 @@ class Wrong(Reverse):
 
 @pytest.mark.parametrize("endless", [False, True])
 def test_a_wrong_program_ends_verify(endless, monkeypatch):
-    """Whatever waits for its turn; and the watch over silent programs works in a stream."""
+    """Other programs are waiting for their turn; the watchdog over silent programs works in a stream, too."""
     monkeypatch.setattr(guard, "PATIENCE", 0.2)
     monkeypatch.setattr(Wrong, "endless", endless)
     task, model = Wrong(), models.build("lstm", vocab_size=len(tasks.load("reverse").vocab))

@@ -8,14 +8,12 @@ from tallystick.kernels.convolution import conv_silu, conv_silu_masked
 from tallystick.models.config import ConvolutionConfig
 from tallystick.models.state_space import PackedRows
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 TOLERANCE = 1e-12
 BATCH, CHANNELS, WIDTH = 3, 6, 4
 
 
 def make_inputs(length):
-    """Padded rows, weights, bias; then the gradient of the result."""
+    """Return padded rows, weights, bias, and the gradient of the result."""
     shapes = (BATCH, length + WIDTH - 1, CHANNELS), (CHANNELS, 1, WIDTH), (CHANNELS,), (BATCH, length, CHANNELS)
     generator = torch.Generator().manual_seed(0)
     x, weight, bias, dy = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
@@ -23,7 +21,7 @@ def make_inputs(length):
 
 
 def make_resets(length):
-    """At the start, two in a row, and closer to one another than the convolution reaches; one row has none."""
+    """Return resets at the start, two in a row, and closer together than the convolution reaches; one row has none."""
     reset_BL = torch.rand(BATCH, length, generator=torch.Generator().manual_seed(3)) < 0.2
     reset_BL[0, :2] = True
     reset_BL[1] = False
@@ -31,7 +29,7 @@ def make_resets(length):
 
 
 def apart(padded_BJX, weight_X1K, bias_X, reset_BL):
-    """conv1d of each sequence of a row, behind zeros if a reset begins it."""
+    """Apply conv1d to each sequence of a row separately, after zeros if a reset begins it."""
     rows = []
     for padded_JX, reset_L in zip(padded_BJX, reset_BL, strict=True):
         starts, parts = [0, *reset_L.nonzero()[:, 0].tolist(), len(reset_L)], []

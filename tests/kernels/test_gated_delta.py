@@ -7,13 +7,11 @@ from torch.nn import functional as F
 from tallystick.kernels.gated_delta import gated_delta_chunked
 from tallystick.kernels.reference import gated_delta_recurrent
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, HEADS, VALUE, KEY = 2, 3, 4, 5
 
 
 def inputs(length):
-    """q, k, v, log decay, beta, state; every seventh token leaves the state untouched."""
+    """Return q, k, v, log decay, beta and state; every seventh token leaves the state untouched."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(BATCH, length, HEADS, n) for n in (KEY, KEY, VALUE)] + [(BATCH, length, HEADS)] * 2
     shapes.append((BATCH, HEADS, VALUE, KEY))

@@ -6,13 +6,11 @@ from torch.nn import functional as F
 
 from tallystick.kernels.linear import MIN_ROWS, linear
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 
 @pytest.mark.parametrize("rows", [MIN_ROWS // 2 - 1, MIN_ROWS // 2, 100])
 @pytest.mark.parametrize(("inputs", "outputs"), [(5, 9), (9, 5)])
 def test_linear_equals_autograd(inputs, outputs, rows):
-    """On both sides of the number of rows from which oneDNN is used; weights that are wide and narrow."""
+    """The sizes are on both sides of the minimum number of rows for oneDNN, with wide and narrow weights."""
     generator, shapes = torch.Generator().manual_seed(0), ((2, rows, inputs), (outputs, inputs), (2, rows, outputs))
     x, weight, dy = (torch.randn(shape, generator=generator) for shape in shapes)
     arguments = [x.requires_grad_(), weight.requires_grad_()]

@@ -15,15 +15,13 @@ from tallystick.kernels import mamba2_numba
 from tallystick.models import mamba2
 from tallystick.models.state_space import PackedRows
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, WIDTH = 3, 12
 VALUES, GRADIENTS = 3e-6, 1e-5  # of a tensor's largest entry, or of one where that is smaller
 LENGTHS = [1, 2, 3, 16, 17, 100]
 
 
 def make_block(head_dim=8, d_conv=4):
-    """A block whose parameters are moved away from their start, so that none is one or zero; and its empty state."""
+    """Return a block whose parameters are moved away from their initial values, and its empty state."""
     torch.manual_seed(0)
     config = mamba2.Mamba2.Config(vocab_size=5, d_model=WIDTH, d_state=6, head_dim=head_dim, d_conv=d_conv)
     block = mamba2.Block(config)
@@ -34,7 +32,7 @@ def make_block(head_dim=8, d_conv=4):
 
 
 def masks(kind, length):
-    """Resets and lengths; resets at the start, two in a row, and around the end of the first block of tokens."""
+    """Return resets (at the start, two in a row, around the end of the first block of tokens) and lengths."""
     reset_BL = torch.rand(BATCH, length, generator=torch.Generator().manual_seed(7)) < 0.08
     reset_BL[0, :2] = True
     reset_BL[1, 15:17] = True
@@ -43,14 +41,14 @@ def masks(kind, length):
 
 
 def counting(out_BLE, length_B):
-    """The result with the tokens that do not count set to zero."""
+    """Return the result with invalid tokens set to zero."""
     if length_B is None:
         return out_BLE
     return out_BLE * (torch.arange(out_BLE.shape[1]) < length_B[:, None])[..., None]
 
 
 def run(block, config, empty, length, kind, dtype):
-    """The three results and the gradients to inputs and parameters of a random weighting of them."""
+    """Return the three results, and the gradients of inputs and parameters for a random weighting of them."""
     generator = torch.Generator().manual_seed(1)
     shapes = [(BATCH, length, WIDTH), *(tensor.shape for tensor in empty)]
     inputs, weights = ([torch.randn(shape, generator=generator) for shape in shapes] for _ in range(2))
@@ -72,7 +70,7 @@ def assert_each_close(got, want, atol):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """A list that grows with each call of the compiled block; the plain one uses the recurrence at any length."""
+    """Return a list that grows with each call of the compiled block; the plain one always uses the recurrence."""
     made = []
     monkeypatch.setattr(mamba2, "MAX_LOOP", max(LENGTHS))
     apply = mamba2_numba._Mix.apply
@@ -93,7 +91,7 @@ def test_the_block_equals_the_plain_one(calls, length, kind):
 
 @pytest.mark.parametrize(("head_dim", "d_conv"), [(24, 2), (3, 5)])
 def test_other_sizes(calls, head_dim, d_conv):
-    """One head and eight; convolutions that reach back less and more."""
+    """Use one head and eight, and convolutions that reach back less and more."""
     got, got_gradients = run(*make_block(head_dim, d_conv), 40, "resets", torch.float32)
     want, want_gradients = run(*make_block(head_dim, d_conv), 40, "resets", torch.float64)
     assert len(calls) == 1
@@ -101,7 +99,7 @@ def test_other_sizes(calls, head_dim, d_conv):
 
 
 def test_large_and_absurd_numbers(calls):
-    """Sigmoid and softplus far out, and a strong decay; NaN stays NaN."""
+    """Sigmoid and softplus have extreme arguments, and the decay is strong; NaN stays NaN."""
     block, config, empty = make_block()
     with torch.no_grad():
         block.in_proj.weight *= 40.0
@@ -134,7 +132,7 @@ def test_what_is_left_to_torch(calls, kind, monkeypatch):
 
 
 def test_numba_that_does_not_work_is_said_once(monkeypatch, capsys):
-    """As after an update of Python or numpy that numba does not know."""
+    """This happens after an update of Python or numpy that numba does not support."""
     monkeypatch.setitem(sys.modules, "tallystick.kernels.mamba2_numba", None)  # its import raises ImportError
     monkeypatch.setattr(mamba2, "load_compiled", cache(mamba2.load_compiled.__wrapped__))
     model = mamba2.Mamba2(mamba2.Mamba2.Config(vocab_size=5))
@@ -146,7 +144,7 @@ def test_numba_that_does_not_work_is_said_once(monkeypatch, capsys):
 
 
 def run_apart(code, folder, environment):
-    """Run code in a process of its own, on a copy of the package."""
+    """Run code in a separate process, on a copy of the package."""
     shutil.copytree(Path(tallystick.__file__).parent, folder / "tallystick", ignore=lambda *_: ["__pycache__"])
     (folder / "tallystick" / "kernels" / "__pycache__").touch()  # a file: no folder can be made here
     own = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA", "XDG"))}
@@ -157,16 +155,18 @@ def run_apart(code, folder, environment):
     return done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_folder_for_compiled_code(tmp_path):
-    """The state of a user without a home, with a package that another one has installed."""
+    """A user without a home folder uses a package that another user has installed."""
     code = "from tallystick.kernels.mamba2_numba import _sigmoid; assert _sigmoid(0.0) == 0.5"
     said = run_apart(code, tmp_path, {})
-    assert said.startswith("tallystick: numba finds no folder")
+    assert said.startswith("tallystick: numba finds no writable folder")
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_compiled_code_that_cannot_be_read_back(tmp_path):
-    """Files that a crash or a full disk has left empty."""
+    """A crash or a full disk may have left empty files."""
     code = """
 import os, pathlib
 from tallystick.kernels.mamba2_numba import _run, _sigmoid
@@ -179,5 +179,5 @@ _run(_sigmoid, 0)
 _run(_sigmoid, True)
 """
     said = run_apart(code, tmp_path, {"NUMBA_CACHE_DIR": str(tmp_path / "cache")})
-    assert said.startswith("tallystick: numba cannot keep compiled code (EOFError")
+    assert said.startswith("tallystick: numba cannot store compiled code (EOFError")
     assert said.count("\n") == 1

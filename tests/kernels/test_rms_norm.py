@@ -5,8 +5,6 @@ from torch.nn import functional as F
 
 from tallystick.kernels.rms_norm import rms_norm
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 
 def test_rms_norm_equals_autograd():
     generator = torch.Generator().manual_seed(0)

@@ -7,8 +7,6 @@ from tallystick.kernels import rnn
 from tallystick.kernels.reference import gru_recurrent, lstm_recurrent
 from tallystick.kernels.rnn import gru, lstm
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, UNITS = 3, 5
 FORMS = {
     "lstm": (lstm, lstm_recurrent, 4, 2),
@@ -19,7 +17,7 @@ FORMS = {
 
 
 def inputs(name, length):
-    """The input's part of the gates (time first), the weights and the state."""
+    """Return the input's part of the gates (time first), the weights and the state."""
     _, _, gates, states = FORMS[name]
     generator = torch.Generator().manual_seed(0)
     shapes = [(length, BATCH, gates * UNITS), (gates * UNITS, UNITS), *[(BATCH, UNITS)] * states]

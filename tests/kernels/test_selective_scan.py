@@ -7,13 +7,11 @@ from torch.nn import functional as F
 from tallystick.kernels import selective_scan as kernel
 from tallystick.kernels.reference import selective_scan
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 BATCH, CHANNELS, STATE = 2, 3, 4
 
 
 def inputs(length, strength=1.0):
-    """x, dt, A, B, C, state; every seventh token has dt = 0."""
+    """Return x, dt, A, B, C and state; every seventh token has dt = 0."""
     generator = torch.Generator().manual_seed(0)
     shapes = [(BATCH, length, CHANNELS)] * 2 + [(CHANNELS, STATE)] + [(BATCH, length, STATE)] * 2
     shapes.append((BATCH, CHANNELS, STATE))
@@ -34,7 +32,7 @@ def gradients(outputs, tensors):
 @pytest.mark.parametrize("at_once", [10, 1000])
 @pytest.mark.parametrize("length", [1, 7, 8, 16, 41])
 def test_chunked_equals_the_loop(length, at_once, kind, strength, monkeypatch):
-    """at_once: tokens that are processed at once."""
+    """at_once: number of tokens processed at once."""
     monkeypatch.setattr(kernel, "CHUNK", 4)
     monkeypatch.setattr(kernel, "MAX_ENTRIES", at_once * BATCH * CHANNELS * STATE)
     tensors, reset_BL = inputs(length, strength), None

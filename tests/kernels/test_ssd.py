@@ -13,8 +13,6 @@ from tallystick.kernels import ssd
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 LENGTHS = [1, 2, 63, 100, 257]
 BATCH, HEADS, HEAD_DIM, STATE, CHUNK = 2, 3, 4, 5, 32
 UNIT = 2.0**-24
@@ -22,7 +20,7 @@ UNIT = 2.0**-24
 
 
 def scan_inputs(length, dtype, seed=0):
-    """x, dt, A, B, C, initial state, D; every seventh token has dt = 0."""
+    """Return x, dt, A, B, C, initial state and D; every seventh token has dt = 0."""
     generator = torch.Generator().manual_seed(seed)
     x, B, C = (
         torch.randn(BATCH, length, *size, generator=generator, dtype=torch.float64)
@@ -37,7 +35,7 @@ def scan_inputs(length, dtype, seed=0):
 
 
 def output_weights(inputs):
-    """The weights of y and of the final state in the loss."""
+    """Return the weights of y and of the final state in the loss."""
     generator = torch.Generator().manual_seed(1)
     return [torch.randn(t.shape, dtype=t.dtype, generator=generator) for t in (inputs[0], inputs[5])]
 
@@ -66,7 +64,7 @@ def gradients(function, inputs, weights):
 
 
 def assert_each_close(got, want, atol):
-    """`atol` is a share of the tensor's largest entry, or of 1 if that is larger."""
+    """Compare tensors; `atol` is a share of the tensor's largest entry, or of 1 if that is larger."""
     assert len(got) == len(want)
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
         scale = max(1.0, b.abs().max().item())
@@ -77,7 +75,7 @@ def assert_each_close(got, want, atol):
 @pytest.mark.parametrize("chunk", [16, 32])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_chunked_equals_recurrent(length, chunk, kind):
-    """In double precision, where no rounding hides an error of the algebra."""
+    """This is in double precision, where no rounding hides an error of the algebra."""
     inputs, reset_BL = scan_inputs(length, torch.float64), resets(kind, length)
     weights = output_weights(inputs)
     want, want_gradients = gradients(lambda *t: recurrent(*t, reset_BL=reset_BL), inputs, weights)
@@ -89,7 +87,7 @@ def test_chunked_equals_recurrent(length, chunk, kind):
 @pytest.mark.parametrize("chunk", [1, 16])
 @pytest.mark.parametrize("length", LENGTHS)
 def test_chunked_equals_recurrent_as_on_a_gpu(length, chunk, kind, monkeypatch):
-    """The states carried in log2(c) passes, forwards and, for the gradients, backwards; up to 257 chunks."""
+    """States are carried in log2(c) passes, forwards and, for gradients, backwards, over up to 257 chunks."""
     monkeypatch.setattr(ssd, "_carry", ssd._carry_doubling)
     test_chunked_equals_recurrent(length, chunk, kind)
 
@@ -107,7 +105,7 @@ def test_both_ways_to_carry_agree(chunks, reverse):
 
 
 def single_precision(length, kind):
-    """For each result in single precision its error, and the bound of that error: two lists of tensors."""
+    """Return for each result in single precision its error, and the bound of that error: two lists of tensors."""
     inputs, reset_BL = scan_inputs(length, torch.float32), resets(kind, length)
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
     weights = output_weights(inputs)
@@ -118,7 +116,7 @@ def single_precision(length, kind):
 
 
 def rounding(inputs, weights, reset_BL):
-    """Bounds of the rounding errors of y, the final state and all gradients, computed in double precision.
+    """Return bounds of the rounding errors of y, the final state and all gradients, computed in double precision.
 
     Every result is a sum of products, many with a decay `exp(log)`.  Let M be the sum of their absolute values, n the
     number of additions in sequence, and L the largest sum of |dt A| within a chunk.  Roundings are random, and change
@@ -154,7 +152,7 @@ def rounding(inputs, weights, reset_BL):
 
 
 def scan_by_log_decay(log_BLH, x_BLHP, dt_BLH, B_BLN, C_BLN, state_BHPN, D_H, reset_BL):
-    """The recurrence with the decay as an input of its own."""
+    """Run the recurrence with the decay as a separate input."""
     y_BHP = []
     for t in range(x_BLHP.shape[1]):
         if reset_BL is not None:
@@ -193,7 +191,7 @@ def drop_a_carry(monkeypatch, direction):
 
 
 def miss_a_reset(monkeypatch):
-    """Overlook the last one of row 0."""
+    """Ignore the last reset of row 0."""
     decays = ssd._decays
 
     def overlooking(dt, A, reset_BL):
@@ -227,7 +225,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_bounds_find_faults(fault, monkeypatch):
-    """Also in the gradient of A alone."""
+    """This includes faults in the gradient of A only."""
     FAULTS[fault](monkeypatch)
     errors, bounds = single_precision(100, "resets")
     exceeded = [bool((error > bound).any()) for error, bound in zip(errors, bounds, strict=True)]

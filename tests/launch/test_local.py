@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def endless(say):
 
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
-    """A module whose functions workers can import."""
+    """Return a module whose functions workers can import."""
     (tmp_path / "jobs_of_a_test.py").write_text(JOBS)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield importlib.import_module("jobs_of_a_test")
@@ -179,7 +180,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def parent(tmp_path, jobs):
-    """A process with two busy workers, in a session of its own; they hold its stdout, too."""
+    """Start a process with two busy workers, in a session of its own; they hold its stdout, too."""
     (tmp_path / "parent.py").write_text(PARENT)
     process = subprocess.Popen(
         [sys.executable, "parent.py"],
@@ -189,6 +190,7 @@ def parent(tmp_path, jobs):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     yield process
     with suppress(ProcessLookupError):
@@ -210,7 +212,7 @@ def test_workers_die_with_their_parent_however_it_dies(parent, sign):
 
 @pytest.mark.parametrize("delay", [None, 0.02, 0.1, 0.2])
 def test_ctrl_c_is_answered_by_the_parent_alone(parent, delay):
-    """At any time: while workers start (after so many seconds), and while they are busy (None)."""
+    """The interrupt comes while workers start (after so many seconds), or while they are busy (None)."""
     wait_for(parent, "started", *([] if delay else ["begun", "begun"]))
     time.sleep(delay or 0)
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does

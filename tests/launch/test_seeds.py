@@ -1,4 +1,4 @@
-"""`train --seeds`: lists of seeds, and what is said of a seed that fails."""
+"""Tests of `train --seeds`: lists of seeds, and the report of a seed that fails."""
 
 import sys
 
@@ -10,12 +10,13 @@ from tallystick.config import configure
 from tallystick.launch.seeds import parse_seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "4-0", "1,1", "0-", "1.5"])
+@pytest.mark.parametrize("text", ["", "a", "4-0", "1,1", "0-", "1.5", "0-99999999999", f"0,{2**63}", "-1,2"])
 def test_what_is_no_list_of_seeds(text):
     with pytest.raises(ValueError, match="--seeds"):
         parse_seeds(text)
 
 
+@pytest.mark.slow
 def test_a_seed_that_fails_is_named_after_the_others_have_ended(tmp_path):
     paths = {seed: tmp_path / f"run-s{seed}" for seed in (0, 1)}
     paths[0].mkdir()  # so that it cannot be made
@@ -32,5 +33,5 @@ def test_one_seed_beside_several_is_refused(tmp_path, monkeypatch, capsys, words
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code == 2
-    assert "another seed is given, too" in capsys.readouterr().err
+    assert "another seed are given; list all seeds" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

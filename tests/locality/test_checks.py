@@ -1,4 +1,4 @@
-"""check: what it says of programs that are local, not local, and local but not covered."""
+"""Tests of `check` on programs that are local, not local, and local but not covered."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tallystick.vocab import loss_mask
 
 
 class Compare(Task):
-    """Which of two numbers is larger, from the last digit; the verdict so far stays in the program's head."""
+    """Which of two numbers is larger, compared from the last digit; the verdict so far is kept in a local."""
 
     symbols = "01?<>="
     tools = ("pointer:2",)
@@ -21,7 +21,7 @@ class Compare(Task):
         return [*rng.choices("01", k=length), "?", *rng.choices("01", k=length), "="]
 
     def worst_cases(self, length):
-        """Equal but for the first digit, and but for the last: random numbers hardly ever are."""
+        """List numbers that differ in the first or last digit only, as random numbers hardly ever do."""
         a = "1" * length
         pairs = [(a, a), (a, a[:-1] + "0"), (a[:-1] + "0", a), (a, "0" + a[1:]), ("0" + a[1:], a)]
         return [[*x, "?", *y, "="] for x, y in pairs]
@@ -56,7 +56,7 @@ class Compare(Task):
 
 
 class Chain(Task):
-    """Copy a chain of random labels: each next label is read, never seen in that place before."""
+    """Copy a chain of random labels, each of which is read at a place where it never occurred before."""
 
     symbols = ("!", *(f"n{i}" for i in range(400)))
     tools = ("pointer:1",)
@@ -104,7 +104,7 @@ def test_a_verdict_kept_in_the_head_is_not_local():
 
 
 def test_random_problems_alone_do_not_show_it():
-    """The trap: in random numbers the verdict is nearly always decided by the first digits."""
+    """In random numbers the verdict is nearly always decided by the first digits."""
     rows = locality.check(Compare(), [4, 10, 16], problems=200)["rows"]
     assert rows[-1]["k"] > rows[-1]["k_random"]
 

@@ -1,4 +1,4 @@
-"""A wrong "local" is the worst fault that `check` can have: programs that keep something in a local are told."""
+"""Tests that `check` recognises programs that keep a value in a local: a wrong "local" would be its worst fault."""
 
 import pytest
 
@@ -9,7 +9,7 @@ LENGTHS = [3, 5, 10, 20]
 
 
 class Walk(Task):
-    """Walks over the prompt once, with something in a local, and says it at the end."""
+    """Walks over the prompt once with a value in a local, and says it at the end."""
 
     symbols = "012="
     start = ""
@@ -48,7 +48,7 @@ class Smallest(Walk):
 
 
 class LastLetter(Walk):
-    """The last symbol that was no c."""
+    """The last symbol that is not c."""
 
     symbols, start = "abc=", "c"
 
@@ -57,7 +57,7 @@ class LastLetter(Walk):
 
 
 class Three(Walk):
-    """Whether three nines came in a row, anywhere."""
+    """Whether there are three nines in a row, anywhere."""
 
     symbols, start = "0123456789=", "0"
 
@@ -89,7 +89,7 @@ def test_what_is_kept_in_a_local_is_never_local(cls):
 
 
 class Max10(Largest):
-    """Looked at by random problems alone."""
+    """A maximum that is checked by random problems only."""
 
     symbols = "0123456789="
 
@@ -98,7 +98,7 @@ class Max10(Largest):
 
 
 def test_a_k_that_follows_the_sample_is_undecided():
-    """The same k in the last three rows is no sign where it is the luck of a few problems."""
+    """The same k in the last three rows means nothing where few problems show it by chance."""
     report = locality.check(Max10(), [3, 5, 10, 20, 50], problems=1000)
     assert [row["k"] for row in report["rows"]][-3:] == [20, 20, 20]
     assert report["local"] is None
@@ -106,7 +106,7 @@ def test_a_k_that_follows_the_sample_is_undecided():
 
 
 class Doubles(Walk):
-    """Says each symbol that differs from the one before: local, though the program keeps the last one."""
+    """Says each symbol that differs from the previous one: local, though the program keeps the last one."""
 
     symbols = "abcdefgh="
 

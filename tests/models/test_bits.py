@@ -1,4 +1,4 @@
-"""A state of so many bits is really no more: packing, and what can be said from it."""
+"""Tests that a state of so many bits is really no larger: packing, and the outputs that it allows."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_packing():
 
 @torch.no_grad()
 def test_what_is_said_depends_on_the_bits_alone():
-    """More prompts than states: some share one, and go on alike."""
+    """There are more prompts than states, so some share one, and continue in the same way."""
     model = lively(8)
     logits_BLV, state = model(prompts(600))
     numbers = state["bits"][:, 0].tolist()

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from tallystick import models
 from tallystick.models import mamba2
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 VOCAB, ROWS = 7, 2
 TOLERANCE = 1e-5  # of the token's largest logit, and of a state tensor's largest entry
 FEW = settings(derandomize=True, deadline=None, max_examples=10, database=None)
@@ -31,7 +29,7 @@ SMALL = {
 
 @st.composite
 def packed_calls(draw):
-    """Tokens, resets and cuts of two rows: `(ids_BL, reset_BL, sizes)`."""
+    """Draw tokens, resets and cuts of two rows: `(ids_BL, reset_BL, sizes)`."""
     length = draw(st.integers(1, 45))
     rows = st.lists(st.integers(0, VOCAB - 1), min_size=length, max_size=length)
     places = st.sets(st.integers(0, length - 1), max_size=4)
@@ -45,7 +43,7 @@ def packed_calls(draw):
 
 @pytest.fixture(params=[*models.names(), "mamba2, plain torch"], scope="module")
 def model(request):
-    """mamba2 twice: with compiled loops where numba is installed, and as on a GPU."""
+    """Build each model; mamba2 with compiled loops where numba is installed, and as on a GPU."""
     name, _, plain = request.param.partition(", ")
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
@@ -63,7 +61,7 @@ def model(request):
 
 
 def read(model, ids_BL, reset_BL, sizes):
-    """Logits and last state of a call in pieces."""
+    """Return the logits and final state of a call made in pieces."""
     state, logits = None, []
     for ids, reset in zip(ids_BL.split(sizes, 1), reset_BL.split(sizes, 1), strict=True):
         logits_BLV, state = model(ids, state, reset_BL=reset)
@@ -72,7 +70,7 @@ def read(model, ids_BL, reset_BL, sizes):
 
 
 def assert_agree(got, want):
-    """Logits and states."""
+    """Compare logits and states."""
     difference_BL = (got[0] - want[0]).abs().amax(-1)
     assert (difference_BL <= TOLERANCE * want[0].abs().amax(-1)).all()
     assert got[1].keys() == want[1].keys()
@@ -95,7 +93,7 @@ def test_any_chunking_is_one_pass(model, call):
 @given(call=packed_calls(), lengths=st.lists(st.integers(0, 45), min_size=ROWS, max_size=ROWS))
 @torch.no_grad()
 def test_ragged_rows_are_rows_apart(model, call, lengths):
-    """What is behind a row's length does not matter: the row alone gives the same."""
+    """Tokens after a row's length do not matter: the row alone gives the same result."""
     ids_BL, reset_BL, _ = call
     lengths = [min(length, ids_BL.shape[1]) for length in lengths]
     logits_BLV, state = model(ids_BL, reset_BL=reset_BL, length_B=torch.tensor(lengths))

@@ -1,4 +1,4 @@
-"""Models by name, and what is refused before anything is built."""
+"""Tests of models by name, and of settings that are refused before anything is built."""
 
 import math
 import subprocess
@@ -21,7 +21,7 @@ def presets():
 
 
 def numbers():
-    """Each number that a model's `Config` has, as (model, field)."""
+    """List each number in a model's `Config`, as (model, field)."""
     of = {name: fields(models.load_class(name).Config) for name in models.names()}
     return [(name, field) for name in of for field in of[name] if field.type in ("int", "float")]
 
@@ -31,7 +31,7 @@ def ids(value):
 
 
 def assert_refused(said, function, *arguments, **settings):
-    """One line that says it."""
+    """Require a ValueError of one line that matches."""
     with pytest.raises(ValueError, match=said) as caught:
         function(*arguments, **settings)
     assert "\n" not in str(caught.value)
@@ -43,8 +43,8 @@ def assert_refused(said, function, *arguments, **settings):
         ("mamba", {}, "mamba2"),
         ("mamba2:huge", {}, "tiny, small, paper"),
         ("mamba2:tiny:x", {}, "too many parts"),
-        ("mamba2", {"width": 3}, "has no setting 'width': choose from d_model"),
-        ("mamba2", {"vocab_size": 3}, "has no setting 'vocab_size': choose from d_model"),
+        ("mamba2", {"width": 3}, "has no setting 'width'; choose from d_model"),
+        ("mamba2", {"vocab_size": 3}, "has no setting 'vocab_size'; choose from d_model"),
         ("mamba2", {"d_state": "many"}, "not of type int"),
         ("mamba2", {"d_state": "1e9"}, "not of type int"),
         ("mamba2", {"d_state": 10**9}, "d_state=1000000000 must be between 1 and 65536"),
@@ -67,7 +67,7 @@ def assert_refused(said, function, *arguments, **settings):
         ("bits", {"bits": -8}, "bits=-8 must be between 8"),
         ("tallystick.nothing:Class", {}, "cannot load"),
         ("tallystick.models.mamba2:Nothing", {}, "cannot load"),
-        ("collections:Counter", {}, "no subclass of tallystick.models.base.Model"),
+        ("collections:Counter", {}, "not a subclass of tallystick.models.base.Model"),
         ("no_such_file.py:Class", {}, "no_such_file.py"),
     ],
 )
@@ -77,7 +77,7 @@ def test_mistakes_are_said_in_one_line(spec, overrides, said):
 
 @pytest.mark.parametrize(("name", "field"), numbers(), ids=ids)
 def test_every_number_has_a_finite_range(name, field):
-    """Its ends are real: what lies beyond them, and NaN, is refused by the field's name."""
+    """Values beyond its ends, and NaN, are refused by the field's name."""
     least, most = field.metadata["min"], field.metadata["max"]
     assert -math.inf < least < most < math.inf
     for value in (least - 1, most + 1, math.nan, math.inf, -math.inf):
@@ -89,7 +89,7 @@ def make(name, key, value):
 
 
 def test_numbers_of_a_users_own_model_are_finite(tmp_path):
-    """Those that it declares without a range."""
+    """This holds for fields without a declared range."""
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\nfrom tallystick.models.base import Model\n"
         "class Mine(Model):\n    PRESETS = {'tiny': {}}\n    @dataclass(frozen=True, kw_only=True)\n"
@@ -105,7 +105,7 @@ def test_a_users_own_model_that_does_not_run(tmp_path):
     (tmp_path / "mine.py").write_text("1 / 0")
     assert_refused("mine.py", models.load_class, f"{tmp_path}/mine.py:Mine")
     (tmp_path / "mine.py").write_text("from tallystick.models.base import Model\nclass Mine(Model):\n    Config = dict")
-    assert_refused("its Config is no subclass", models.load_class, f"{tmp_path}/mine.py:Mine")
+    assert_refused("its Config is not a subclass", models.load_class, f"{tmp_path}/mine.py:Mine")
 
 
 def test_a_state_that_grows_must_be_declared(tmp_path):
@@ -126,7 +126,7 @@ def test_parameters_are_counted_without_weights(spec):
 
 
 def test_a_resolved_config_is_refused_nowhere_else():
-    """What `resolve` lets through can be built, at the largest sizes too."""
+    """Everything that `resolve` accepts can be built, also at the largest sizes."""
     largest = {"d_model": 2**16, "n_layer": 2, "d_state": 2**16, "expand": 64, "d_conv": 64, "dt_min": 1e-6}
     model_class, config = models.resolve("mamba2", largest, vocab_size=2**24)
     assert models.count_parameters(model_class, config) > 10**12

@@ -9,8 +9,6 @@ from tallystick import models
 from tallystick.models import mamba2
 from tallystick.models.base import select
 
-torch.set_num_threads(1)  # faster for tensors this small
-
 VOCAB = 11
 ROWS, LENGTH = 3, 75
 TOLERANCE = 1e-5  # of the token's largest logit, and of a state tensor's largest entry
@@ -18,7 +16,7 @@ SPLITS = {"chunks": [1, 2, 33, 8, 9, 22], "tokens": [1] * LENGTH, "two": [64, 11
 
 
 def make_model(name):
-    """A small instance with lively weights; `lookup` remembers random examples."""
+    """Build a small model with large random weights; `lookup` is fitted to random examples."""
     torch.manual_seed(0)
     model = models.build(name, vocab_size=VOCAB)
     if name == "lookup":
@@ -34,7 +32,7 @@ def make_model(name):
 
 @pytest.fixture(params=[*models.names(), "mamba2, plain torch"], scope="module")
 def model(request):
-    """mamba2 twice: where numba is installed, a GPU still takes the plain form."""
+    """Build each model; mamba2 twice, since a GPU takes the plain form where numba is installed."""
     name, _, plain = request.param.partition(", ")
     with pytest.MonkeyPatch.context() as patch:
         if plain:
@@ -53,7 +51,7 @@ def tokens(rows=ROWS, length=LENGTH, seed=1):
 
 
 def resets(kind):
-    """Random ones, some at the start of a row and of a chunk, two in a row; one row has none."""
+    """Return random resets, some at the start of a row and of a chunk, two in a row; one row has none."""
     if kind == "none":
         return None
     reset_BL = torch.rand(ROWS, LENGTH, generator=torch.Generator().manual_seed(2)) < 0.05
@@ -71,7 +69,7 @@ def assert_logits_agree(got_LV, want_LV):
 
 
 def naming(key):
-    """Puts a tensor's name before `assert_close`'s message."""
+    """Put a tensor's name before the message of `assert_close`."""
     return lambda message: f"{key}: {message}"
 
 
@@ -127,19 +125,19 @@ def test_packed_rows_equal_separate_ones(model):
 
 
 def tokens_before(model):
-    """A state that is not empty, to see that a reset forgets it."""
+    """Return tokens that fill the state, to see that a reset forgets them."""
     return model(tokens(length=5, seed=3))[1]
 
 
 def trimmed(state, alone):
-    """One row's state without the room that longer rows of its batch needed (attention caches)."""
+    """Return one row's state without the padding for longer rows of its batch (attention caches)."""
     return {key: tensor[:, : alone[key].shape[1]] if tensor.dim() > 1 else tensor for key, tensor in state.items()}
 
 
 @pytest.mark.parametrize("kind", ["none", "resets"])
-@pytest.mark.parametrize("width", [2, 40])
+@pytest.mark.parametrize("width", [4, 40])
 def test_ragged_rows(model, width, kind):
-    """Rows advance by different lengths, some by none; what lies behind is noise, resets included."""
+    """Rows advance by different lengths, some by none; the tokens after them are noise, resets included."""
     ids_BL, reset_BL = tokens(), resets(kind)
     want_BLV, want_state = model(ids_BL, reset_BL=reset_BL)
     generator, done_B, state = torch.Generator().manual_seed(4), torch.zeros(ROWS, dtype=torch.int64), None
@@ -183,7 +181,7 @@ def test_fork_and_choice_of_rows(model):
 
 @pytest.mark.parametrize("length", [1, 40])
 def test_a_snapshot_replays(model, length):
-    """A state handed in is never changed: keeping the dict is a snapshot."""
+    """A state that is passed in is never modified, so keeping the dict makes a snapshot."""
     snapshot, ids_BL = tokens_before(model), tokens(length=length)
     kept = {key: tensor.clone() for key, tensor in snapshot.items()}
     first_BLV, first_state = model(ids_BL, snapshot)

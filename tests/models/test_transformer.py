@@ -1,4 +1,4 @@
-"""What the contract does not say of attention: how far a window reaches."""
+"""Tests of attention beyond the contract: how far a window reaches."""
 
 import torch
 
@@ -6,7 +6,7 @@ from tallystick.models.attention import WindowCache
 
 
 def test_a_window_is_its_last_tokens():
-    """Against the sum over the keys that a token may see, written out."""
+    """Compare with the sum over the visible keys, written out."""
     window, length = 4, 10
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 1, length, 2, 8, generator=generator).unbind(0)

@@ -1,4 +1,4 @@
-"""The report's data and page; what a browser makes of it stands in test_report_browser.py."""
+"""Tests of the report's data and page; tests in a browser are in test_report_browser.py."""
 
 import json
 import math
@@ -45,7 +45,7 @@ class Evil(Task):
 
 
 def folder(path, task="addition", variant=None, model="lookup", rows=None, **given):
-    """A run folder of a model that was never trained; rows: of its eval.json."""
+    """Make a run folder of an untrained model; rows: of its eval.json."""
     loaded = tasks.load(task, variant)
     runs.create(path, configure(loaded, model, {}, **given), loaded)
     if rows is not None:
@@ -54,14 +54,15 @@ def folder(path, task="addition", variant=None, model="lookup", rows=None, **giv
 
 
 def row(length, exact=True, **other):
-    """A row of eval.json."""
+    """Return a row of eval.json."""
     result = {"length": length, "worst_cases": False, "mode": "verify", "seed": 0, "samples": 4, "exact": 4 * exact}
     result |= {"ci95": [0.5, 1.0], "model_tokens": 100, "error_bound": 1e-3, "low_margin_tokens": 0, "min_margin": 1.5}
-    return result | {"train_overlap": 0.0, "seconds": 0.1, "state_bytes": 512, "first_errors": []} | other
+    result |= {"answer": None, "score": None, "token_accuracy": 1.0, "stops": {"eos": 4}, "first_errors": []}
+    return result | {"train_overlap": 0.0, "seconds": 0.1, "state_bytes": 512} | other
 
 
 def error(task, length, position, got="[p1.left]"):
-    """A first error at a token of test problem 0."""
+    """Return a first error at a token of test problem 0."""
     ids = episode(task, length).ids
     words = task.vocab.decode(ids[position - 16 : position + 1].tolist())
     return {"index": 0, "position": position, "context": words[:-1], "want": words[-1], "got": got, "margin": -0.25}
@@ -74,7 +75,7 @@ def episode(task, length):
 
 
 def embedded(html):
-    """The data that lies in a page, as a strict reader of JSON takes it."""
+    """Return the data embedded in a page, read by a strict JSON parser."""
     (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
@@ -115,10 +116,10 @@ def test_what_is_damaged_is_noted(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "text", "note"),
     [
-        ("eval.json", "[1]", "it has no rows"),
-        ("eval.json", '{"rows": 5}', "it has no rows"),
-        ("eval.json", '{"rows": [{"length": 5}]}', "row 1 has no worst_cases"),
-        ("metrics.jsonl", '{"step": 1}\n', "row 1 has no loss"),
+        ("eval.json", "[1]", "it must be of type dict"),
+        ("eval.json", '{"rows": 5}', "its rows must be of type list"),
+        ("eval.json", '{"rows": [{"length": 5}]}', "its rows[0] has no exact"),
+        ("metrics.jsonl", '{"step": 1}\n', "its rows[0] has no loss"),
     ],
 )
 def test_rows_without_their_keys_are_noted(tmp_path, name, text, note):
@@ -145,7 +146,7 @@ def test_rows_of_older_weights_are_noted(tmp_path):
     assert build.collect([path], PROBLEMS).runs[0].notes == []
     (path / "model.safetensors").write_bytes(b"others")
     (note,) = build.collect([path], PROBLEMS).runs[0].notes
-    assert "other weights" in note
+    assert "on weights that have since changed" in note
 
 
 def test_seeds_are_one_group_and_other_settings_another(tmp_path):
@@ -170,7 +171,7 @@ def test_ten_thousand_digits_stay_small(tmp_path, addition):
 
 
 def replayed(task, sink, start):
-    """Memory and pointers before token `start`, the slow way."""
+    """Return memory and pointers before token `start`, computed step by step."""
     memory, at = [], dict.fromkeys(("p0", "p1", "p2"), 0)
     for token, role in list(zip(sink.ids.tolist(), sink.roles.tolist(), strict=True))[1:start]:
         word = task.vocab.tokens[token]
@@ -315,8 +316,9 @@ def test_folders_of_the_same_name_are_told_apart(tmp_path):
 
 
 def test_infinities_do_not_break_the_page(tmp_path):
-    path = folder(tmp_path / "run", rows=[row(5, min_margin=math.inf, error_bound=math.nan)])
-    (kept,) = embedded(page.render(build.collect([path], PROBLEMS)))["runs"]
+    data = build.collect([folder(tmp_path / "run", rows=[row(5)])], PROBLEMS)
+    data.runs[0].rows = [row(5, min_margin=math.inf, error_bound=math.nan)]
+    (kept,) = embedded(page.render(data))["runs"]
     assert kept["rows"][0]["min_margin"] is kept["rows"][0]["error_bound"] is None
 
 

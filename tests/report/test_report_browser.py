@@ -24,7 +24,7 @@ SECONDS, READABLE = 2.0, 4.5
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A report of four folders: seeds 0 and 1, of which one failed at 10,000 digits, one not measured, one hostile."""
+    """Make a report of four folders: two seeds, one of which failed at 10,000 digits, one not measured, one hostile."""
     base = tmp_path_factory.mktemp("runs")
     addition = tasks.load("addition")
     failed = [row(n, False, first_errors=[error(addition, n, at)]) for n, at in ((9, 60), (10_000, 300_000))]
@@ -47,7 +47,7 @@ def tab():
 
 @pytest.fixture
 def page(tab, made):
-    """The report, freshly opened at a desk, on the episode that the program solves."""
+    """Open the report at desktop size, on the program's own episode."""
     tab.look(1280)
     tab.open(made)
     tab.read("viewer.open(data.episodes.findIndex((e) => !e.error && data.programs[e.program].task === 'addition'))")
@@ -89,7 +89,7 @@ def test_the_right_arrow_replays_the_program(page):
 
 
 def solved(task):
-    """The episode of the training length that the report shows."""
+    """Return the episode of the training length that the report shows."""
     sink = Recorder()
     run_problem(task, sink, "show", 0, 5, 0)
     return sink
@@ -261,13 +261,13 @@ def test_an_undecided_verdict_is_called_undecided(page, tmp_path, monkeypatch):
     page.open(tmp_path / "page.html")
     said = page.read("document.querySelector('#predicted .pair p').textContent")
     assert said.startswith("local: undecided; covered at length 10: ")
-    assert "Undecided, so nothing is predicted: a verdict takes 3 lengths." in said
+    assert "Undecided, so nothing is predicted: a verdict needs at least 3 lengths." in said
     assert "undecided" in page.texts("#predicted details td")
     assert page.texts("#predicted .good, #predicted .bad") == []
 
 
 def test_the_tape_is_as_high_as_its_rows(page):
-    """It once grew with every redraw."""
+    """The tape once grew with every redraw."""
     page.read("viewer.open(data.episodes.findIndex((e) => e.error && e.length === 10000))")
     page.press("ArrowLeft", times=30)
     height = page.read("document.getElementById('tape').offsetHeight")

@@ -1,4 +1,4 @@
-"""Every study: what it declares can be done, and one experiment of it is, in two steps."""
+"""Tests of every study: its declarations are valid, and one experiment of it is done in two steps."""
 
 from collections import Counter
 from dataclasses import fields, replace
@@ -30,9 +30,9 @@ def test_names():
 
 
 def test_a_budget_that_a_study_does_not_have():
-    with pytest.raises(ValueError, match="--budget paper: headline has small"):
+    with pytest.raises(ValueError, match="--budget paper: the budgets of headline are small"):
         studies.load("headline").declared("paper")
-    with pytest.raises(ValueError, match="--budget large: figure2 has small and paper"):
+    with pytest.raises(ValueError, match="--budget large: the budgets of figure2 are small and paper"):
         studies.load("figure2").declared("large")
 
 
@@ -76,7 +76,7 @@ def test_both_ways_to_write_the_first_variant_are_one_plan():
 
 
 def smallest(experiment):
-    """The experiment, cut to two steps on the shortest problems."""
+    """Return the experiment, reduced to two steps on the shortest problems."""
     length = tasks.load(experiment.task, experiment.variant).defaults.check[0]
     settings = {"steps": 2, "batch_size": 2, "seq_len": 32, "train_length": length}
     at = At(length, 1, mode=experiment.at[0].mode), At(length + 1, 1, mode=experiment.at[0].mode)
@@ -88,7 +88,7 @@ SMOKE = {"figure8": "a part of a mixture", "chomsky": "free running", "theory-bo
 
 @pytest.mark.parametrize("name", SMOKE)
 def test_smoke(name, tmp_path):
-    """One experiment of each kind: the last one that a study declares."""
+    """Do one experiment of each kind: the last one that a study declares."""
     experiment = smallest(declared(name)[-1])
     outcome = measure(experiment, 0, "cpu", lambda line: None, tmp_path)
     assert [(row.samples, row.mode) for row in rows_of(outcome)] == [(1, experiment.at[0].mode)] * 2

@@ -58,7 +58,7 @@ def test_tables_are_written_whole(folder):
 
 def test_a_page_that_differs_is_told(folder, capsys):
     assert main(["--check", "page.md"]) == 1
-    assert "page.md differs from its results: run python -m tallystick.studies.pages" in capsys.readouterr().err
+    assert "page.md differs from its results; run python -m tallystick.studies.pages" in capsys.readouterr().err
     assert (folder / "page.md").read_text() == PAGE
     main(["page.md"])
     assert main(["--check", "page.md"]) == 0
@@ -67,7 +67,7 @@ def test_a_page_that_differs_is_told(folder, capsys):
 
 
 WRONG = {
-    "no results": ("<!-- results/none -->\n<!-- end -->\n", "no results/none.md; make it"),
+    "no results": ("<!-- results/none -->\n<!-- end -->\n", "results/none.md does not exist; make it"),
     "no heading": ("<!-- results/toy-small#third -->\n<!-- end -->\n", "no heading 'third'; there are: first, second"),
     "no table": ("<!-- results/toy-small#first -->\n<!-- end -->\n", "no table under 'first'"),
     "no end": ("<!-- results/toy-small -->\n| a |\n", "<!-- end --> below the table"),

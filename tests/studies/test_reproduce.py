@@ -1,4 +1,4 @@
-"""A study from its experiments to its files: done side by side, resumed, and what is missing shown as missing."""
+"""Tests of a study from experiments to files: jobs in parallel, resumed runs, and missing results."""
 
 from dataclasses import replace
 
@@ -20,13 +20,13 @@ def study(*experiments, **more):
 
 
 def test_what_is_missing_is_made_and_shown(results, two, made, capfd):
-    """One run stands there; of the other two one is made and one fails; then nothing is left to be done."""
+    """One run exists; of the other two one is made and one fails; then nothing is left to do."""
     done, missing = two
     wrong = replace(done, line="wrong", part="sums")
     results.add(done, 0, made.where, made.trained(made.row(3, 5, 5), made.row(9, 5, 5)))
     toy = study(*two, wrong)
     failures = reproduce(toy, "small", None, [0])
-    assert failures == ["reverse: wrong, seed 0: reverse has no part 'sums': it is no mixture"]
+    assert failures == ["reverse: wrong, seed 0: reverse has no part 'sums'; it is not a mixture"]
     assert capfd.readouterr().err.startswith("[1/2] reverse: mamba2:tiny, seed 0: 2 steps")
     stored = Results("toy", "small")
     assert [(stored.plans[run["plan"]]["name"], run["seed"]) for run in stored.runs] == [(e.name, 0) for e in two]
@@ -48,6 +48,16 @@ def test_what_is_missing_is_made_and_shown(results, two, made, capfd):
     assert picture.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("name", ["runs", "results"])
+def test_what_cannot_be_written_is_told_before_the_work(results, two, capfd, name):
+    from pathlib import Path
+
+    Path(name).write_text("in the way of the folder")
+    with pytest.raises(OSError, match=f"there is no folder {name}"):
+        reproduce(study(*two), "small", None, [0])
+    assert capfd.readouterr().err == ""
+
+
 def test_a_view_reads_and_writes_what_it_views(results, two, made):
     owner, shown = study(*two), two[0].shown_as("its own panel", "its own line")
     view = study(shown, name="view", results="toy")
@@ -65,15 +75,15 @@ def test_mistakes_are_refused_before_anything_is_done(results, two, made):
         reproduce(study(*two), "small", ["mamba3"])
     with pytest.raises(ValueError, match="length 0: reverse has lengths 1 to"):
         reproduce(study(replace(two[0], at=(At(0),))), "small")
-    with pytest.raises(ValueError, match="--budget huge: toy has small and paper"):
+    with pytest.raises(ValueError, match="--budget huge: the budgets of toy are small and paper"):
         reproduce(study(*two), "huge")
-    with pytest.raises(ValueError, match="--seeds 7: no experiment of toy takes any of these"):
+    with pytest.raises(ValueError, match="--seeds 7: no experiment of toy has such a seed"):
         reproduce(study(replace(two[0], seeds=(0,))), "small", None, [7])
     assert not results.path.exists()
     results.add(two[1], 0, made.where, made.trained())
     before = results.path.read_text()
     changed = replace(two[1], settings={**two[1].settings, "steps": 3})
-    with pytest.raises(ValueError, match="was done with other settings: steps was 2, is 3"):
+    with pytest.raises(ValueError, match="was measured with other settings: steps was 2, is 3"):
         reproduce(study(changed), "small")
     assert results.path.read_text() == before
     assert not study().path("small", "md").exists()

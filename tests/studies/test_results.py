@@ -1,4 +1,4 @@
-"""The results file: a store by plan and seed that refuses what was done with other settings."""
+"""Tests of the results file: it stores runs by plan and seed, and refuses runs with other settings."""
 
 import json
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_other_settings_are_refused_with_the_difference(results, two, made):
     results.add(two[1], 0, made.where, made.trained())
     changed = replace(two[1], settings={**two[1].settings, "steps": 3, "lr": 0.1})
     with pytest.raises(
-        ValueError, match="mamba2:tiny was done with other settings: steps was 2, is 3; lr was .* is 0.1"
+        ValueError, match="mamba2:tiny was measured with other settings: steps was 2, is 3; lr was .* is 0.1"
     ):
         again().refuse_changed([changed])
     elsewhere = replace(two[1], at=(At(4, 5),))
@@ -53,7 +53,7 @@ def test_other_settings_are_refused_with_the_difference(results, two, made):
 
 
 def test_other_defaults_are_refused(results, two, made, monkeypatch):
-    """Else a table would say of old results that they were trained as one trains now."""
+    """Otherwise a table would claim that old results were trained with today's settings."""
     from tallystick.studies.framework import experiment
     from tallystick.tasks.reverse import Reverse
 
@@ -104,6 +104,23 @@ def test_what_is_not_declared_any_more_is_named(results, two, made):
     assert results.undeclared(two[1:]) == ["reverse: lookup"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("runs", 5),
+        ("runs", [{}]),
+        ("runs", [{"plan": "gone", "seed": 0, "environment": 0}]),
+        ("environments", []),
+        ("plans", {"a": 1}),
+    ],
+)
+def test_an_edited_file_is_refused(results, two, made, key, value):
+    results.add(two[0], 0, made.where, made.trained())
+    results.path.write_text(json.dumps(json.loads(results.path.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match="is damaged: .*; move it away to begin anew"):
+        again()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 1, "plans": {}, "environments": [], "runs": []}'])
 def test_a_foreign_file_is_refused(results, text):
     results.path.parent.mkdir()
@@ -125,7 +142,7 @@ def test_every_results_file_of_a_budget(results, two, made):
 
 
 def test_several_lengths_share_a_row(tmp_path, two):
-    """It says of each length what a row of its own says."""
+    """The shared row has for each length the values of a separate row."""
     apart, shared = (
         (At(3, 5), At(6, 5), At(9, 5), At(9, 0, worst_cases=True)),
         (At(9, 5, worst_cases=True, below=(3, 6)),),

@@ -1,4 +1,4 @@
-"""What tables and pages say of results."""
+"""Tests of tables and pages of results."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +35,7 @@ def by_line(declared, panel):
 
 
 def test_all_seeds_are_shown(results, two, made):
-    """Median and range, never the best alone."""
+    """Median and range are shown, never only the best."""
     for seed, exact in enumerate((10, 4, 0)):
         results.add(two[1], seed, made.where, made.trained(made.row(3, 10), made.row(9, exact)))
     low, high = wilson(14, 30)
@@ -154,7 +154,7 @@ def test_a_row_of_the_annotated_programs(results, made):
 
 
 def test_the_chomsky_table(results, made):
-    """One wrong problem is not 100 %, its score is what is known, and without a tool it is what was measured."""
+    """One wrong problem is not 100 %; without a partial score, exact problems count; without a tool it is measured."""
     every = chomsky.experiments("small")
     parity = by_line(every, "parity-check")
     exact, lengths = [32] * 23 + [31], list(chomsky.LENGTHS)
@@ -236,7 +236,7 @@ def test_verdicts(name):
 
 
 def test_the_locality_table(results, made, tmp_path):
-    """Exceptions first; a row whose worst cases were measured shows them."""
+    """Exceptions come first; a row whose worst cases were measured shows them."""
     every = [each for each in locality.experiments("small") if each.panel == "reverse default"]
     check, *models = every
     results.add(check, 0, made.where, checked(3))

@@ -1,4 +1,4 @@
-"""Small tasks whose programs are written with no thought of locality, for the tests of notes."""
+"""Small tasks whose programs are written without regard for locality, for the tests of notes."""
 
 from tallystick import Defaults, Task
 
@@ -29,7 +29,7 @@ class Parity(Task):
 
 
 class Hesitant(Parity):
-    """Its program has no opinion before the first 1, though even would do."""
+    """A task whose program has no value before the first 1, though even would do."""
 
     def solve(self, w):
         p, odd = w.pointer(0), None
@@ -41,7 +41,7 @@ class Hesitant(Parity):
 
 
 class Nested(Parity):
-    """Bounded recursion, closures, a comprehension, a generator, and a method in a local."""
+    """A program with bounded recursion, closures, a comprehension, a generator, and a method in a local."""
 
     def solve(self, w):
         p = w.pointer(0)
@@ -65,7 +65,7 @@ class Nested(Parity):
 
 
 class Recursive(Parity):
-    """Its recursion is as deep as the problem is long."""
+    """A program whose recursion is as deep as the problem is long."""
 
     def solve(self, w):
         odd = self._rest(w.pointer(0))
@@ -81,7 +81,7 @@ class Recursive(Parity):
 
 
 class Listing(Parity):
-    """Its local holds the whole problem."""
+    """A program with the whole problem in a local."""
 
     def solve(self, w):
         p, seen = w.pointer(0), []
@@ -93,7 +93,7 @@ class Listing(Parity):
 
 
 class Late(Parity):
-    """Its program comes to a state that no problem of the training length leads to."""
+    """A program that reaches a state to which no problem of the training length leads."""
 
     def solve(self, w):
         p, odd, far = w.pointer(0), 0, 0
@@ -106,7 +106,7 @@ class Late(Parity):
 
 
 class PromptReader(Parity):
-    """Its program asks nothing: it looks at the whole prompt."""
+    """A program that asks no tool but reads the whole prompt."""
 
     def solve(self, w):
         w.answer()
@@ -114,7 +114,7 @@ class PromptReader(Parity):
 
 
 class LatePromptReader(Parity):
-    """Its program asks the pointer where the end is, and nothing else."""
+    """A program that asks the pointer only for the end of the prompt."""
 
     def solve(self, w):
         p = w.pointer(0)
@@ -125,7 +125,7 @@ class LatePromptReader(Parity):
 
 
 class LastLetter(Parity):
-    """The last letter of the alphabet among these: its program keeps one of 26 symbols."""
+    """The last letter of the alphabet in the prompt; the program keeps one of 26 symbols."""
 
     symbols = "abcdefghijklmnopqrstuvwxyz="
 
@@ -145,7 +145,7 @@ class LastLetter(Parity):
 
 
 class Ends(LastLetter):
-    """The first letter; its program finds out the last one, too."""
+    """The first letter; the program also finds the last one."""
 
     def answer(self, prompt):
         return prompt[:1]
@@ -165,7 +165,7 @@ class Ends(LastLetter):
 
 
 class Keeper(Task):
-    """A fold over digits: its program keeps one of few values.
+    """A fold over digits whose program keeps one of few values.
 
     Its random problems are so long that the last few digits nearly always give the answer.
     """
@@ -218,7 +218,7 @@ class Smallest(Keeper):
 
 
 class LastOddDigit(Keeper):
-    """The last digit that is odd, 0 if there is none."""
+    """The last odd digit, or 0 if there is none."""
 
     start = "0"
 

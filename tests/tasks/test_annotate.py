@@ -1,4 +1,4 @@
-"""Notes: programs that are not local become local, and what no note can say is refused by name."""
+"""Tests of notes: programs that are not local become local, and refusals name the reason."""
 
 import json
 import subprocess
@@ -27,14 +27,14 @@ PROGRAMS = Path(__file__).parent / "programs.py"
 NAIVE = ROOT / "examples" / "naive.py"
 QUICK = [("addition", "paper"), (f"{NAIVE}:Larger", "default")]
 LOCAL = [*QUICK, *((name, "paper") for name in ("multiplication-1", "multiplication-2", "hanoi-recursive"))]
-KEEPERS = ("Largest", "Smallest", "LastOddDigit", "CountModulo3")
+KEEPERS = ("Largest", pytest.param("Smallest", marks=pytest.mark.slow), "LastOddDigit", "CountModulo3")
 NEAR = 8
 """Tokens that decide at the most once a program says what it keeps."""
 
 
 @contextmanager
 def few_random_problems():
-    """Record fewer problems than usual: enough for small programs, and for errors."""
+    """Record fewer problems than usual, which is enough for small programs and for errors."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "PROBLEMS", 500)
         patch.setattr(traces, "QUESTIONS", 5000)
@@ -61,7 +61,8 @@ def notes_said(task, prompt):
 def test_a_program_that_is_not_local_becomes_local(name, variant):
     lengths, problems = [10, 14, 20], 60
     before = locality.check(load(name, variant), lengths, problems)
-    after = locality.check(load(name, variant + "+notes"), lengths, problems)
+    with few_random_problems():
+        after = locality.check(load(name, variant + "+notes"), lengths, problems)
     assert not before["local"]
     assert after["local"]
     assert after["variant"] == f"{variant}+notes"
@@ -84,10 +85,10 @@ def test_hanoi_is_local_though_its_disks_are_many():
 
 @pytest.mark.parametrize("name", KEEPERS)
 def test_what_was_kept_from_far_back_is_said(name):
-    """Only long constant stretches show what it is kept for: random problems do not."""
+    """Only long constant stretches show the use of the kept value; random problems do not."""
     task = annotated(name)
     digits = plain(name).symbols[:-1]
-    problems = [[first, *[rest] * 99, "="] for first, rest in product(digits, repeat=2)]
+    problems = [[first, *[rest] * 69, "="] for first, rest in product(digits, repeat=2)]
     contexts = suffix.Contexts.of([sequences.of(task, prompt) for prompt in problems], len(task.vocab))
     assert 0 <= suffix.build(contexts).k <= NEAR
 
@@ -164,7 +165,7 @@ def test_a_state_that_was_not_met_is_a_reported_failure():
     task = annotated("Late")
     assert record(task, [*"101", "="]).ok
     with pytest.raises(
-        ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: not met"
+        ProgramError, match=r"no note for the control state solve\+2, far = 7, odd = 1: it never occurs"
     ) as error:
         run(task, [*"1" * 12, "="], Recorder())
     assert "\n" not in str(error.value)
@@ -179,8 +180,9 @@ def test_the_same_notes_in_every_process():
 
 def test_a_run_goes_round_through_its_folder(tmp_path):
     config = configure(annotated("Parity"), "lookup", {"examples": "500"})
-    assert loop.train(tmp_path / "run", config)
-    kept = runs.load(tmp_path / "run")
+    with few_random_problems():
+        assert loop.train(tmp_path / "run", config)
+        kept = runs.load(tmp_path / "run")
     assert kept.task.variant == "default+notes"
     assert source(kept.task)[0] == (tmp_path / "run" / "task" / "source.py").read_text() == PROGRAMS.read_text()
     assert not kept.changed

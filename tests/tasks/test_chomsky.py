@@ -37,15 +37,17 @@ K = {
 MANY = dict.fromkeys((f"chomsky:{n}" for n in ("modular-arithmetic-brackets", "solve-equation", "bucket-sort")), 400)
 PROBLEMS = {**MANY, "chomsky:modular-arithmetic": 400, **dict.fromkeys(QUADRATIC, 60)}
 """Random problems for each length, enough to cover the task; 200 for the others."""
+DEAR = {*MANY, *QUADRATIC, "chomsky:modular-arithmetic", "chomsky:binary-addition"}
+"""Tasks that take a second to check."""
 
 
 def number(bits):
-    """The value of bits, the lowest first."""
+    """Return the value of bits, the lowest first."""
     return sum(2**i for i, bit in enumerate(bits) if bit == "1")
 
 
 def bits(value: int) -> str:
-    """The bits of a value, the lowest first, at least one."""
+    """Return the bits of a value, the lowest first, at least one."""
     text = str(value % 2)
     return text if value < 2 else text + bits(value // 2)
 
@@ -105,7 +107,7 @@ def task(request):
 
 
 def inputs(task, most=15_000):
-    """All inputs of the task up to a length, shortest first; at most `most` strings are looked at per length."""
+    """Yield all inputs of the task up to a length, the shortest first, trying at most `most` strings per length."""
     length = 1
     while len(task.alphabet) ** length <= most and length <= 7:
         yield from (list(prompt) for prompt in product(task.alphabet, repeat=length) if task.allows(list(prompt)))
@@ -235,7 +237,7 @@ def test_their_score_is_the_share_of_tokens_in_place(task):
 
 
 def test_direct_answers_at_once(task):
-    """It has no tool and no thoughts, and none of the tools' tokens in its vocabulary."""
+    """The variant has no tool, no thoughts, and no tokens of tools in its vocabulary."""
     direct = load(task.name, "direct")
     prompt = direct.problem("test", 0, 12, 0)
     run(direct, prompt, sink := Recorder())
@@ -252,7 +254,9 @@ def test_free_running_is_scored_in_parts():
     assert (result.output, result.exact, result.answer, result.score) == (list("01000100"), False, False, 0.5)
 
 
-def test_local_and_covered(task):
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in DEAR else ()) for n in CHOMSKY])
+def test_local_and_covered(name):
+    task = load(name)
     report = locality.check(task, [10, 20, 30], problems=PROBLEMS.get(task.name, 200))
     assert [row["k"] for row in report["rows"]] == [K[task.name]] * 3
     assert (report["local"], report["covered"]) == (True, True)

@@ -1,4 +1,4 @@
-"""Control state: which locals are live, how values are described, where frames stand."""
+"""Tests of the control state: live locals, descriptions of values, and positions of frames."""
 
 import dis
 import sys
@@ -11,7 +11,7 @@ from tallystick.tasks.reverse import Reverse
 
 
 def here(depth=1):
-    """The open frames of the calling function, as if its own caller were what runs programs."""
+    """Return the open frames of the calling function, as if its own caller ran programs."""
     frame = sys._getframe(depth)
     assert frame.f_back is not None
     return open_frames(frame, frame.f_back.f_code)

@@ -1,4 +1,4 @@
-"""Hanoi: the moves are played on real rods; problems, parsing and cost."""
+"""Tests of Hanoi: moves played on real rods, problems, parsing and cost."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def task(request):
 
 
 def play(disks, moves):
-    """The rods after (rods, disk) moves, all of them legal."""
+    """Return the rods after (rods, disk) moves, all of which must be legal."""
     rods = {"A": list(disks), "B": [], "C": []}
     for (source, target), disk in moves:
         assert rods[source].pop() == disk

@@ -16,9 +16,11 @@ K = {
     "sort": 8,
 }
 """The number of last tokens that decide, as the task's docstring has it."""
-SHORT = {"multiplication": [3, 5, 7], "hanoi": [3, 5, 7], "hanoi-recursive": [3, 5, 7], "sort": [4, 8, 10]}
-PROBLEMS = {"multiplication-1": 300, "sort": 100}
+SHORT = {"multiplication": [3, 4, 5], "hanoi": [3, 4, 5], "hanoi-recursive": [3, 4, 5], "sort": [4, 5, 6]}
+PROBLEMS = {"multiplication-1": 300, "sort": 60}
 """Random problems for each length, enough to cover the task; 200 for the others."""
+DEAR = ("multiplication", "multiplication-2", "hanoi")
+"""Tasks that take seconds to check."""
 FAR = {
     "multiplication-1": 1000,
     "multiplication-2": 1000,
@@ -35,9 +37,9 @@ def fitted_lookup(task, examples):
     return lookup.fit(sequences.sample(task, "train", 0, task.defaults.train_length, examples))
 
 
-@pytest.mark.parametrize("name", K)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in K])
 def test_local_and_covered(name):
-    report = locality.check(load(name), SHORT.get(name, [6, 10, 14]), problems=PROBLEMS.get(name, 200))
+    report = locality.check(load(name), SHORT.get(name, [4, 6, 8]), problems=PROBLEMS.get(name, 200))
     assert [row["k"] for row in report["rows"]] == [K[name]] * 3
     assert report["local"]
     assert all(row["coverage"] > 0.9999 for row in report["rows"])
@@ -45,7 +47,7 @@ def test_local_and_covered(name):
 
 @pytest.mark.parametrize("name", NOT_LOCAL)
 def test_the_papers_form_is_not_local(name):
-    report = locality.check(load(name, "paper"), [2, 3, 4, 5], problems=30)
+    report = locality.check(load(name, "paper"), [2, 3, 4, 5], problems=10)
     assert report["local"] is False
     assert report["rows"][-1]["k"] > K[name] + 1
 

@@ -1,4 +1,4 @@
-"""Logic graphs: Python's own evaluation as the ground truth, what is visited, and what lookup cannot do."""
+"""Tests of logic graphs: answers against Python's evaluation, the nodes visited, and the limits of lookup."""
 
 import random
 import re
@@ -17,7 +17,7 @@ SMALL = "ab:1\ncd=~ab\nef=cd|ab\n?ef"
 
 
 def by_python(text):
-    """Evaluate the lines as Python, which they nearly are."""
+    """Evaluate the lines as Python code, which they nearly are."""
     *lines, query = text.split()
     names = {}
     for line in lines:
@@ -32,7 +32,7 @@ def lines(task, prompt):
 
 
 def needed(task, prompt):
-    """The nodes that the last one depends on, itself included."""
+    """Return the nodes on which the last one depends, including itself."""
     parents = {line[: task.width]: re.findall("[a-z2-7]+", line)[1:] for line in lines(task, prompt)}
     found, todo = set(), [task.format(prompt).split("?")[1].strip()]
     while todo:
@@ -44,7 +44,7 @@ def needed(task, prompt):
 
 
 def visited(task, prompt):
-    """The nodes that the program asks for."""
+    """Return the nodes that the program asks for."""
     run(task, prompt, sink := Recorder())
     said = "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
     return set(re.findall(rf"\[find\]([a-z2-7]{{{task.width}}})", said))
@@ -59,7 +59,7 @@ def test_against_python(task):
 
 @pytest.mark.parametrize("length", [2, 3, 4, 5, 10, 100, 1000])
 def test_the_length_is_the_number_of_nodes_visited(length):
-    for i in range(5):
+    for i in range(1 if length == 1000 else 5):
         prompt = LOCAL.problem("test", 0, length, i)
         assert len(needed(LOCAL, prompt)) == len(lines(LOCAL, prompt)) == length
         assert visited(LOCAL, prompt) == needed(LOCAL, prompt)
@@ -95,6 +95,7 @@ def test_gates_are_of_all_kinds():
     }
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_nodes():
     prompt = PAPER.problem("test", 0, 100_000, 1)
     run(PAPER, prompt, sink := Recorder())
@@ -102,7 +103,7 @@ def test_a_hundred_thousand_nodes():
 
 
 def said(task, text):
-    """Everything said in the episode behind the prompt, by the program and the tool."""
+    """Return everything said after the prompt, by the program and the tool."""
     prompt = task.parse(text)
     run(task, prompt, sink := Recorder())
     return "".join(task.vocab.decode(sink.ids[1 + len(prompt) :]))
@@ -176,10 +177,11 @@ def test_there_are_only_so_many_labels():
         load("logic-graph:1").check_length(33)
 
 
-def test_local_but_not_covered():
-    report = locality.check(LOCAL, [10, 20, 40], 150)
+def test_its_k_stays_but_few_states_and_contexts_are_met():
+    report = locality.check(LOCAL, [10, 15, 20], 80)
     assert [row["k"] for row in report["rows"]] == [20, 20, 20]
-    assert (report["local"], report["covered"]) == (True, False)
+    assert (report["local"], report["covered"]) == (None, False)
+    assert "occurred in fewer than" in report["reason"]
     assert 0.3 < report["rows"][-1]["coverage"] < 0.7
 
 

@@ -1,4 +1,4 @@
-"""Mixtures: what a name may say, how parts are drawn, and that what is local in a part stays so."""
+"""Tests of mixtures: valid names, drawing of parts, and locality, which a mixture inherits from its parts."""
 
 import json
 import sys
@@ -24,7 +24,8 @@ NAME = "reverse:1,addition:3"
         ("addition:1,reverse", None, "'reverse' is not name:weight"),
         ("addition:1,turing:bb5", None, "'turing:bb5' is not name:weight"),
         ("addition:1,", None, "'' is not name:weight"),
-        ("addition:1,reverse:0", None, "'reverse:0' is not name:weight with a positive weight"),
+        ("addition:1,reverse:0", None, "'reverse:0' is not name:weight, above 0 and up to 1e\\+09"),
+        ("addition:1e308,reverse:1e308", None, "'addition:1e308' is not name:weight, above 0 and up to 1e\\+09"),
         ("addition:1,reverse:-1", None, "'reverse:-1' is not"),
         ("addition:1,reverse:nan", None, "'reverse:nan' is not"),
         ("addition:1,reverse:inf", None, "'reverse:inf' is not"),
@@ -147,7 +148,8 @@ def test_commands(capsys, run):
     assert [row["worst_cases"] for row in document["rows"]] == [False, True]
     assert json.loads((run / "eval-addition.json").read_text())["rows"] == document["rows"]
     assert not (run / "eval.json").exists()
-    assert "no part 'sort': reverse, addition" in tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    refusal = tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    assert "no part 'sort'; its parts are: reverse, addition" in refusal
     shown = tallystick(capsys, "show", NAME, "--length", 3).out
     assert "memory" in shown
     assert ".p0 ends on cell -1, [BOS]" in shown

@@ -48,7 +48,7 @@ def test_sums_and_products_are_pythons(a, b):
 
 
 def say(task, prompt, tokens):
-    """Push tokens, stopping at [EOS]; returns the episode's sink, its memory, and the tokens that were not refused."""
+    """Push tokens up to [EOS]; return the episode's sink, its memory, and the tokens that were not refused."""
     episode = start_episode(task, prompt, sink := Recorder())
     accepted = []
     for token in tokens:
@@ -67,7 +67,7 @@ def say(task, prompt, tokens):
 @MANY
 @given(data=st.data())
 def test_no_sequence_of_tokens_corrupts_an_episode(name, variant, data):
-    """A refused token changes nothing, and the memory holds what the roles say: between a program's tokens, others."""
+    """A refused token changes nothing, and the memory follows from the roles; random tokens interrupt a program."""
     task = load(name, variant)
     prompt = task.problem("test", 0, 3, data.draw(st.integers(0, 9)))
     program = record(task, prompt)

@@ -128,7 +128,7 @@ class Mine(Task):
         ("def solve(", "def slove(", r"Mine has no solve\(\), the program of its variant 'default'"),
         ('symbols = "ab>"', 'symbols = {"a", "b", ">"}', "symbols is a set, whose order changes"),
         ('symbols = "ab>"', "symbols = (0, 1)", "symbols must be a string or a sequence of strings"),
-        ('tools = ("pointer:1",)', 'tools = "pointer:1"', r'tools must be a tuple, as \("pointer:1",\)'),
+        ('tools = ("pointer:1",)', 'tools = "pointer:1"', r'tools must be a tuple, such as \("pointer:1",\)'),
         ('tools = ("pointer:1",)', 'tools = ("pointer:1",); variants = {}', "variants must name at least one program"),
         (
             'tools = ("pointer:1",)',
@@ -137,8 +137,19 @@ class Mine(Task):
         ),
         ('tools = ("pointer:1",)', 'tools = ("pointer:1",); defaults = {"steps": 9}', r"must be Defaults\(...\)"),
         ('tools = ("pointer:1",)', "def __init__(self): pass", r"__init__ must take \(self, options, variant\)"),
-        ("rng.choices", "random.choices", "sample drew two different problems from the same random numbers"),
-        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 whatever rng is"),
+        (
+            "tools = (",
+            "def __init__(self, options='', variant=None): self.x = 1\n    tools = (",
+            r"must call super\(\)",
+        ),
+        ("tools = (", "def __init__(self, o='', v=None): 1 / 0\n    tools = (", "__init__ fails: ZeroDivisionError"),
+        ("tools = (", 'min_length = "3"; tools = (', "min_length must be an integer from 1 on, not '3'"),
+        ("tools = (", "max_length = 0; tools = (", "max_length must be an integer from 1 on, not 0"),
+        ("tools = (", "defaults = Defaults(train_length=2.5); tools = (", "train_length must be an integer from 1 on"),
+        ("tools = (", "defaults = Defaults(check=5); tools = (", r"check must be a tuple of lengths, .* not 5"),
+        ("tools = (", "defaults = Defaults(eval=()); tools = (", "eval must be a tuple of lengths"),
+        ("rng.choices", "random.choices", "sample drew two different problems with the same seed"),
+        ('rng.choices("ab", k=length)', '("a" * length)', "draws the same problem of length 10 for every seed"),
         ("k=length", "k=7", "sample draws the same problems of length 1 and 10"),
         ("return [*rng", "[*rng", "TypeError: sample must return a list of symbols, not None"),
         ("return [*rng", "raise SystemExit(3); [*rng", r"SystemExit: 3 \(mine.py:8, in sample\)"),
@@ -191,6 +202,47 @@ def test_an_error_in_a_users_program_names_file_and_line(tmp_path):
         run(load(f"{path}:Mine"), list("ab>"), Recorder())
 
 
+def test_an_error_in_a_users_answer_is_named_once(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("return prompt[:-1]", "return {}[prompt[0]]"))
+    with pytest.raises(ProgramError) as error:
+        run(load(f"{path}:Mine"), list("ab>"), Recorder())
+    where = "(mine.py:10, in answer); answering a problem; the problem a b >"
+    assert str(error.value) == f"{path}:Mine: KeyError: 'a' {where}"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("parse", ["ab>"]),
+        ("format", [["a"]]),
+        ("score", [["a", ">"], ["a"]]),
+        ("partial_score", [["a", ">"], ["a"]]),
+    ],
+)
+def test_an_error_in_any_method_of_a_users_task_names_file_and_line(tmp_path, method, arguments):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + f"    def {method}(self, *a): return [][0]\n")
+    with pytest.raises(ProgramError, match=rf"IndexError: .* \(mine.py:17, in {method}\); calling {method}"):
+        getattr(load(f"{path}:Mine"), method)(*arguments)
+
+
+def test_a_problem_that_a_users_parse_refuses_is_refused_in_its_words(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD + "    def parse(self, text): raise ValueError('write a or b')\n")
+    with pytest.raises(ValueError, match=r"^write a or b$"):
+        load(f"{path}:Mine").parse("c")
+
+
+def test_a_program_that_does_not_end_after_its_answer_is_ended(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("w.output(symbol)", "for _ in range(5 * 10**7): pass"))
+    task = load(f"{path}:Mine")
+    monkeypatch.setattr(guard, "PATIENCE", 0.1)
+    with pytest.raises(ProgramError, match="the program does not end"):
+        run(task, list("ab>"), Recorder())
+
+
 def test_an_endless_sample_is_ended(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
     path.write_text(GOOD)
@@ -203,7 +255,7 @@ def test_an_endless_sample_is_ended(tmp_path, monkeypatch):
 
     task.sample = sample
     with pytest.raises(
-        ProgramError, match="0.1 s of CPU time .* it does not end.*; drawing train problem 0 of length 3"
+        ProgramError, match="0.1 s of CPU time .* the program does not end.*; drawing train problem 0 of length 3"
     ):
         task.problem("train", 0, 3, 0)
 
@@ -220,3 +272,10 @@ def test_a_neighbour_does_not_hide_a_library(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("import fractions\n" + GOOD)
     load(f"{path}:Mine")
+
+
+def test_a_source_that_is_not_utf_8_is_named(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_bytes(b"# caf\xe9\n" + EXAMPLE.read_bytes())
+    with pytest.raises(ValueError, match=r"mine\.py is not UTF-8, as a task's file must be"):
+        source(load(f"{file}:Reverse"))

@@ -1,4 +1,4 @@
-"""Contexts up to renaming: where a name occurs again counts, not which name it is."""
+"""Tests of contexts up to renaming: they depend on where a name occurs again, not on which name it is."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def renamed(*runs, reach=8):
 
 
 def seen(contexts, which):
-    """The context of a position, from the latest token backwards."""
+    """Return the context of a position, from the latest token backwards."""
     return [int(contexts.back(distance, np.array([which]))[0]) for distance in range(1, which + 1)]
 
 

@@ -32,7 +32,7 @@ def task(request):
 
 
 def lengths(task):
-    """Short lengths, and the first ones of its `check`."""
+    """Return short lengths, and the first ones of the task's `check`."""
     return sorted({task.min_length, task.min_length + 1, *task.defaults.check[:3]})
 
 
@@ -44,7 +44,7 @@ def _recorded(name, variant):
 
 
 def recorded(task):
-    """Some problems, each with its trajectory."""
+    """Record some problems with their trajectories."""
     return _recorded(task.name, task.variant)
 
 
@@ -109,7 +109,7 @@ def test_render_gives_the_recorded_ids_and_mask(task):
 
 
 def replay(task, prompt, said):
-    """Say tokens into a new episode with live tools, whose observations are forced between."""
+    """Say tokens into a new episode with live tools, whose observations are forced in between."""
     sink = Recorder()
     episode = start_episode(task, prompt, sink)
     for token in said:
@@ -146,7 +146,7 @@ def test_no_golden_file_is_left_over():
 
 
 class Probe(Task):
-    """Its problems say which random numbers they were drawn from."""
+    """A task whose problems tell from which random numbers they were drawn."""
 
     variants = {"default": "solve", "other": "solve"}
     takes_options = True
@@ -162,7 +162,7 @@ class Probe(Task):
 
 
 class OtherProbe(Probe):
-    """The same problems under another name."""
+    """The task Probe under another name."""
 
 
 def test_streams_of_problems_never_meet():

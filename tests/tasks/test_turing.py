@@ -1,4 +1,4 @@
-"""Turing machines: known champions, machines against Python, cut runs, files, and lookup at the target lengths."""
+"""Tests of Turing machines: champions, answers against Python, stopped runs, files, and lookup at long lengths."""
 
 import random
 import re
@@ -24,14 +24,14 @@ def text(task, written):
 
 
 def solved(task, prompt):
-    """The program's output."""
+    """Return the program's output."""
     run(task, prompt, sink := Recorder())
     said = Trajectory.of(sink, task.vocab.tokens).segments
     return "".join(symbol for role, symbols in said if role.name == "OUTPUT" for symbol in symbols)
 
 
 class Ones(Recorder):
-    """Follows the head, and counts the steps and the ones that are left: knows nothing of the machine."""
+    """A sink that follows the head, and counts steps and remaining ones without knowing the machine."""
 
     def __init__(self, task, stop_at=None):
         super().__init__()
@@ -158,7 +158,9 @@ def test_parse(written, prompt):
 
 @pytest.mark.parametrize("written", ["2", "|>", "0|x>", "0>AB", "0>E", ">|4", "|5|6>", "0>>", "A", f"|{'1' * 20}>"])
 def test_a_bad_problem_is_refused_in_one_line(written):
-    with pytest.raises(ValueError, match="write a tape of 0 1, then, if wanted, .STEPS> and the state") as error:
+    with pytest.raises(
+        ValueError, match="write a tape of 0 1, then, if wanted, .STEPS> and the initial state"
+    ) as error:
         load("turing:bb4").parse(written)
     assert "\n" not in str(error.value)
 
@@ -217,7 +219,9 @@ def test_all_machines_are_tested():
     assert set(MACHINES) == set(TRAINED)
 
 
-@pytest.fixture(params=TRAINED, scope="module")
+@pytest.fixture(
+    params=[pytest.param(n, marks=pytest.mark.slow if n in ("bb3", "bb4") else ()) for n in TRAINED], scope="module"
+)
 def trained(request):
     task = load(f"turing:{request.param}")
     model = models.build("lookup", vocab_size=len(task.vocab))

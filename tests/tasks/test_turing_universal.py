@@ -1,4 +1,4 @@
-"""A machine read from the prompt: against the machine itself, what is held out of training, prompts, and lookup."""
+"""Tests of machines in the prompt: against the machine itself, machines held out of training, prompts, and lookup."""
 
 import random
 import re
@@ -68,7 +68,7 @@ def test_random_machines():
 
 
 def test_lines_stand_in_random_order():
-    """They are drawn in pairs, for 0 and for 1, and few prompts keep that order."""
+    """Rows are drawn in pairs, for 0 and for 1, and few prompts keep that order."""
     prompts = [TASK.format(TASK.problem("train", 0, 5, i)).split("\n")[:-1] for i in range(50)]
     assert sum({row[1] for row in rows[::2]} == {"0"} for rows in prompts) < 25
 
@@ -173,7 +173,7 @@ def test_local_and_covered():
 
 
 def test_lookup_runs_machines_that_it_never_saw():
-    """1,500 problems of 40 steps hold every context of 23 names."""
+    """In 1,500 problems of 40 steps every context of 23 names occurs."""
     model = models.build("lookup", vocab_size=len(TASK.vocab)).fit(sequences.sample(TASK, "train", 0, 40, 1500))
     results = verify(model, TASK, [*TASK.worst_cases(1000), *(TASK.problem("test", 0, 1000, i) for i in range(5))])
     assert all(result.exact for result in results)

@@ -1,4 +1,4 @@
-"""Generic worst cases: valid prompts of any task, with the stretches that random draws hardly ever have."""
+"""Tests of generic worst cases: valid prompts of any task, with stretches that random draws hardly ever have."""
 
 import random
 
@@ -10,7 +10,7 @@ from tallystick.workspace import ProgramError
 
 
 class Letters(Task):
-    """The letters again."""
+    """Says the letters again."""
 
     symbols = "abc>"
 
@@ -72,7 +72,7 @@ def test_a_mixture_has_those_of_its_parts():
 
 
 class Distinct(Letters):
-    """A sample that draws until something differs would never end if all draws were alike."""
+    """A task whose sample draws until two values differ, which would never end with constant draws."""
 
     symbols = "abcdefgh>"
 

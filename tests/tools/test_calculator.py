@@ -50,7 +50,7 @@ def test_it_takes_no_option():
 
 
 class Product(Task):
-    """Shares its digits with the calculator."""
+    """A task that shares its digits with the calculator."""
 
     symbols = "0123456789*"
     tools = ("calculator",)

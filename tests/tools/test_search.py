@@ -1,4 +1,4 @@
-"""Search: what grep would find, in a memory that grows to millions of tokens."""
+"""Tests of search: the lines that grep would find, in a memory that grows to millions of tokens."""
 
 import random
 import statistics
@@ -90,7 +90,7 @@ def test_against_grep_while_it_grows(seed, size):
 
 @pytest.mark.parametrize("before", range(10))
 def test_what_lies_across_the_end_of_the_index(before):
-    """The rarest symbols come last, and some were not there yet when the index was built."""
+    """The rarest symbols come last, and some did not exist yet when the index was built."""
     a, b, c = VOCAB.encode("abc")
     memory = array("I", [c, NEWLINE] * TAIL + [a] * before)
     index = Index(memory, NEWLINE, 65_536)
@@ -106,7 +106,7 @@ def test_it_takes_no_option():
 
 @pytest.mark.slow
 def test_ten_million_tokens():
-    """Half a million lines are searched while they come; then a search takes milliseconds, growing or not."""
+    """Half a million lines are searched while they are added; then a search takes milliseconds."""
     lines, rng = 500_000, np.random.default_rng(0)
     labels = rng.integers(0, 12, (lines, 7))
     memory = array("I")

@@ -1,4 +1,4 @@
-"""The tape: two-way infinite, its cells its own, closed after a number of writes."""
+"""Tests of the tape: two-way infinite, with cells of its own, closed after a number of writes."""
 
 import random
 
@@ -11,7 +11,7 @@ from tallystick.workspace import ProgramError, Workspace
 
 
 class Taped(Task):
-    """The prompt is the tape; `limit` and `head` are put in by the tests."""
+    """A task whose prompt is the tape; `limit` and `head` are set by the tests."""
 
     symbols = "ab"
     tools = ("tape",)

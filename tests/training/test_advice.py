@@ -1,4 +1,4 @@
-"""Advice after a training that did not succeed."""
+"""Tests of the advice after a training without success."""
 
 import pytest
 
@@ -40,10 +40,10 @@ def test_a_wrong_context_is_named():
 @pytest.mark.parametrize(
     ("model", "k", "advice"),
     [
-        ("mamba2", 40, "it takes the last 40 tokens to decide everything: a longer memory, dt_min=0.001 dt_max=0.1"),
+        ("mamba2", 40, "the last 40 tokens are needed to decide everything: a longer memory, dt_min=0.001 dt_max=0.1"),
         ("mamba2", -1, "not even the last 64 tokens decide everything: a longer memory, dt_min=0.001 dt_max=0.1"),
         ("mamba2", -1, "`tallystick check reverse` says whether the program is local"),
-        ("lstm", 40, "it takes the last 40 tokens to decide everything: a larger model"),
+        ("lstm", 40, "the last 40 tokens are needed to decide everything: a larger model"),
     ],
 )
 def test_what_lies_far_back_takes_a_longer_memory(model, k, advice):
@@ -57,7 +57,7 @@ def test_names_to_copy_take_larger_batches():
 
 
 def test_a_used_state_takes_more_steps():
-    assert said(carried=8).startswith("all are exact in a fresh state, but not in one that other problems have filled")
+    assert said(carried=8).startswith("all are exact from a zero state, but not from the final state of another")
 
 
 def test_lookup_takes_more_examples():

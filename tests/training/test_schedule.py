@@ -4,6 +4,14 @@ from tallystick.config import Settings
 from tallystick.training.schedule import Schedule
 
 
+def test_a_fall_of_no_length_is_a_rate_of_zero():
+    """Where the maximum number of steps was raised by hand after a fall that began at the last step."""
+    schedule = Schedule(Settings(train_length=5, steps=1000, state_passing=0.5), fall=(20, 20))
+    assert schedule.factor(20) == 0
+    schedule.update(30, 0.5)
+    assert schedule.factor(30) > 0
+
+
 def test_schedule():
     schedule = Schedule(Settings(train_length=5, steps=1000, warmup=10, state_passing=0.5))
     assert [schedule.factor(step) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]

@@ -1,5 +1,5 @@
 "use strict";
-/* The words around the viewer: which episode it is, and what each step does. */
+/* Captions of the viewer: the name of the episode, and a sentence on each step. */
 
 /* An episode's name in the list of episodes. */
 function episodeTitle(data, episode) {
@@ -14,7 +14,7 @@ function episodeTitle(data, episode) {
   return `${run.name}: first error, ${length}${kind}`;
 }
 
-/* A paragraph on an episode. */
+/* A paragraph that describes an episode. */
 function episodeAbout(data, episode) {
   const { start, ids } = episode.stretch;
   const last = start + ids.length - 1;
@@ -32,7 +32,7 @@ function episodeAbout(data, episode) {
   );
 }
 
-/* A sentence on what a step does. */
+/* A sentence that describes a step. */
 function stepAbout(replay, { token, at }) {
   if (token < 0) return [`The memory and the pointers before token ${count(replay.start)}.`];
   if (replay.role(token) === "prompt") return ["The problem is given: ", ...promptAbout(replay)];
@@ -84,7 +84,7 @@ function errorAbout(error) {
 }
 const MARGIN_ABOUT = "the right token's score (logit) minus the best other token's";
 
-/* What the colours of tokens mean. */
+/* The legend of the tokens' colours. */
 function roleKey(data) {
   const about = {
     prompt: "given",

@@ -43,14 +43,14 @@ function drawChart(svg, width, chart) {
   }
 }
 
-/* The place on the screen of a value. */
+/* The screen coordinate of a value. */
 function scale(axis, from, to) {
   const of = axis.log ? Math.log10 : (v) => v;
   const [low, high] = axis.domain.map(of);
   return (v) => from + ((of(v) - low) / (high - low || 1)) * (to - from);
 }
 
-/* How far to the side a mark is drawn, where marks of several looks fall on one place. Heights are never changed. */
+/* Horizontal offset of a mark where marks of several styles coincide. Heights are never changed. */
 function sideBySide(series, x, y) {
   const place = (p) => `${Math.round(x(p.x))} ${Math.round(y(p.y) / 3)}`;
   const looks = new Map();
@@ -134,7 +134,7 @@ function mark(series, x, y, hollow) {
   return draw("path", { d: shape(x, y), class: hollow ? "hollow" : "mark", style: colour(series) });
 }
 
-/* Show what the points near the mouse say. */
+/* Show the values of the points near the mouse. */
 function showTip(svg, event) {
   const tip = document.getElementById("tip");
   const frame = svg.getBoundingClientRect();

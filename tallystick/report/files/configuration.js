@@ -1,5 +1,5 @@
 "use strict";
-/* Settings and environments: what differs between the runs, then what they have in common. */
+/* Settings and environments: the differences between runs, then the values that they have in common. */
 
 function configuration() {
   const host = sectionBody("configuration");

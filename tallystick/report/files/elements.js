@@ -29,7 +29,7 @@ const folded = (title, ...parts) => make("details", {}, make("summary", {}, titl
 /* A text in which `words` between backticks are code. */
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? code(part) : part));
 
-/* A token whose blanks, newlines and tabs can be seen, and tokens in a line. */
+/* A token with visible spaces, newlines and tabs; and several tokens in a line. */
 const visible = (token) => token.replaceAll(" ", "␣").replaceAll("\n", "⏎").replaceAll("\t", "⇥");
 const visibleLine = (tokens) => tokens.map(visible).join(" ");
 
@@ -37,10 +37,10 @@ const count = (n) => n.toLocaleString("en-US");
 const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 const percent = (share) => `${+(100 * share).toPrecision(3)} %`;
 
-/* A share that is not whole is never shown as 100 %. */
+/* A percentage; a share below 1 is never shown as 100 %. */
 const exactPercent = (share) => (share === 1 ? "100 %" : `${(Math.floor(1e5 * share) / 1e3).toFixed(3)} %`);
 
-/* A number of any size, as 0.25 or 3.1 × 10⁻⁵. */
+/* A number of any size, such as 0.25 or 3.1 × 10⁻⁵. */
 function scientific(n) {
   if (n === 0 || (n >= 0.01 && n < 1000)) return `${+n.toPrecision(2)}`;
   const [digits, exponent] = n.toExponential(1).split("e");

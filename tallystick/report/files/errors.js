@@ -1,5 +1,5 @@
 "use strict";
-/* The section with the viewer, and the table of first errors, which leads to it. */
+/* The section with the viewer, and the table of first errors, which links to it. */
 
 let viewer = null;
 

@@ -19,7 +19,7 @@ function theme() {
   show();
 }
 
-/* A browser may refuse to store anything for a page from disk: then the theme lasts until the page is closed. */
+/* A browser may refuse to store data for a page from disk; then the theme is forgotten when the page is closed. */
 function storedTheme() {
   try {
     const stored = localStorage.getItem("tallystick-theme");

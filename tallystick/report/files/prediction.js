@@ -1,7 +1,7 @@
 "use strict";
-/* What `check` predicts, and whether it holds. The verdicts themselves stand in the data. */
+/* The predictions of `check`, and whether they hold. The verdicts are computed in Python and stand in the data. */
 
-/* What is predicted of a model at a length. */
+/* The prediction for a model at a length. */
 const PREDICTED = {
   exact: "exact",
   fails: "not exact",
@@ -10,7 +10,7 @@ const PREDICTED = {
   none: "nothing",
 };
 
-/* What is predicted of a program, beyond the training length. */
+/* The prediction for a program beyond the training length. */
 const PREDICTION_ABOUT = {
   exact: "A model of fixed state that learns it is predicted to be exact at every length.",
   fails: "Failure is predicted beyond the training length",
@@ -64,7 +64,7 @@ function comparisonTable(rows) {
   );
 }
 
-/* What `check` found of a program. */
+/* The results of `check` on a program. */
 function checkOf(program) {
   const { check } = program;
   if (!check) return remark(`${programName(program)}: check could not be run, so nothing is predicted.`);
@@ -94,7 +94,7 @@ function checkOf(program) {
   );
 }
 
-/* Contexts that `check` names, and what comes after each. */
+/* Contexts named by `check`, with the tokens that follow each. */
 function contexts(title, list) {
   if (!list.length) return null;
   const columns = [{ text: "After these tokens", left: true }, { text: "comes", left: true }];

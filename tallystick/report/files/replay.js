@@ -40,7 +40,7 @@ class Replay {
     });
   }
 
-  /* What is true after a step: {token, size, at: {pointer: cell}}; token is -1 before the stretch's first token. */
+  /* The state after a step: {token, size, at: {pointer: cell}}; token is -1 before the stretch's first token. */
   state(step) {
     const token = this.first + step;
     return { token, ...(token < 0 ? this.before : this.after[token]) };

@@ -18,7 +18,7 @@ const groupCell = (group, runs) => ({
 });
 const runCell = (run) => ({ text: run.name, small: severalPrograms ? programName(programOf(run)) : undefined });
 
-/* What a row of measurements was measured on. */
+/* The problems on which a row was measured, as text. */
 const problemKind = (row) =>
   `${row.worst_cases ? "worst cases" : "random"}${row.mode === "generate" ? ", free running" : ""}`;
 
@@ -82,7 +82,7 @@ function leadOfMany() {
   return `${plural(data.runs.length, "run")} of ${configurations} (all seeds together): ${parts.join("; ")}.`;
 }
 
-/* How many episodes a statement about one length of a group rests on. */
+/* The number of episodes on which a statement about one length of a group is based. */
 function episodesAt(group, length) {
   const rows = runsOf(group).flatMap(rowsOf).filter((row) => row.length === length);
   const total = (worst) => rows.filter((r) => r.worst_cases === worst).reduce((sum, r) => sum + r.samples, 0);

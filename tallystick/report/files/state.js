@@ -1,5 +1,5 @@
 "use strict";
-/* What models carry from token to token, against length. */
+/* The size of the models' state against length. */
 
 function state() {
   const host = sectionBody("state");
@@ -35,7 +35,7 @@ function statePanel(panel) {
   });
 }
 
-/* One point a length: of the random problems that were verified, else of whatever was measured. */
+/* One point per length: of verified random problems, or else of any measured ones. */
 function statePoints(run) {
   const chosen = new Map();
   for (const row of rowsOf(run))

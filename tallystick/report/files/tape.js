@@ -8,7 +8,7 @@ const CELL_HEIGHT = 28;
 const PIN_HEIGHT = 17;
 const ROW_GAP = 8;
 
-/* Draw what is true after a step. Pins are kept from step to step, so that they move. */
+/* Draw the state after a step. Pins are kept from step to step, so that they move. */
 function drawTape(host, replay, state, cellWidth) {
   const plan = planTape(host.clientWidth, replay, state.size, cellWidth);
   const pins = planPins(replay, state);
@@ -32,7 +32,7 @@ function drawTape(host, replay, state, cellWidth) {
   host.setAttribute("aria-label", `memory of ${state.size} cells; ${places}`);
 }
 
-/* How many cells stand in a row, which rows are drawn, and the height that no step of the episode exceeds. */
+/* The number of cells in a row, the rows to be drawn, and the maximum height over all steps of the episode. */
 function planTape(width, replay, size, cellWidth) {
   const label = 14 + 7 * String(size).length;
   const cellsPerRow = Math.max(6, Math.floor((width - label - 2) / cellWidth));
@@ -46,7 +46,7 @@ function planTape(width, replay, size, cellWidth) {
   return { label, cellsPerRow, rows, height };
 }
 
-/* Each pointer's cell, as it is drawn, and its lane: pointers on one cell stand below one another. */
+/* Each pointer's drawn cell and its lane: pointers on one cell are drawn below one another. */
 function planPins(replay, { size, at }) {
   const taken = new Map();
   return replay.pointers.map((name, number) => {
@@ -105,7 +105,7 @@ function placePins(host, replay, state, pins, nodes) {
   for (const [key, node] of old) if (!wanted.has(key)) node.remove();
 }
 
-/* The pointer that a token commands, or whose answer it is. */
+/* The pointer that a token commands, or whose answer the token is. */
 function actingPointer(replay, token) {
   if (token < 0) return null;
   const command = replay.role(token) === "observation" ? token - 1 : token;

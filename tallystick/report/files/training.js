@@ -1,5 +1,5 @@
 "use strict";
-/* Training: loss and held-out problems against steps, and where each run stands. */
+/* Training: loss and held-out problems against steps, and the progress of each run. */
 
 function training() {
   const host = sectionBody("training");

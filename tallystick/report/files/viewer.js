@@ -3,7 +3,7 @@
 
 const SPEEDS = [2, 8, 30, 120];
 
-/* Drawn, because few fonts have them. */
+/* Icons drawn as shapes, since few fonts have them. */
 const ICONS = {
   home: "M3 3v10M13 3v10L5 8z",
   back: "M11 3v10L4 8zM13.5 3v10",
@@ -31,7 +31,7 @@ class Viewer {
     this.open(Math.max(error, 0));
   }
 
-  /* The parts that change from step to step, or are asked for their value. */
+  /* The elements that change from step to step, or whose values are read. */
   makeParts() {
     const titles = this.data.episodes.map((episode) => episodeTitle(this.data, episode));
     const speed = (n) => make("option", { value: n, selected: n === 8 }, `${n} tokens/s`);
@@ -83,7 +83,7 @@ class Viewer {
       this.about,
       make("div", { class: "controls" }, controls),
       this.now,
-      heading("Memory: the tape that the pointers read"),
+      heading("Memory: the cells that the pointers read"),
       this.tape,
       heading("Tokens, in the order in which they are said"),
       this.stream,
@@ -118,7 +118,7 @@ class Viewer {
     this.go(episode.error ? replay.step(episode.error.position) : 0);
   }
 
-  /* A token of the stream. Where the model went wrong, what it said stands before what it should have said. */
+  /* A token of the stream. At the model's error, its token stands before the program's. */
   streamToken(i, wrong) {
     const chip = tokenChip(this.replay, i);
     chip.dataset.i = i;
@@ -182,7 +182,7 @@ class Viewer {
     if (on) this.advance(performance.now(), 0);
   }
 
-  /* Go on by as many steps as the time since `last` is worth; `owed` is the part of a step still due. */
+  /* Advance by the number of steps due since `last`; `owed` is the fraction of a step still due. */
   advance(last, owed) {
     requestAnimationFrame((now) => {
       if (!this.playing) return;

@@ -1,1 +1,1 @@
-"""The studies themselves: `tallystick.studies.MODULES` says where each is, and `common` has what they share."""
+"""The studies: `tallystick.studies.MODULES` lists the module of each; `common` has the parts that they share."""

@@ -1,4 +1,4 @@
-"""Programs that are not local, before and after --annotate: k, coverage, tokens, and exactness far beyond training."""
+"""The study `annotate`: non-local programs before and after --annotate, by k, coverage, tokens and exactness."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Program(NamedTuple):
     task: str
     variant: str
     length: int
-    """Length at which its models are measured."""
+    """Length at which models are measured."""
     samples: int
-    """Random problems of that length."""
+    """Number of random problems of that length."""
     problems: int
-    """Random problems of each row of `check`."""
+    """Number of random problems of each row of `check`."""
     has_notes: bool = True
-    """Whether notes can make it local; if not, the check says why."""
+    """Whether notes can make the program local; if not, the check says why."""
 
 
 PROGRAMS = (
@@ -48,14 +48,14 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "multiplication-1": {**BATCH, "steps": 5000},
     "hanoi": {**BATCH, "steps": 6000, "decay_at_error": 1e-05, "d_state": 64},
 }
-"""Settings of mamba2 where 2,048 tokens a step left some seeds wrong far beyond. For hanoi the learning rate stays high
-for more than half of the budget, and a head can tell more symbols apart."""
+"""Settings of mamba2 for tasks in which steps of 2,048 tokens left some seeds wrong far beyond training. For hanoi the
+learning rate stays high for more than half of the budget, and a larger state distinguishes more symbols."""
 MODELS = {"lookup": (0,), "mamba2:tiny": (0, 1, 2)}
-"""Model -> its seeds."""
+"""Seeds of each model."""
 
 
 def experiments(budget: str) -> list[Declared]:
-    """Declare two checks of each program, without and with notes, and every model on those that exist."""
+    """Declare checks of each program without and with notes, and every model on those that exist."""
     return [each for program in PROGRAMS for variant in _variants(program) for each in _of(program, variant)]
 
 
@@ -90,7 +90,7 @@ READ = (
 
 
 def tables(declared: Sequence[Declared], results: Results) -> str:
-    """Show two rows a program, without notes and with."""
+    """Show two rows per program, without and with notes."""
     checks = {each.panel: results.of(each)[-1:] for each in declared if isinstance(each, LocalityCheck)}
     lines = {panel: {line.first.model: line for line in group} for panel, group in panels(declared, results).items()}
     rows = []
@@ -109,7 +109,7 @@ def _check(runs: Sequence[StoredRun]) -> Check | None:
 
 
 def _checked(runs: Sequence[StoredRun], before: Check | None) -> list[str]:
-    """Make the four cells of a check, the first of which may say why there are no notes."""
+    """Return the four cells of a check; the first may say why there are no notes."""
     if runs and "refused" in runs[0]:
         return [runs[0]["refused"], *[MISSING] * 3]
     check = _check(runs)
@@ -128,7 +128,7 @@ def _tokens(check: Check, before: Check | None) -> str:
 
 
 def _exact(line: Line | None) -> str:
-    """Write what all seeds did, the seeds, and the settings that are not the defaults."""
+    """Format the results of all seeds together, the seeds, and the settings that differ from the defaults."""
     if line is None or not line.cells:
         return MISSING
     settings = " ".join(f"{key}={value}" for key, value in line.first.settings.items())

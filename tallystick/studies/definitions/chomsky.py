@@ -1,4 +1,4 @@
-"""The tasks of the Chomsky hierarchy (Deletang et al. 2023, arXiv 2207.02098), solved through tools."""
+"""The study `chomsky`: tasks of the Chomsky hierarchy (Deletang et al. 2023, arXiv 2207.02098) solved through tools."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tallystick.studies.framework.study import Study
 from tallystick.tasks.chomsky import CHOMSKY, CLASSES, PUBLISHED, QUADRATIC
 
 KINDS = {"regular": "regular", "context_free": "context-free"}
-"""The class of a task by its module; context-sensitive in all others."""
+"""Class of a task by its module; all others are context-sensitive."""
 LAST, FAR = 500, 10_000
 LENGTHS = tuple(round(41 + i * (LAST - 41) / 23) for i in range(24))
-"""24 lengths spread evenly over 41 to 500, both ends included; Deletang et al. test on every length there."""
+"""24 lengths evenly spaced from 41 to 500, both included; Deletang et al. test every length of that range."""
 PROBLEMS = 32
-"""At each length; of the quadratic tasks these are up to 10^8 tokens a run."""
+"""Number of problems of each length; for quadratic tasks this makes up to 10^8 tokens per run."""
 ONE_SEED = {"lookup": (0,), "pythia": (0,)}
-"""Models that are there for comparison."""
+"""Seeds of the models that are there for comparison only."""
 OURS, WITHOUT = "mamba2:tiny", "mamba2:tiny without a tool"
 
 
 def experiments(budget: str) -> list[Experiment]:
-    """Declare a panel a task. Models without a tool answer freely, which takes longest, and come last."""
+    """Declare a panel per task; models without a tool run freely, which takes longest, and come last."""
     return sorted((each for name in CHOMSKY for each in _of(name)), key=lambda each: each.line == WITHOUT)
 
 
 def _of(name: str) -> list[Experiment]:
-    """Declare one task with tools and without, where free running shows how much of an answer is right."""
+    """Declare one task with tools and without; without, free running shows how much of an answer is right."""
     panel, within = name.removeprefix("chomsky:"), At(LAST, PROBLEMS, below=LENGTHS[:-1])
     near = within, At(LAST, 0, worst_cases=True)
     at = *near, At(FAR // 10 if name in QUADRATIC else FAR, 4)
@@ -63,7 +63,7 @@ Found = Mapping[Place, Cell]
 
 
 def tables(declared: Sequence[Declared], results: Results) -> str:
-    """Show a row a task with our results and theirs, then every model."""
+    """Show a row per task with our results and the published ones, then the results of every model."""
     groups = panels(declared, results)
     found = {panel: {line.first.line: line.cells for line in group} for panel, group in groups.items()}
     lines = list(next(iter(found.values())))
@@ -96,7 +96,7 @@ def _count(found: Mapping[str, Mapping[str, Found]]) -> str:
 
 
 def _cells(of: Mapping[str, Found]) -> list[str]:
-    """Make the cells between a task's class and its published score."""
+    """Return the cells between a task's class and its published score."""
     ours, without = _within(of[OURS]), _within(of[WITHOUT])
     worst_cases = [cell for place, cell in of[OURS].items() if place.worst_cases]
     fewest = sorted(ours, key=lambda cell: cell.exact)[:1]
@@ -129,13 +129,13 @@ def _percents(found: Sequence[Cell]) -> str:
 
 
 def _spread(percents: Sequence[float]) -> str:
-    """Write mean (range)."""
+    """Format the mean, with the range in brackets."""
     spread = f" ({_percent(min(percents))}-{_percent(max(percents))})" if len({*percents}) > 1 else ""
     return f"{_percent(sum(percents) / len(percents))}{spread}"
 
 
 def _percent(value: float) -> str:
-    """Round down, so that 100 means all."""
+    """Format a percentage, rounded down so that 100 means all."""
     return f"{math.floor(10 * value + 1e-9) / 10:g}"
 
 

@@ -1,4 +1,4 @@
-"""Everything that several studies share, in one place: models, lengths, settings, and the paper's results."""
+"""The parts that several studies share: models, lengths, settings, and the paper's results."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from tallystick.studies.framework.experiment import At, Experiment, Setting
 
 MODELS = ("lookup", "mamba2", "mamba1", "lstm", "gru", "pythia", "nope", "mistral")
-"""Every model of the paper (its Mamba is mamba1), and of ours lookup, mamba2 and a Transformer without positions."""
+"""The paper's models (its Mamba is mamba1), and ours: lookup, mamba2 and nope."""
 GROWING = ("pythia", "nope", "hybrid", "rmt")
-"""Models whose state grows with the length, so that fewer streams fit in a batch."""
+"""Models whose state grows with the length, so that fewer sequences fit in a batch."""
 LENGTHS: dict[str, dict[str, tuple[int, ...]]] = {
     "addition": {"small": (5, 10, 20, 100, 1000), "paper": (5, 10, 20, 50, 100, 200, 500, 1000)},
     "multiplication-1": {"small": (10, 20, 100, 1000), "paper": (10, 13, 20, 50, 100, 200, 500, 1000)},
@@ -19,11 +19,11 @@ LENGTHS: dict[str, dict[str, tuple[int, ...]]] = {
     "hanoi-recursive": {"small": (6, 7, 8, 10), "paper": (7, 8, 9, 10, 12)},
 }
 MULTIPLICATION = {"small": (20, 100, 300), "paper": (20, 50, 100, 200, 500, 1000)}
-"""Lengths at which figures 7 to 9 measure multiplication."""
+"""Lengths of multiplication in figures 7 to 9."""
 ABLATIONS = {"small": (5, 6, 8, 10, 20, 100, 1000), "paper": (5, 6, 7, 8, 10, 20, 50, 100, 1000)}
-"""Lengths at which the ablations of addition are measured."""
+"""Lengths of the ablations of addition."""
 TRAINED = {"hanoi": 8, "hanoi-recursive": 7}
-"""The paper's training lengths, where our default is shorter."""
+"""The paper's training lengths of the tasks whose default is shorter here."""
 PAPER: dict[str, dict[str, tuple[int, float] | str]] = {
     "addition": {"mamba": (1000, 100), "lstm": (1000, 100), "gru": (1000, 80), "pythia": "fails early",
                  "mistral": "fails early", "hybrid": (1000, 100), "rmt": (5, 100)},
@@ -36,7 +36,7 @@ PAPER: dict[str, dict[str, tuple[int, float] | str]] = {
     "hanoi": {"mamba": (12, 49), "lstm": (8, 100), "gru": (8, 100), "pythia": (8, 100), "mistral": (8, 100)},
     "hanoi-recursive": {"mamba": (8, 100), "lstm": (9, 83), "gru": (8, 100), "pythia": (7, 100), "mistral": (8, 87)},
 }  # fmt: skip
-"""By task and model: the largest length with at least 5 %, and the percent exact there, at its best."""
+"""The paper's best results by task and model: the largest length with at least 5 % exact, and the percentage there."""
 PAPER_FORMS = {
     "local": (1000, 100),
     "direct": "100 % at 5, hardly beyond",
@@ -44,7 +44,7 @@ PAPER_FORMS = {
     "no-tool": "poor even at 5",
     "calculator": "100 % at 5, hardly beyond",
 }
-"""The paper's ablations of addition (Mamba), by our variant of the task."""
+"""The paper's results in the ablations of addition (Mamba), by variant of the task."""
 BEST = (
     "The paper's numbers are the best of 2 seeds (Hanoi: 10 or 3) and a grid of settings, and those of its Mamba stand "
     "beside both of ours; ours are all seeds of one setting, with the local program that `check` certifies."
@@ -52,16 +52,16 @@ BEST = (
 
 
 def preset(model: str, budget: str) -> str:
-    """Name the model's preset of a budget; lookup has but one."""
+    """Return the model with its preset for a budget; lookup has only one preset."""
     return model if model == "lookup" else f"{model}:{'paper' if budget == 'paper' else 'tiny'}"
 
 
 def settings(task: str, model: str, budget: str) -> dict[str, Setting]:
-    """Return the settings of training that are not the defaults.
+    """Return the training settings that differ from the defaults.
 
-    Paper: 2,000 steps of 16,384 tokens, a little less than 128 additions, its smallest batch; a run stops earlier once
-    it is exact with the margin. Its grid, of which it reports the best, is not searched: learning rate 1e-4, 3e-4,
-    5e-4, 1e-3, 3e-3, 5e-3; batch 128, 256, 512, 1024; weight decay 0, 0.01.
+    Budget "paper": 2,000 steps of 16,384 tokens, a little less than 128 additions, which is the paper's smallest batch.
+    A run stops earlier once it is exact with the margin. The paper's grid, whose best result it reports, is not
+    searched: learning rate 1e-4, 3e-4, 5e-4, 1e-3, 3e-3, 5e-3; batch 128, 256, 512, 1024; weight decay 0, 0.01.
     """
     if model == "lookup":
         return {}
@@ -78,7 +78,7 @@ def paper(task: str, model: str) -> tuple[int, float] | str | None:
 
 
 def best(task: str) -> tuple[int, float] | None:
-    """Return the paper's best result over all models, options of the task aside."""
+    """Return the paper's best result on a task over all models, ignoring the task's options."""
     results = PAPER.get(task.partition(":")[0], {}).values()
     return max((result for result in results if isinstance(result, tuple)), default=None)
 
@@ -87,9 +87,10 @@ def sweep(
     task: str, budget: str, models: Iterable[str] = MODELS, *, at: Iterable[At] = (), variant: str = "",
     panel: str = "", seeds: Mapping[str, tuple[int, ...]] = {},
 ) -> list[Experiment]:  # fmt: skip
-    """Declare an experiment for each model.
+    """Declare one experiment per model.
 
-    at: where it is measured; by default 50 problems at each of the task's lengths. seeds: of some of the models.
+    at: lengths of measurement; by default 50 problems at each of the task's lengths. seeds: by model, for those whose
+    seeds are not the study's.
     """
     places = tuple(at) or tuple(At(length) for length in LENGTHS[task][budget])
     return [

@@ -1,4 +1,4 @@
-"""The longest problems that one GPU verifies in a day's work."""
+"""The study `far`: the longest problems that one GPU verifies in a day."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ FAR = {
     "turing:bb5": (At(1000, 50), At(100_000, 20), At(47_176_870, 0, worst_cases=True)),
     "turing-universal": (At(1000, 50), At(100_000, 20, worst_cases=True)),
 }
-"""Places of the paper budget; problems a seed are 50 up to 10^5 tokens, 20 up to 10^7 and 3 beyond."""
+"""Lengths of the paper budget; problems per seed are 50 up to 10^5 tokens, 20 up to 10^7 and 3 beyond."""
 BATCH: dict[str, Setting] = {"batch_size": 32, "lr": 4e-3}
-"""8,192 tokens a step: with 2,048 some seeds did not learn to copy labels of three letters, or missed a context."""
+"""Batches of 8,192 tokens: with 2,048 some seeds did not learn to copy labels of three letters, or missed a context."""
 SETTINGS: dict[str, dict[str, Setting]] = {
     "multiplication-2": {"steps": 5000},
     "multiplication": {"steps": 5000, "train_length": 10},
@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "hanoi-recursive": {"train_length": 7},
     "turing-universal": BATCH,
 }
-"""Settings of the paper budget, beyond the defaults; a run stops earlier once it is exact with the margin."""
+"""Settings of the paper budget that differ from the defaults; a run stops earlier once it is exact with the margin."""
 LONG: dict[str, Setting] = {
     **{"n_layer": 2, "batch_size": 128, "seq_len": 128, "lr": 3e-3},
     **{"weight_decay": 0.1, "decay_at_error": 1e-4, "workers": 4},
@@ -60,12 +60,12 @@ RECURRENT: dict[str, dict[str, Setting]] = {
     "lstm:small": {**LONG, "forget_bias": 2.0, "steps": 8000},
     "gru:small": {**LONG, "update_bias": 1.0, "steps": 12_000},
 }
-"""The other recurrent models, for logic graphs of 1,000 nodes: the task that lookup cannot do."""
+"""Settings of the other recurrent models for logic graphs of 1,000 nodes, the task that lookup cannot solve."""
 OURS = {"small": "mamba2:tiny", "paper": "mamba2:small"}
 
 
 def experiments(budget: str) -> list[Experiment]:
-    """Declare each length by itself, the longest first."""
+    """Declare each length as a separate experiment, the longest first."""
     measured = FAR if budget == "paper" else SMALL
     mine = [
         _experiment(task, model, at, _settings(task, model, budget))
@@ -79,7 +79,7 @@ def experiments(budget: str) -> list[Experiment]:
 
 
 def _experiment(task: str, model: str, at: At, given: dict[str, Setting]) -> Experiment:
-    """Declare one length. lookup is there for comparison and takes one seed."""
+    """Declare one length; lookup is there for comparison only and has one seed."""
     one = 0 if at.seed is None and model == "lookup" else at.seed
     return Experiment(
         task=task, model=model, at=(at,), settings=given, paper=best(task), piece=f"{at.length:,}",
@@ -99,14 +99,14 @@ HEAD = (
 
 
 def tables(declared: Sequence[Declared], results: Results) -> str:
-    """Show the farthest length of every line, then everything that was measured."""
+    """Show the longest length of every line, then all measurements."""
     lines = [line for group in panels(declared, results).values() for line in group]
     rows = [_row(line, end) for line in lines for end in _ends(line)]
     return document(table(HEAD, rows), markdown.sections(declared, results))
 
 
 def _ends(line: Line) -> list[int]:
-    """List the farthest length that most seeds did, and the farthest that any did."""
+    """List the longest length measured with the most seeds, and the longest with any."""
     seeds = {length: 0 for length, _, _ in line.cells}
     for place, cell in line.cells.items():
         seeds[place.length] = max(seeds[place.length], len(cell.percents))
@@ -116,7 +116,7 @@ def _ends(line: Line) -> list[int]:
 
 
 def _row(line: Line, end: int) -> list[str]:
-    """Show random problems and worst cases at one length."""
+    """Return the row of one line at one length, random problems and worst cases."""
     measured = {place.worst_cases: cell for place, cell in line.cells.items() if place.length == end}
     exact = [f"{cell.exact}/{cell.problems}{' worst cases' * worst}" for worst, cell in measured.items()]
     found, first = list(measured.values()), line.first

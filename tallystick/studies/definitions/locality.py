@@ -1,7 +1,7 @@
-"""The locality study: what `check` predicts of every task and program, against what trained models do.
+"""The study `locality`: predictions of `check` for every task and program, compared with trained models.
 
-Worst cases are measured since runs had been stored: those runs stay, and their rows say that they rest on random
-problems alone.
+Worst cases were added after runs had been stored. Those runs are kept, and their rows say that they are based on random
+problems only.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from tallystick.tasks.chomsky import CHOMSKY
 
 MODELS = ("lookup", "mamba2", "lstm", "gru", "mistral", "nope", "pythia")
 ONE_SEED = ("nope", "pythia")
-"""Models whose state grows, so that nothing is predicted of them: they are there for comparison."""
+"""Models whose state grows: nothing is predicted for them, and they are there for comparison only."""
 LEFT_OUT = ("direct",)
-"""Variants of the Chomsky hierarchy's tasks: the study `chomsky` measures them."""
+"""Variants of the Chomsky hierarchy's tasks that are left out, since the study `chomsky` measures them."""
 OPTIONS = ("turing:bb5",)
-"""Tasks with options, beside the names of the registry."""
+"""Tasks with options that are measured beside the registry's tasks."""
 FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
-"""Lengths beyond training to measure at; of other tasks the third of their eval lengths beyond it."""
+"""Lengths of measurement beyond training; for other tasks, their third `eval` length beyond it."""
 NO_NOTES = ("logic-graph",)
-"""Tasks whose paper program no notes make local: what it asks for grows with the graph, and none can stand in the
-answer."""
+"""Tasks whose paper program cannot be made local by notes: it needs information that grows with the graph, and notes
+cannot stand in the answer."""
 LATER = ("worst_cases",)
-"""Fields of a plan that this study declared after runs had been stored."""
+"""Fields added to the plan after runs had been stored."""
 
 DIFFERS, RANDOM_ONLY, NOT_LEARNED, AGREES = "differs", "random only", "not learned", "agrees"
 NOT_TESTED, UNDECIDED, NOTHING = "worst cases not tested", "undecided", "nothing predicted"
@@ -56,7 +56,7 @@ WORDS = {
     "undecided": "undecided",
     "none": "nothing: its state grows",
 }
-"""The words of `predict` as the table says them."""
+"""Results of `predict` as the table words them."""
 
 
 class Measured(NamedTuple):
@@ -64,38 +64,38 @@ class Measured(NamedTuple):
 
     random: Cell
     worst: Cell | None
-    """None where worst cases were not measured, or there are none."""
+    """None if worst cases were not measured, or there are none."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether all problems are, worst cases included."""
+        """Whether all problems are exact, including worst cases."""
         return self.random.is_exact and (self.worst is None or self.worst.is_exact)
 
 
 class Row(NamedTuple):
-    """One model on one task's program."""
+    """One model on one program of a task."""
 
     experiment: Experiment
     check: Check | None = None
     predicted: str = ""
     near: Measured | None = None
-    """At the training length."""
+    """Results at the training length."""
     far: Measured | None = None
-    """Beyond it."""
+    """Results beyond the training length."""
     random_alone: bool = False
-    """Whether worst cases were left out of some of its runs."""
+    """Whether some runs were measured without worst cases."""
     verdict: str = ""
-    """Empty where it is not measured."""
+    """Verdict, a key of TITLES; empty if nothing was measured."""
 
 
 def experiments(budget: str) -> list[Declared]:
-    """Declare a check and an experiment of every model for each program of each task."""
+    """Declare a check, and an experiment with every model, for each program of each task."""
     named = [*tasks.TASKS, *OPTIONS]
     return [each for name in named for variant in _variants(name) for each in _of(name, variant)]
 
 
 def _variants(name: str) -> list[str]:
-    """List the task's own programs, and the paper's with notes of where the program is."""
+    """List the task's programs, and the paper's program with notes of its control state."""
     variants = [variant for variant in tasks.load(name).variants if name not in CHOMSKY or variant not in LEFT_OUT]
     noted = "paper" in variants and name not in NO_NOTES
     return [*variants, *(["paper+notes"] if noted else [])]
@@ -121,7 +121,7 @@ def _of(name: str, variant: str) -> list[Declared]:
 
 
 def rows_by_verdict(declared: Sequence[Declared], results: Results) -> dict[str, list[Row]]:
-    """Judge every row; those that are not measured stand under ""."""
+    """Return the rows by verdict; those that were not measured are under ""."""
     checks = {each.panel: _check(results.of(each)) for each in declared if isinstance(each, LocalityCheck)}
     rows = [_row(each, checks.get(each.panel), results) for each in declared if isinstance(each, Experiment)]
     return {verdict: [row for row in rows if row.verdict == verdict] for verdict in (*TITLES, "")}
@@ -148,13 +148,13 @@ def _measured(found: Mapping[Place, Cell], at: At) -> Measured:
 
 
 def _described(experiment: Experiment, run: StoredRun) -> dict[str, object]:
-    """Describe a run for `predict`. A state is fixed if it is as large beyond training as within."""
+    """Describe a run for `predict`; its state is fixed if it has the same size within training and beyond."""
     sizes = {row.state_bytes for row in rows_of(run)}
     return {"model": experiment.model, "train_length": experiment.train_length, "fixed_state": len(sizes) == 1}
 
 
 def judge(predicted: str, near: Measured, far: Measured, random_alone: bool) -> str:
-    """Compare a prediction with what was measured; it is about models that are exact at the training length."""
+    """Compare a prediction, which is about models that are exact at the training length, with the measurements."""
     if predicted == "undecided":
         return UNDECIDED
     if predicted not in ("exact", "fails"):
@@ -170,7 +170,7 @@ HEAD = ("task, program", "model", "k", "coverage, %", "predicted", "at the train
 
 
 def tables(declared: Sequence[Declared], results: Results) -> str:
-    """Show a section a verdict, those first where prediction and measurement differ."""
+    """Show a section per verdict, beginning with those where prediction and measurement differ."""
     rows = rows_by_verdict(declared, results)
     titles = {**TITLES, "": "Not measured"}
     parts = [table(["verdict", "rows"], [[title, len(rows[verdict])] for verdict, title in titles.items()]), READ]
@@ -207,7 +207,7 @@ def _worst(row: Row) -> str:
 
 
 def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
-    """Draw a grid of the percent exact beyond the training length, framed where the prediction differs."""
+    """Draw a grid of the percentages of exact problems beyond training, framed where the prediction differs."""
     rows = rows_by_verdict(declared, results)
     every = [row for mine in rows.values() for row in mine]
     order = {each.name: i for i, each in enumerate(declared)}
@@ -218,7 +218,7 @@ def draw(title: str, declared: Sequence[Declared], results: Results, path: Path)
 
 
 def _percent(measured: Measured | None) -> float:
-    """Pool all seeds: a median would hide the one seed that fails."""
+    """Return the percentage of exact problems over all seeds; a median would hide a single seed that fails."""
     if measured is None:
         return math.nan
     found = [cell for cell in measured if cell]

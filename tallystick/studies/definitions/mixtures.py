@@ -1,6 +1,6 @@
-"""Figures 7 to 9: multiplication by steps, digits, and addition mixed into training.
+"""Figures 7 to 9: multiplication by steps, digits, and the share of addition in training.
 
-Figure 9 is a view of figure 8: the same results, a panel a weight and a line a budget of steps.
+Figure 9 is a view of figure 8: it shows the same results with a panel per weight and a line per number of steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIXED = (
 
 
 def by_digits(budget: str) -> list[Experiment]:
-    """Declare steps times digits for a second number of one and of two digits."""
+    """Declare every combination of steps and digits, for a second number of one and of two digits."""
     return [
         Experiment(
             task=task, model=preset("mamba2", budget), at=_at(budget), settings=_settings(task, budget, steps, digits),
@@ -33,7 +33,7 @@ def by_digits(budget: str) -> list[Experiment]:
 
 
 def by_steps(budget: str) -> list[Experiment]:
-    """Declare a panel a budget of steps, a line a weight; multiplication alone is measured."""
+    """Declare a panel per number of steps and a line per weight of addition; only multiplication is measured."""
     return [
         Experiment(
             task=mixture(weight), part="multiplication-2" if weight else None, model=preset("mamba2", budget),
@@ -46,14 +46,14 @@ def by_steps(budget: str) -> list[Experiment]:
 
 
 def by_weight(budget: str) -> list[Experiment]:
-    """Show the experiments of figure 8 with a panel a weight of addition, a line a budget of steps."""
+    """Return the experiments of figure 8 with a panel per weight of addition and a line per number of steps."""
     weights = [f"addition {weight:g}" for weight in WEIGHTS]
     turned = sorted(by_steps(budget), key=lambda each: weights.index(each.line))
     return [each.shown_as(panel=each.line, line=each.panel) for each in turned]
 
 
 def mixture(weight: float) -> str:
-    """Name the task; at 0 it lacks the mark that a mixture's prompts begin with."""
+    """Return the name of the mixture; at weight 0 it is multiplication alone, whose prompts have no mark."""
     return f"addition:{weight:g},multiplication-2:{1 - weight:g}" if weight else "multiplication-2"
 
 

@@ -1,4 +1,4 @@
-"""The paper's figures and tables of one task or several: figures 2, 5 and 6, tables 1 and 2, ablations, hybrids.
+"""The paper's figures 2, 5 and 6, tables 1 and 2, ablations and hybrids.
 
 Figure 2 and the two tables are views of figure 6: they show parts of its results file.
 """
@@ -31,7 +31,7 @@ FORMS = {
     "no-tool": "the same thoughts, the tool's answers to be predicted",
     "calculator": "one call of a calculator",
 }
-"""Variant of addition -> what it is."""
+"""Descriptions of the variants of addition."""
 
 
 def every_task(budget: str) -> list[Experiment]:
@@ -40,18 +40,18 @@ def every_task(budget: str) -> list[Experiment]:
     runs = sweep("addition", budget, at=[*map(At, short), At(longest, worst_cases=True)])
     for task in COPIED:
         runs += sweep(task, budget)
-    for task in HANOI:  # 12 disks take some 500,000 tokens
+    for task in HANOI:  # 12 disks take about 500,000 tokens
         runs += sweep(task, budget, at=[At(n, 20) for n in LENGTHS[task][budget]])
     return runs
 
 
 def part(*chosen: str) -> Callable[[str], list[Experiment]]:
-    """Select the experiments of some tasks."""
+    """Return a function that declares the experiments of the chosen tasks."""
     return lambda budget: [each for each in every_task(budget) if each.task in chosen]
 
 
 def ten_seeds(budget: str) -> list[Experiment]:
-    """Declare both programs of Hanoi, for the paper's is not local; ten seeds of Mamba and Pythia, three of others."""
+    """Declare both programs of Hanoi, with ten seeds of Mamba and Pythia and three of others; only one is local."""
     models = tuple(model for model in MODELS if model not in ("lookup", "nope"))
     seeds = {"mamba2": TEN, "mamba1": TEN, "pythia": TEN}
     at = [At(length, 20) for length in LENGTHS["hanoi"][budget]]
@@ -64,7 +64,7 @@ def ten_seeds(budget: str) -> list[Experiment]:
 
 
 def ablations(budget: str) -> list[Experiment]:
-    """Declare every form of addition; a panel a model."""
+    """Declare every form of addition, with a panel per model."""
     models = ("lookup", "mamba2", "lstm") if budget == "small" else ("lookup", "mamba2", "mamba1")
     at = tuple(At(length, 20 if length == 1000 else 50) for length in ABLATIONS[budget])
     return [

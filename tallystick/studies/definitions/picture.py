@@ -1,4 +1,4 @@
-"""README's picture: a model of constant state beside a Transformer, exactness and state by length."""
+"""The README's figure: exactness and state size by length, for a model of constant state and a Transformer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ STYLES: dict[str, dict[str, Any]] = {
     "mamba2": {"label": "Mamba-2, through tools", "color": "C0", "marker": "o"},
     "pythia": {"label": "Transformer, through the same tools", "color": "C3", "marker": "s"},
 }
-"""The models of the picture, by the beginning of their names."""
+"""Styles of the models in the figure, by the beginning of their names."""
 
 
 def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
-    """Write the PNG from the headline's results, and those of `far` beyond 10,000 digits."""
+    """Write the PNG from the results of `headline`, and those of `far` beyond 10,000 digits."""
     far = studies.load("far")
     lines = [*_lines(declared, results), *_lines(far.declared("paper"), far.stored("paper"))]
     with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
@@ -52,13 +52,13 @@ def draw(title: str, declared: Sequence[Declared], results: Results, path: Path)
 
 
 def _lines(declared: Sequence[Declared], results: Results) -> list[Line]:
-    """The lines of addition by the picture's models."""
+    """Return the lines of addition with the figure's models."""
     lines = panels(declared, results).get("addition", [])
     return [line for line in lines if line.first.model.startswith(tuple(STYLES))]
 
 
 def _exactness(axis: Axes, lines: Sequence[Line], style: Mapping[str, Any]) -> None:
-    """Draw all seeds together, with 95 % intervals; where two sizes were measured, the one with more problems."""
+    """Draw all seeds together with 95 % intervals; of two sizes measured at a length, the one with more problems."""
     cells: dict[int, Cell] = {}
     for line in lines:
         for place, cell in line.cells.items():
@@ -72,15 +72,22 @@ def _exactness(axis: Axes, lines: Sequence[Line], style: Mapping[str, Any]) -> N
 
 
 def _state(axis: Axes, lines: Sequence[Line], style: Mapping[str, Any]) -> None:
-    """Draw the bytes that the first model carries from token to token at the end of the longest problem."""
-    sizes = {row.length: row.state_bytes for run in lines[0].runs for row in rows_of(run) if row.state_bytes}
-    lengths = sorted(sizes)
+    """Draw the bytes that a model carries from token to token at the end of the longest problem.
+
+    Of several sizes that were measured at a length the smallest is drawn; a dashed line goes on from the last length.
+    """
+    sizes: dict[int, int] = {}
+    for row in (row for line in lines for run in line.runs for row in rows_of(run)):
+        if row.state_bytes is not None:
+            sizes[row.length] = min(row.state_bytes, sizes.get(row.length, row.state_bytes))
+    # an episode is read up to its first wrong token, so a cache may have been smaller at a greater length
+    lengths = [n for n in sorted(sizes) if sizes[n] == max(size for length, size in sizes.items() if length <= n)]
     axis.plot(lengths, [sizes[n] for n in lengths], markersize=4, **style)
     last, before = lengths[-1], lengths[-2]
-    slope = (sizes[last] - sizes[before]) / (last - before)  # nothing, or bytes a digit
-    further = [n for n in (10**e for e in range(1, 8)) if n > last]
+    slope = (sizes[last] - sizes[before]) / (last - before)  # bytes per digit, 0 for a constant state
+    further = [last, *(n for n in (10**e for e in range(1, 8)) if n > last)]
     beyond = [sizes[last] + slope * (n - last) for n in further]
-    axis.plot([last, *further], [sizes[last], *beyond], color=style["color"], linestyle="--", linewidth=1)
+    axis.plot(further, beyond, color=style["color"], linestyle="--", linewidth=1)
     axis.annotate(_bytes(beyond[-1]), (LONGEST, beyond[-1]), xytext=(-8, 5), textcoords="offset points", ha="right")
 
 

@@ -1,4 +1,4 @@
-"""README's tables: addition far beyond training, every task at its target, and remedies that are said to help."""
+"""The README's tables: addition far beyond training, every task at its target length, and remedies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.study import Study
 
 ONE_SET = 0
-"""Seed of the problems that every run is measured on."""
+"""Seed of the problems, the same for every run."""
 
 HEADLINE = (5, 20, 100, 1000, 10_000)
 FIVE = (0, 1, 2, 3, 4)
@@ -25,8 +25,8 @@ def headline(budget: str) -> list[Experiment]:
     whole = (*near, At(longest, 5, worst_cases=True))
     return [
         _addition("lookup", whole, FIVE),
-        _addition("mamba2:tiny", whole, (*FIVE, *range(2000, 2005))),  # from 2000 on: used for nothing else
-        # at the task's learning rate of 0.006 it does not learn; attention over 20,000 tokens takes hours
+        _addition("mamba2:tiny", whole, (*FIVE, *range(2000, 2005))),  # seeds from 2000 on were used for nothing else
+        # it does not learn at the task's learning rate of 0.006; attention over 20,000 tokens takes hours
         _addition("pythia:tiny", near, FIVE[:3], steps=2000, lr=0.003),
     ]
 
@@ -36,7 +36,7 @@ def _addition(model: str, at: tuple[At, ...], seeds: tuple[int, ...], **settings
 
 
 def headline_table(declared: Sequence[Declared], results: Results) -> str:
-    """Show a row a model, exact problems of all seeds together."""
+    """Show a row per model, with the exact problems of all seeds together."""
     places = [*map(Place, HEADLINE), Place(1000, worst_cases=True)]
     lines = [line for group in panels(declared, results).values() for line in group]
     rows = [
@@ -54,7 +54,7 @@ def _counts(line: Line, places: Sequence[Place]) -> list[str]:
 
 
 BB5 = (At(1_000_000, 1, worst_cases=True), At(20_000, 1, worst_cases=True, mode="generate"))
-"""The worst case is the blank tape, from which it halts after 47 million steps."""
+"""Lengths of bb5, whose worst case is the blank tape: it halts after 47 million steps."""
 UNIVERSAL = (At(1000, 20, worst_cases=True), At(100_000, 20, worst_cases=True))
 
 
@@ -80,17 +80,17 @@ TARGETS: tuple[tuple[str, str, tuple[At, ...]], ...] = (
 
 
 def targets(budget: str) -> list[Experiment]:
-    """Declare every task's target, with the settings that it brings."""
+    """Declare every task at its target length, with the task's own settings."""
     return [Experiment(task=task, model=model, at=at, problem_seed=ONE_SET) for task, model, at in TARGETS]
 
 
 def fresh(budget: str) -> list[Experiment]:
-    """Declare addition again, for seeds that were used for nothing else."""
+    """Declare addition again, for seeds that were used for nothing else in development."""
     return [each for each in targets(budget) if each.task == "addition"]
 
 
 def targets_table(declared: Sequence[Declared], results: Results) -> str:
-    """Show a row a target and place, all seeds together."""
+    """Show a row per target and place, with all seeds together."""
     groups = panels(declared, results)
     rows = [_target(line, at) for group in groups.values() for line in group for at in line.first.at]
     head = ("task", "model", "trained on", "seeds", "train, CPU s", "exact at", "random problems", "worst cases")
@@ -111,7 +111,7 @@ def _target(line: Line, at: At) -> list[str]:
 
 
 LONG: dict[str, Setting] = {"dt_min": 0.001, "dt_max": 0.1}
-"""Mamba-2's own initial step sizes: memory of up to a thousand tokens, where our default has up to twenty."""
+"""Initial step sizes of the published Mamba-2: a memory of up to a thousand tokens, against twenty by default here."""
 REMEDIES: dict[str, dict[str, Setting]] = {
     "default": {},
     "no state passing": {"state_passing": 0},
@@ -124,7 +124,7 @@ REMEDY_LENGTHS = (5, 10, 20, 100, 300, 1000)
 
 
 def remedies(budget: str) -> list[Experiment]:
-    """Declare the paper's way of adding, with each remedy."""
+    """Declare the paper's program of addition with each remedy."""
     at = tuple(At(length, 20, worst_cases=True) for length in REMEDY_LENGTHS)
     return [
         Experiment(
@@ -136,7 +136,7 @@ def remedies(budget: str) -> list[Experiment]:
 
 
 def remedies_table(declared: Sequence[Declared], results: Results) -> str:
-    """Show a row a remedy; at each length the exact problems of each seed, random ones and worst cases."""
+    """Show a row per remedy with each seed's exact problems at each length, random ones and worst cases together."""
     (lines,) = panels(declared, results).values()
     head = ["remedy", "seeds", "steps", *(f"{length:,}" for length in REMEDY_LENGTHS)]
     read = (

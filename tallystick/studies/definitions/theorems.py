@@ -1,4 +1,4 @@
-"""The paper's two theorems beside what models reach."""
+"""The paper's two theorems, compared with the results of models."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tallystick.studies.theory import bound, universal
 
 BOUND_TASK, BOUND_LENGTHS, BOUND_STEPS = "addition", (1, 2, 3, 5, 10, 20), 3000
 LARGER = ("mamba2:small", "mamba2:paper")
-"""Models whose bound is shown, but that are not trained."""
+"""Models whose bound is shown without training them."""
 MACHINE, STEPS = "turing:bb5", (40, 1000, 10_000)
 
 
 def without_tools(budget: str) -> list[Experiment]:
-    """Declare models of 16, 32 and 64 bits, and a Mamba-2."""
+    """Declare the training without tools of models of 16, 32 and 64 bits, and of a Mamba-2."""
     return [bound.experiment(BOUND_TASK, model, BOUND_LENGTHS, BOUND_STEPS) for model in bound.MODELS]
 
 
 def bound_table(declared: Sequence[Declared], results: Results) -> str:
-    """Show the bound of each state, and the share that each seed reached."""
+    """Show the bound of each model's state, and the share that each seed reached."""
     (lines,) = panels(declared, results).values()
     found = {line.first.model: line.cells for line in lines}
     rows = bound.bounds(BOUND_TASK, [*bound.MODELS, *LARGER], BOUND_LENGTHS, found)
@@ -32,13 +32,13 @@ def bound_table(declared: Sequence[Declared], results: Results) -> str:
 
 
 def through_a_tape(budget: str) -> list[Experiment]:
-    """Declare every model on short runs of a machine, and lookup on few of them."""
+    """Declare every model on short runs of a machine, and lookup with increasing numbers of samples."""
     models = [universal.experiment(MACHINE, model, STEPS) for model in universal.MODELS]
     return [*models, *(universal.of_samples(MACHINE, count, STEPS[-1]) for count in universal.counts())]
 
 
 def universal_table(declared: Sequence[Declared], results: Results) -> str:
-    """Show the bound on the samples, the number that lookup needed, and what every model reached."""
+    """Show the bound on the samples, the number that lookup needed, and the results of every model."""
     theorem = universal.Bound.of(MACHINE.partition(":")[2])
     every = [each for each in declared if isinstance(each, Experiment)]
     models = [each for each in every if "examples" not in each.settings]
@@ -55,7 +55,7 @@ def universal_table(declared: Sequence[Declared], results: Results) -> str:
 
 
 def _by_samples(exact: Mapping[tuple[int, int], int], seeds: Sequence[int]) -> str:
-    """Write the exact problems of lookup by the number of its samples."""
+    """Format lookup's exact problems by the number of samples."""
     if not exact:
         return ""
     counts = list(universal.counts())

@@ -1,8 +1,8 @@
-"""The machinery of studies.
+"""The framework in which studies are declared, measured and shown.
 
-experiment  what is declared, and its plan        cells      exactness at one place, over all seeds
-schema      what a results file keeps of a run    markdown   tables and pages
-results     the results file                      figure     pictures
-trained     the run folders of trainings          study      a study: experiments, page, picture
-measure     train and evaluate, or check          reproduce  make what is missing
+experiment  declarations and their plans          cells      exactness at one place, over all seeds
+schema      the data stored for a run             markdown   tables and pages
+results     the results file                      figure     figures
+trained     the run folders of trainings          study      a study: experiments, page, figure
+measure     train and evaluate, or check          reproduce  measure missing results
 """

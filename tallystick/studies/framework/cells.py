@@ -13,11 +13,11 @@ from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.schema import Outcome, Row, StoredRun, Training, rows_of, training_of
 
 MISSING = "-"
-"""Shown where nothing was measured."""
+"""Text shown where nothing was measured."""
 
 
 class Place(NamedTuple):
-    """A length, random problems or worst cases, and the mode."""
+    """A place of measurement: a length, random problems or worst cases, and the mode."""
 
     length: int
     worst_cases: bool = False
@@ -33,20 +33,20 @@ class Cell:
     """The results of all seeds of an experiment at one place."""
 
     counts: tuple[int, ...]
-    """Exact problems of each seed."""
+    """Number of exact problems of each seed."""
     problems: int
-    """Number of problems, all seeds together."""
+    """Number of problems of all seeds together."""
     tokens: int | None
-    """Model tokens looked at, of all seeds; a problem counts up to its first error. None if a seed's are not known."""
+    """Number of model tokens compared, over all seeds; a problem counts up to its first error. None if unknown."""
     percents: tuple[float, ...]
-    """Percent exact of each seed."""
+    """Percentage of exact problems of each seed."""
     scores: tuple[float, ...]
-    """Partial scores in percent, of each seed; where they are not known, those of the exact problems alone."""
+    """Partial score of each seed, in percent; where it is unknown, the percentage of exact problems."""
     min_margin: float | None
 
     @property
     def exact(self) -> int:
-        """Exact problems of all seeds."""
+        """Number of exact problems of all seeds together."""
         return sum(self.counts)
 
     @property
@@ -56,12 +56,12 @@ class Cell:
 
     @property
     def median(self) -> float:
-        """Percent exact, median over seeds."""
+        """Percentage of exact problems, median over seeds."""
         return statistics.median(self.percents)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the percent exact, all problems together."""
+        """95 % interval of the percentage of exact problems, over all problems together."""
         low, high = wilson(self.exact, self.problems)
         return 100 * low, 100 * high
 
@@ -72,19 +72,19 @@ class Cell:
 
     @property
     def as_counts(self) -> str:
-        """Exact problems of all seeds together, and the range over seeds where they differ."""
+        """Number of exact problems of all seeds together, with the range over seeds if they differ, as text."""
         spread = f" ({min(self.counts)}-{max(self.counts)} a seed)" if len({*self.counts}) > 1 else ""
         return f"{self.exact}/{self.problems}{spread}"
 
 
 def error_bound(cells: Sequence[Cell]) -> str:
-    """Write the 95 % upper bound on the errors per token of all cells together."""
+    """Format the 95 % upper bound on the errors per token of all cells together."""
     errors, tokens = sum(cell.problems - cell.exact for cell in cells), add_known(cell.tokens for cell in cells)
     return f"{poisson_bound(errors) / tokens:.0e}" if tokens else MISSING
 
 
 def cells(runs: Iterable[Outcome]) -> dict[Place, Cell]:
-    """Make a cell for each place where the runs were measured, the shortest length first."""
+    """Return a cell for each place where the runs were measured, the shortest length first."""
     by_place: dict[Place, list[Row]] = {}
     for run in runs:
         for row in rows_of(run):
@@ -105,7 +105,7 @@ def _cell(rows: Sequence[Row]) -> Cell:
 
 
 def together(cells: Sequence[Cell]) -> Cell:
-    """Pool cells that have the same seeds and equally many problems each."""
+    """Pool cells with the same seeds and equally many problems each."""
     return Cell(
         counts=tuple(map(sum, zip(*(cell.counts for cell in cells), strict=True))),
         problems=sum(cell.problems for cell in cells),
@@ -117,7 +117,7 @@ def together(cells: Sequence[Cell]) -> Cell:
 
 
 def add_known(values: Iterable[int | None]) -> int | None:
-    """Add numbers; None if one of them is not known."""
+    """Return the sum; None if one of the values is unknown."""
     known = list(values)
     return None if None in known else sum(value or 0 for value in known)
 
@@ -131,7 +131,7 @@ def _means(lists: Iterable[tuple[float, ...]]) -> tuple[float, ...]:
 
 
 class Line(NamedTuple):
-    """A row of a table and a line of a figure: one or several experiments with the same name there."""
+    """A row of a table, or a line of a figure: one or several experiments with the same name there."""
 
     experiments: list[Experiment]
     runs: list[StoredRun]
@@ -139,27 +139,27 @@ class Line(NamedTuple):
 
     @property
     def first(self) -> Experiment:
-        """The experiment that names it; the others are pieces of it."""
+        """The experiment that names the line; the others measure further parts of it."""
         return self.experiments[0]
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that were done."""
+        """Seeds of the runs."""
         return sorted({run["seed"] for run in self.runs})
 
     @property
     def trainings(self) -> list[Training]:
-        """The end of each run's training."""
+        """Final state of each run's training."""
         return [training_of(run) for run in self.runs]
 
     def span(self, column: Callable[[Training], float | None]) -> str:
-        """Write the range of a number of training over the seeds, rounded; MISSING where no seed has it."""
+        """Format the rounded range of a training value over the seeds; MISSING if no seed has it."""
         found = [value for training in self.trainings if (value := column(training)) is not None]
         return f"{min(found):.0f}-{max(found):.0f}" if found else MISSING
 
 
 def panels(declared: Iterable[Declared], results: Results) -> dict[str, list[Line]]:
-    """Group the experiments by panel and line, both in the order in which they come."""
+    """Group the experiments by panel and line, both in order of first appearance."""
     groups: dict[str, dict[str, list[Experiment]]] = {}
     for each in declared:
         if isinstance(each, Experiment):

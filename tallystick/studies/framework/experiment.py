@@ -1,6 +1,7 @@
-"""Declarations: the trainings that a study measures, and its checks of locality.
+"""Declarations of the trainings that a study measures, and of its checks of locality.
 
-Each has a plan, everything that decides its outcome but the seed and the code; results are kept by the plan's hash.
+Each has a plan: everything that determines its outcome, except the seed and the code. Results are stored by the plan's
+hash.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tallystick.config import configure
 
 Setting = str | int | float | bool
 Plan = dict[str, str | None]
-"""All values are text, so that a plan survives JSON unchanged."""
+"""Everything that determines an outcome, by name; values are text, so that a plan survives JSON unchanged."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,19 @@ class At:
 
     length: int
     problems: int = 50
-    """Random problems; 0 for none."""
+    """Number of random problems; 0 for none."""
     worst_cases: bool = False
-    """Whether the task's worst cases are measured there, too."""
+    """Whether the task's worst cases are also measured."""
     mode: str = "verify"
-    """verify or generate."""
+    """Mode of measurement: verify or generate."""
     seed: int | None = None
-    """The only seed measured there; None: every seed."""
+    """The only seed measured at this length; None for every seed."""
     below: tuple[int, ...] = ()
-    """Shorter lengths measured likewise; the results keep one row for all of them."""
+    """Shorter lengths measured in the same way; the results have one row for all of them."""
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """All its lengths, the shortest first."""
+        """All lengths, the shortest first."""
         return *self.below, self.length
 
     @property
@@ -49,33 +50,33 @@ class At:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """A training, and where its model is measured; done once for each seed."""
+    """A training with the measurements of its model; done once for each seed."""
 
     task: str
     model: str
     at: tuple[At, ...]
     variant: str = ""
-    """The task's program; its first if empty."""
+    """Name of the task's program; the first if empty."""
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    """Settings of training and model that are not the defaults."""
+    """Settings of training and model that differ from the defaults."""
     part: str | None = None
-    """In a mixture, the only task whose problems are measured; None: all."""
+    """In a mixture, the only part whose problems are measured; None for all."""
     problem_seed: int | None = None
-    """Seed of the problems measured; None: the experiment's own, so that each seed meets other problems."""
+    """Seed of the measured problems; None for the experiment's own, so that each seed has other problems."""
     seeds: tuple[int, ...] = ()
-    """The only seeds it takes; () for the study's."""
+    """The only seeds of the experiment; () for the study's."""
     added: tuple[str, ...] = ()
-    """Fields of the plan that the study declared after runs had been stored: a stored run without them stays valid."""
+    """Fields added to the plan after runs had been stored; a stored run without them stays valid."""
     panel: str = ""
-    """The table's section and the figure's panel it belongs to; the task if empty."""
+    """Name of the table's section and figure's panel; the task if empty."""
     line: str = ""
-    """Its row there, and its line in the figure; the model if empty."""
+    """Name of the table's row and figure's line; the model if empty."""
     piece: str = ""
-    """Name of its part of a line's measurements, where these take so long that each is an experiment of its own."""
+    """Name of this part of a line's measurements, if they take so long that each is a separate experiment."""
     paper: tuple[int, float] | str | None = None
-    """The paper's result: the largest length with at least 5 %, and the percent exact there; or a few words."""
+    """The paper's result: the largest length with at least 5 % exact and the percentage there, or a few words."""
     original: str = ""
-    """In a view, the name it has in the study whose results are shown."""
+    """In a view of another study, the experiment's name in that study."""
 
     def __post_init__(self) -> None:
         for name, value in (("panel", self.panel or self.task), ("line", self.line or self.model)):
@@ -83,16 +84,16 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """Its name, such as "addition: mamba2:tiny"; unique in its results file."""
+        """Name such as "addition: mamba2:tiny", unique in its results file."""
         return self.original or f"{self.panel}: {self.line}{f', {self.piece}' if self.piece else ''}"
 
     def shown_as(self, panel: str, line: str) -> Experiment:
-        """Return the same experiment in another place of a view's table."""
+        """Return the experiment at another place of a view's table."""
         return replace(self, panel=panel, line=line, original=self.name)
 
     @property
     def plan(self) -> Plan:
-        """Everything that decides its outcome, every default resolved."""
+        """Everything that determines the outcome, with all defaults resolved."""
         variant, resolved = _resolved(self.task, self.variant, self.model, tuple(self.settings.items()))
         return {
             "task": self.task,
@@ -107,7 +108,7 @@ class Experiment:
 
     @property
     def train_length(self) -> int:
-        """The longest problems of training."""
+        """Length of the longest training problems."""
         return int(self.settings.get("train_length", tasks.load(self.task).defaults.train_length))
 
 
@@ -115,9 +116,9 @@ class Experiment:
 def _resolved(
     task: str, variant: str, model: str, settings: tuple[tuple[str, Setting], ...]
 ) -> tuple[str, dict[str, str]]:
-    """Resolve the variant's name and every setting of a training.
+    """Resolve the variant's name and all settings of a training.
 
-    Notes change no setting, and take seconds to make.
+    The task is loaded without notes, which change no setting and take seconds to make.
     """
     base = variant.removesuffix(tasks.NOTES)
     loaded = tasks.load(task, base or None)
@@ -129,15 +130,15 @@ def _resolved(
 
 @dataclass(frozen=True, kw_only=True)
 class LocalityCheck:
-    """A `check` of a program, which predicts how models do on it."""
+    """A `check` of a program, from which the results of models are predicted."""
 
     task: str
     variant: str = ""
-    """The task's program; its first if empty."""
+    """Name of the task's program; the first if empty."""
     problems: int = 1000
-    """Random problems of each row."""
+    """Number of random problems of each row."""
     tokens_at: int | None = None
-    """The length at which a problem's tokens are counted; None: nowhere."""
+    """Length at which the tokens of problems are counted; None to count none."""
     panel: str = ""
     line: str = "check"
     seeds: tuple[int, ...] = (0,)
@@ -147,12 +148,12 @@ class LocalityCheck:
 
     @property
     def name(self) -> str:
-        """Its name, such as "addition paper: check"; unique in its results file."""
+        """Name such as "addition paper: check", unique in its results file."""
         return f"{self.panel}: {self.line}"
 
     @property
     def plan(self) -> Plan:
-        """Everything that decides its outcome."""
+        """Everything that determines the outcome."""
         base = self.variant.removesuffix(tasks.NOTES)
         return {
             "task": self.task,
@@ -167,12 +168,12 @@ Declared = Experiment | LocalityCheck
 
 
 def digest(value: object) -> str:
-    """Shorten what JSON can say to the beginning of the SHA-256 of its sorted JSON."""
+    """Return the first 12 hex digits of the SHA-256 of a value's sorted JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def valid_plans(declared: Declared) -> tuple[Plan, ...]:
-    """Return its plan, then, if fields were added to it later, the plan that runs were stored under before."""
+    """Return the declaration's plan and, if fields were added to it later, the plan without them."""
     plan = declared.plan
     if isinstance(declared, LocalityCheck) or not declared.added:
         return (plan,)
@@ -180,7 +181,7 @@ def valid_plans(declared: Declared) -> tuple[Plan, ...]:
 
 
 def describe_changes(before: Plan, now: Plan) -> str:
-    """Say in what two plans differ."""
+    """Describe the differences between two plans."""
     keys = {**before, **now}
     pairs = [(key, before.get(key, "not set"), now.get(key, "not set")) for key in keys]
     return "; ".join(f"{key} was {old}, is {new}" for key, old, new in pairs if old != new)

@@ -1,6 +1,6 @@
 """Figures of a study: small multiples of exactness by length, or a grid of percents.
 
-Each line has axes of its own, a row a panel, so that no line hides another and each stands where it was measured.
+Each line has axes of its own, one row of axes per panel, so that no line hides or displaces another.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tallystick.studies.framework.experiment import Declared
 from tallystick.studies.framework.results import Results
 
 ACROSS = 4
-"""Axes beside each other where there is but one panel."""
+"""Maximum number of axes in a row of axes, if there is only one panel."""
 WRAPPED = 14
-"""Characters in a line of a panel's name."""
+"""Maximum number of characters in a line of a panel's name."""
 APART = 0.2
-"""Share of an axis between two lengths that are both named."""
+"""Minimum distance between two labelled lengths, as a share of the axis."""
 RANDOM: dict[str, Any] = {"color": "C0", "marker": "o", "markersize": 4, "linewidth": 1.2}
 WORST: dict[str, Any] = {"color": "C3", "marker": "x", "markersize": 5, "linewidth": 1.0, "linestyle": "none"}
 STAR: dict[str, Any] = {"color": "C1", "marker": "*", "s": 90, "alpha": 0.8, "zorder": 0}
@@ -35,7 +35,7 @@ TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
 
 
 def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
-    """Write a PNG of small multiples: axes for each line of each panel."""
+    """Write a PNG of small multiples, with axes for each line of each panel."""
     groups = panels(declared, results)
     longest = max(len(group) for group in groups.values())
     across = min(ACROSS, longest) if len(groups) == 1 else longest
@@ -56,13 +56,13 @@ def draw(title: str, declared: Sequence[Declared], results: Results, path: Path)
 
 
 def save(figure: Figure, path: Path, dpi: int = 80) -> None:
-    """Write a PNG; the same results make the same file."""
+    """Write a PNG file, which is identical for identical results."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi, metadata={"Software": None})
 
 
 def _legend(figure: Figure, axis: Axes, lines: Sequence[Line]) -> None:
-    """Name what is drawn in any of the axes."""
+    """Add a legend of everything that is drawn in any of the axes."""
     said = "random problems: median over seeds; dots: seeds; bar: 95 % interval"
     handles: list[Any] = [axis.plot([], [], label=said, **RANDOM)[0]]
     if any(place.worst_cases for line in lines for place in line.cells):
@@ -74,7 +74,7 @@ def _legend(figure: Figure, axis: Axes, lines: Sequence[Line]) -> None:
 
 
 def _lengths(lines: Sequence[Line]) -> list[int]:
-    """List every length that a panel's lines are trained, measured or reported at, in order."""
+    """List in order all lengths at which a panel's lines are trained, measured or reported."""
     experiments = [experiment for line in lines for experiment in line.experiments]
     lengths = {length for experiment in experiments for at in experiment.at for length in at.lengths}
     reported = {experiment.paper[0] for experiment in experiments if isinstance(experiment.paper, tuple)}
@@ -97,7 +97,7 @@ def _axes(axis: Axes, line: Line, lengths: Sequence[int]) -> None:
 
 
 def _curve(axis: Axes, cells: Mapping[int, Cell], style: Mapping[str, Any]) -> None:
-    """A line through the medians, a bar for the interval of all problems, a dot for each seed."""
+    """Draw a line through the medians, a bar for the interval of all problems, and a dot for each seed."""
     lengths = list(cells)
     axis.plot(lengths, [cell.median for cell in cells.values()], **style)
     for length, cell in cells.items():
@@ -106,7 +106,7 @@ def _curve(axis: Axes, cells: Mapping[int, Cell], style: Mapping[str, Any]) -> N
 
 
 def _scale(axis: Axes, lengths: Sequence[int]) -> None:
-    """Use one scale for all axes of a panel."""
+    """Set the scale that all axes of a panel share."""
     first, last = lengths[0], lengths[-1]
     axis.set(ylim=(-6, 106), yticks=[0, 50, 100])
     if last > 10 * first:
@@ -123,7 +123,7 @@ def _scale(axis: Axes, lengths: Sequence[int]) -> None:
 
 
 def _short(length: float) -> str:
-    """Write a length in a few characters, such as 47.2M."""
+    """Format a length in a few characters, such as 47.2M."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if length >= size:
             return f"{length / size:.3g}{letter}"
@@ -131,7 +131,7 @@ def _short(length: float) -> str:
 
 
 def _named(lengths: Sequence[int]) -> list[int]:
-    """Choose the lengths that a logarithmic axis has room to name: both ends, and what is apart from these."""
+    """Choose the lengths that a logarithmic axis has room to label: both ends, and others that are far enough apart."""
     named, whole = [lengths[0], lengths[-1]], math.log(lengths[-1] / lengths[0])
     for length in lengths[-2:0:-1]:
         if all(abs(math.log(length / other)) > APART * whole for other in named):
@@ -140,7 +140,7 @@ def _named(lengths: Sequence[int]) -> list[int]:
 
 
 def grid(title: str, percents: Mapping[tuple[str, str], float], framed: set[tuple[str, str]], path: Path) -> None:
-    """Write a PNG of percents by (row, column), the framed ones in red; what is not a number stays white."""
+    """Write a PNG of percentages by (row, column); framed ones get a red frame, NaN stays white."""
     rows, columns = (list(dict.fromkeys(place[i] for place in percents)) for i in (0, 1))
     values = np.full((len(rows), len(columns)), np.nan)
     with rc_context({"font.size": 8}):

@@ -1,4 +1,4 @@
-"""Markdown of results: tables, and the page around them."""
+"""Markdown of results: tables and whole pages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.schema import Environment
 
 REACHES = 5.0
-"""Percent exact from which a length counts as reached, as in the paper's "n -> m (p %)"."""
+"""Percentage of exact problems from which a length counts as reached, as in the paper's "n -> m (p %)"."""
 COMMANDS = 2
-"""Commands of one commit and machine that are all named; of more, the first and the number of others."""
+"""Maximum number of commands named for a commit and machine; of more, only the first is named."""
 READ = (
     "A cell: % of the problems that are exact, median over seeds (range over seeds) [95 % interval of all problems "
     f"together]; {MISSING}: not measured. *Reach*: the largest length measured at which the median is at least "
@@ -26,7 +26,7 @@ COUNTS = (
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Make a table; `head` names its columns."""
+    """Return a table; head: the names of its columns."""
     lines = [_row(head), f"|{'---|' * len(head)}", *map(_row, rows)]
     return "\n".join(lines)
 
@@ -36,12 +36,12 @@ def _row(cells: Sequence[object]) -> str:
 
 
 def document(*parts: str) -> str:
-    """Join paragraphs, headings and tables, with a blank line between each two."""
+    """Join paragraphs, headings and tables with blank lines between them."""
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
 def sections(declared: Sequence[Declared], results: Results) -> str:
-    """Make the table of most studies: a section a panel, a row a line, a column a place."""
+    """Return the tables of most studies: a section per panel, a row per line, a column per place."""
     parts = [READ]
     for panel, lines in panels(declared, results).items():
         parts += [f"## {panel}", f"Trained on lengths up to {_trained(lines)}.", _section(lines)]
@@ -60,7 +60,7 @@ def _section(lines: Sequence[Line]) -> str:
 
 
 def _planned(experiment: Experiment) -> list[Place]:
-    """List where random problems are measured; worst cases make a column once there are some."""
+    """List the places of random problems; worst cases get a column only once they are measured."""
     return [Place(n, mode=at.mode) for at in experiment.at if at.problems for n in at.lengths]
 
 
@@ -77,7 +77,7 @@ def _reach(random: dict[Place, Cell], measured: bool) -> str:
 
 
 def seeds(numbers: Sequence[int]) -> str:
-    """Write ascending seeds, such as "0-4, 2000-2004"."""
+    """Format ascending seeds, such as "0-4, 2000-2004"."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][-1] + 1:
@@ -92,14 +92,14 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def paper(value: tuple[int, float] | str | None) -> str:
-    """Write a result of the paper, such as "1,000 (100 %)"."""
+    """Format a result of the paper, such as "1,000 (100 %)"."""
     if isinstance(value, tuple):
         return f"{value[0]:,} ({value[1]:.0f} %)"
     return value or ""
 
 
 def footing(command: str, declared: Sequence[Declared], results: Results) -> str:
-    """Say which command makes the page, and on which commits and machines its runs were made, under which rule."""
+    """Return the page's footer: its command, the commits and machines of its runs, and their held-out rule."""
     used = sorted({run["environment"] for each in declared for run in results.of(each)})
     if not used:
         return f"Made by `{command}`. Nothing was measured yet."
@@ -109,7 +109,7 @@ def footing(command: str, declared: Sequence[Declared], results: Results) -> str
 
 
 def _places(environments: Sequence[Environment]) -> list[str]:
-    """Write a line for each commit, machine and date."""
+    """Return one line per commit, machine and date."""
     commands: dict[tuple[str, str], list[str]] = {}
     for where in environments:
         mine = commands.setdefault((_place(where), where["date"] or ""), [])

@@ -1,4 +1,4 @@
-"""Measure what a study declares: train with one seed and evaluate, or check a program's locality."""
+"""Measure a study's declarations: train with one seed and evaluate, or check a program's locality."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tallystick.studies.framework.trained import FOLDER, QUIET, Say, cost, train
 
 
 def do(declared: Declared, seed: int, device: str, say: Say) -> tuple[Environment, Outcome]:
-    """Measure as a launcher's job; returns the environment and the outcome."""
+    """Measure a declaration as a launcher's job; return the environment and the outcome."""
     where = _environment()
     try:
         return {**where, "device": device}, measure(declared, seed, device, say)
@@ -44,7 +44,7 @@ def do(declared: Declared, seed: int, device: str, say: Say) -> tuple[Environmen
 
 @cache
 def _environment() -> Environment:
-    """Describe the code that this process has loaded, whatever is committed later, and the command."""
+    """Describe the code loaded by this process, even if it is changed or committed later, and the command."""
     found = environment()
     keys = ("python", "versions", "machine", "processors", "gpu", "commit")
     command = " ".join(["tallystick", *sys.argv[1:]])
@@ -55,9 +55,9 @@ def _environment() -> Environment:
 
 
 def measure(declared: Declared, seed: int, device: str, say: Say, folder: Path = FOLDER) -> Outcome:
-    """Return the outcome that the results file keeps. Raises ValueError for what cannot be done.
+    """Measure a declaration and return the outcome for the results file. Raises ValueError if that is impossible.
 
-    folder: where run folders are looked for, and made.
+    folder: parent of the run folders, which are found or made there.
     """
     if isinstance(declared, LocalityCheck):
         return _check(declared, seed)
@@ -72,7 +72,7 @@ def _check(declared: LocalityCheck, seed: int) -> Outcome:
     except ValueError as error:
         if base == declared.variant:
             raise
-        return {"refused": str(error)}  # that no notes make a program local is a result
+        return {"refused": str(error)}  # a refusal is a result, too: no notes make the program local
     report = locality.check(task, problems=declared.problems, seed=seed)
     rows = [[_short(row[name]) for name in CHECK_COLUMNS] for row in report["rows"]]
     check = Check(local=report["local"], covered=report["covered"], rows=rows, reason=report["reason"])
@@ -103,7 +103,7 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
 
 
 def _at(run: runs.Run, at: At, experiment: Experiment, seed: int, say: Say) -> list[list[Any]]:
-    """Evaluate at one place: rows of random problems and rows of worst cases, as far as there are any."""
+    """Evaluate a run at one place; return the rows of random problems and those of worst cases, if there are any."""
     lengths = [run.task.check_length(length) for length in at.lengths]
     problem_seed = seed if experiment.problem_seed is None else experiment.problem_seed
     report, worst = _said(say), at.worst_cases
@@ -116,7 +116,7 @@ def _is_worst(row: Any) -> bool:
 
 
 def _column(name: str, values: Sequence[Any]) -> Any:
-    """Make one column of rows that share a row in the results."""
+    """Pool one column across rows that share a row in the results."""
     if name == "stops" and len(values) > 1:
         return None
     kept = [_short(value) for value in ([POOLED[name](values)] if name in POOLED else values)]
@@ -124,7 +124,7 @@ def _column(name: str, values: Sequence[Any]) -> Any:
 
 
 def _short(value: Any) -> Any:
-    """Keep four digits of a number; one that is not finite becomes None."""
+    """Round numbers to four digits; those that are not finite become None."""
     if isinstance(value, dict):
         return {key: _short(each) for key, each in value.items()}
     if not isinstance(value, float):
@@ -133,14 +133,14 @@ def _short(value: Any) -> Any:
 
 
 def _compact(error: Any) -> Deviation:
-    """Keep a deviation in a few words."""
+    """Shorten a first error for the results file."""
     return Deviation(
         position=error["position"], want=error["want"], got=error["got"], after=" ".join(error["context"][-8:])
     )
 
 
 def _said(say: Say) -> Callable[[Any], None]:
-    """Report each row that took long to measure."""
+    """Return a callback that reports each row that took long to measure."""
 
     def report(row: Any) -> None:
         if row["seconds"] > QUIET:

@@ -1,4 +1,4 @@
-"""Measure what is missing in a study's results, many runs side by side, and write its page and picture."""
+"""Measure a study's missing results, with runs in parallel, and write its page and figure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from tallystick import tasks
 from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.models import load_class, split_preset
+from tallystick.storage import check_makable
 from tallystick.studies.framework.experiment import Declared, Experiment
 from tallystick.studies.framework.measure import do
 from tallystick.studies.framework.results import Results
 from tallystick.studies.framework.schema import Outcome, Row, check_rows_of, grouped_rows_of, training_of
 from tallystick.studies.framework.study import Study
+from tallystick.studies.framework.trained import FOLDER
 
 Work = tuple[Declared, int]
-"""An experiment or a check, and the seed that it is done with."""
+"""An experiment or a check, with its seed."""
 
 
 def reproduce(
@@ -28,32 +30,34 @@ def reproduce(
     device: str = "cpu",
     side_by_side: int = 1,
 ) -> list[str]:
-    """Measure what is in no results file yet, write results, page and picture, and return a line for each failed job.
+    """Measure missing results, write results, page and figure, and return one line per failed job.
 
     models: by name or name:preset; None: all. Raises ValueError for a budget, model or seed that the study does not
-    have, and for results that were made with other settings.
+    have, and for results that were made with other settings; OSError where nothing can be written.
     """
     declared, results = study.declared(budget), study.stored(budget)
     chosen = choose(declared, models)
     results.refuse_changed(declared)
     work = [(each, seed) for each in chosen for seed in study.seeds_of(each, seeds)]
     if not work:
-        raise ValueError(f"--seeds {','.join(map(str, seeds or []))}: no experiment of {study.name} takes any of these")
+        raise ValueError(f"--seeds {','.join(map(str, seeds or []))}: no experiment of {study.name} has such a seed")
     results.adopt(work)
     todo = [each for each in work if not results.has(*each)]
     for each in {declared.name: declared for declared, _ in todo}.values():
         _look_up(each)
+    for place in (results.path, FOLDER / "run"):
+        check_makable(place)
     if not todo:
         _print("all results are up to date")
     try:
         return _do(todo, results, device, side_by_side)
-    finally:  # what is there is shown after Ctrl-C, too
+    finally:  # the results so far are shown after Ctrl-C, too
         results.refresh()
         study.write(budget, results)
 
 
 def choose(declared: Sequence[Declared], models: Sequence[str] | None) -> list[Declared]:
-    """Choose the experiments of these models, and all checks. Raises ValueError for a model that no experiment has."""
+    """Return the experiments of these models, and all checks. Raises ValueError for a model that no experiment has."""
     there = {name for each in declared if isinstance(each, Experiment) for name in _names(each)}
     for name in models or []:
         if name not in there:
@@ -66,7 +70,7 @@ def _names(experiment: Experiment) -> tuple[str, str]:
 
 
 def _look_up(declared: Declared) -> None:
-    """Raises ValueError, before anything is done, for a task, model or length that does not exist."""
+    """Check in advance that task, model and lengths exist. Raises ValueError if not."""
     task = tasks.load(declared.task, declared.variant.removesuffix(tasks.NOTES) or None)
     if isinstance(declared, Experiment):
         load_class(split_preset(declared.model)[0])
@@ -75,7 +79,7 @@ def _look_up(declared: Declared) -> None:
 
 
 def _do(todo: Sequence[Work], results: Results, device: str, side_by_side: int) -> list[str]:
-    """Do the work; returns a line for each job that failed."""
+    """Do the work in parallel; return one line per failed job."""
     work = {f"{each.name}, seed {seed}": (each, seed) for each, seed in todo}
     jobs = [Job(name, do, (*each, device)) for name, each in work.items()]
     launcher, failures = LocalLauncher(side_by_side, gpus(device)), []
@@ -96,7 +100,7 @@ def _print(line: str) -> None:
 
 
 def describe(outcome: Outcome) -> str:
-    """Sum up a run in one line."""
+    """Summarise an outcome in one line."""
     if "refused" in outcome:
         return outcome["refused"]
     if "check" in outcome:

@@ -1,6 +1,6 @@
-"""The one schema of results files: runs, and the environments that they were made in.
+"""The schema of results files: runs and the environments in which they were made.
 
-In the file a row is a list in the order of the fields here; null stands for what was not measured.
+In the file a row is a list in the order of the fields here; null stands for values that were not measured.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any, NotRequired, TypedDict
 
 FORMAT_VERSION = 2
 Summary = Mapping[str, float]
-"""Results on the held-out problems at the end of training, as in metrics.jsonl."""
+"""Results on held-out problems at the end of training, as in metrics.jsonl."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A trained model's results at one length; intervals, bounds and accuracy per token follow from them.
 
-    Several lengths share a row in the file where an experiment says so: a column is then a list, if they differ in it,
-    or what POOLED makes of it.
+    In the file several lengths may share a row (`At.below`): a column is then one pooled value (POOLED), or a list if
+    the lengths differ in it.
     """
 
     length: int
@@ -28,19 +28,19 @@ class Row:
     samples: int
     exact: int
     model_tokens: int | None
-    """Tokens the model had to say, up to each problem's first error."""
+    """Number of model tokens compared, up to each problem's first error."""
     low_margin_tokens: int | None
     min_margin: float | None
     train_overlap: float | None
-    """The share of problems that training produced, too."""
+    """Share of the problems that were also drawn in training."""
     seconds: float | None
     state_bytes: int | None
     score: float | None
-    """Mean partial score; None where it is not known."""
+    """Mean partial score; None if unknown."""
     answer: float | None
-    """The share of right answers; None where it is not known."""
+    """Share of right answers; None if unknown."""
     stops: Mapping[str, int] | None
-    """Episodes by what ended them; None in rows of several lengths."""
+    """Number of episodes by stop reason; None in rows of several lengths."""
 
 
 POOLED = {
@@ -50,25 +50,25 @@ POOLED = {
     "seconds": sum,
     "state_bytes": max,
 }
-"""Columns of which a row of several lengths keeps one number."""
+"""Functions that pool a column in rows of several lengths, by the column's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The end of a training."""
+    """Final state of a training."""
 
     step: int
     tokens: int | None
     seconds: float | None
-    """Seconds of the training loop, as in metrics.jsonl."""
+    """Seconds spent in the training loop, as in metrics.jsonl."""
     passed: bool
     """Whether the held-out problems were exact with the margin."""
     wall_seconds: float | None
-    """Seconds from the task's name to the trained folder."""
+    """Wall-clock seconds from the task's name to the trained folder."""
     cpu_seconds: float | None
-    """Seconds of all processors meanwhile, data workers included."""
+    """CPU seconds used meanwhile, including data workers."""
     examples: int | None
-    """Training examples begun."""
+    """Number of training examples begun."""
     loss: float | None
     held_out: Summary | None
     held_out_carried: Summary | None
@@ -76,7 +76,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRow:
-    """A row of `check`: the problems up to one length."""
+    """A row of `check`: results on the problems up to one length."""
 
     length: int
     problems: int | None
@@ -96,16 +96,16 @@ class Check(TypedDict):
     """The report of `check` on a program."""
 
     local: bool | None
-    """None: undecided."""
+    """None if undecided."""
     covered: bool
     rows: list[list[Any]]
-    """Lists in the order of CHECK_COLUMNS."""
+    """Rows as lists in the order of CHECK_COLUMNS."""
     reason: NotRequired[str]
-    """Why it is not local, or undecided."""
+    """Reason why the task is not local, or is undecided."""
     notes: NotRequired[int]
-    """Notes that were added to the program."""
+    """Number of kinds of notes added to the program."""
     tokens: NotRequired[int]
-    """Tokens of two problems at the declared length."""
+    """Total number of tokens of two problems of the declared length."""
 
 
 class Deviation(TypedDict):
@@ -113,37 +113,38 @@ class Deviation(TypedDict):
 
     position: int
     want: str
-    got: str
+    got: str | None
+    """None: the model said nothing."""
     after: str
-    """The last tokens before it."""
+    """The last tokens before the wrong one."""
 
 
 class Outcome(TypedDict, total=False):
-    """The outcome of a run: a training with its rows, a check, or why there is no such program."""
+    """The outcome of a run: a training with its rows, a check, or a refusal."""
 
     training: list[Any]
-    """A list in the order of TRAINING_COLUMNS."""
+    """Final state of training, as a list in the order of TRAINING_COLUMNS."""
     rows: list[list[Any]]
-    """Lists in the order of COLUMNS."""
+    """Rows as lists in the order of COLUMNS."""
     eval_seconds: float
     first_error: Deviation
     check: Check
     refused: str
-    """Why no notes make the program local."""
+    """Reason why no notes make the program local."""
 
 
 class StoredRun(Outcome):
     """An outcome in a results file."""
 
     plan: str
-    """The hash of the plan; the file has the plan itself."""
+    """Hash of the plan, which the file also contains."""
     seed: int
     environment: int
-    """Number of the environment in the file."""
+    """Index of the environment in the file."""
 
 
 class Environment(TypedDict):
-    """The machine, code and command that made a run; null stands for what is not known."""
+    """The machine, code and command of a run; null stands for unknown values."""
 
     python: str | None
     versions: Mapping[str, str]
@@ -153,29 +154,29 @@ class Environment(TypedDict):
     device: str | None
     commit: str | None
     dirty: bool | None
-    """Whether there were changes that were not committed."""
+    """Whether there were uncommitted changes."""
     command: str | None
     date: str | None
     held_out_rule: NotRequired[str]
-    """The rule by which training chose its held-out problems, if it was another than now."""
+    """Rule by which training chose its held-out problems, if it was not the current one."""
 
 
 FORMER_RULE = "worst cases only where they add a context"
-"""The held-out rule until all worst cases of the training length were always among the held-out problems."""
+"""Earlier rule for the held-out problems, which now include all worst cases of the training length."""
 
 
 def rows_of(run: Outcome) -> list[Row]:
-    """Read a run's rows, one for each length."""
+    """Return a run's rows, one for each length."""
     return [row for rows in grouped_rows_of(run) for row in rows]
 
 
 def grouped_rows_of(run: Outcome) -> list[list[Row]]:
-    """Read a run's rows, those together that share a row in the file."""
+    """Return a run's rows, grouped by the row of the file that they share."""
     return [[Row(**row) for row in _apart(values)] for values in run.get("rows", [])]
 
 
 def _apart(values: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    """Split a row of several lengths into one for each; each has what the file pools."""
+    """Split a row of several lengths into one row for each; all have the pooled values."""
     row = dict(zip(COLUMNS, values, strict=True))
     lengths = row["length"] if isinstance(row["length"], list) else [row["length"]]
     for i in range(len(lengths)):
@@ -183,11 +184,11 @@ def _apart(values: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 
 def training_of(run: Outcome) -> Training:
-    """Read the end of a run's training."""
+    """Return the final state of a run's training."""
     assert "training" in run, "a check trains nothing"
     return Training(**dict(zip(TRAINING_COLUMNS, run["training"], strict=True)))
 
 
 def check_rows_of(check: Check) -> list[CheckRow]:
-    """Read the rows of a check."""
+    """Return the rows of a check."""
     return [CheckRow(**dict(zip(CHECK_COLUMNS, values, strict=True))) for values in check["rows"]]

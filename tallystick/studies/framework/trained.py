@@ -1,4 +1,4 @@
-"""The run folders of a study's trainings: found, resumed or made."""
+"""Find, resume or make the run folders of a study's trainings."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from tallystick.tasks.registry import source
 from tallystick.training import loop
 
 FOLDER = Path("runs", "studies")
-"""The folder of run folders; experiments that train alike share them."""
+"""Parent of the run folders, which are shared by experiments with the same training."""
 COST = "cost.json"
-"""In such a folder: the seconds that its training took, if it was not interrupted."""
+"""File in a run folder that keeps the seconds its training took, if it was not interrupted."""
 QUIET = 30.0
-"""Seconds at least between two lines about a run in progress."""
+"""Minimum number of seconds between two lines of progress of a run."""
 
 Say = Callable[[str], None]
-"""Takes a line of progress."""
+"""A callback that receives a line of progress."""
 
 
 def trained(experiment: Experiment, seed: int, device: str, say: Say, folder: Path = FOLDER) -> Path:
-    """Return the run folder of a training: finished if it is there, resumed if it was interrupted, or made."""
+    """Return the run folder of a finished training, which is trained or resumed now if need be."""
     task = tasks.load(experiment.task, experiment.variant or None)
     settings = {name: str(value) for name, value in experiment.settings.items()}
     config = configure(task, experiment.model, settings, seed=seed, device=device)
-    key = digest({**config.to_json(), "source": source(task)})  # an edited task is another
+    key = digest({**config.to_json(), "source": source(task)})  # an edited task gets another folder
     short = Path(experiment.task).name.partition(":")[0]
     path = folder / f"{short}-{experiment.model.replace(':', '-')}-{key}-s{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be training the same
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be training in the same folder
         _train(path, config, _heartbeat(say))
     return path
 
 
 def _train(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None:
-    if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before there was a model
+    if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before the first checkpoint
         shutil.rmtree(path)
     if not path.exists():
         wall, cpu = time.monotonic(), _cpu_seconds()
@@ -56,25 +56,25 @@ def _train(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None
 
 
 def _cpu_seconds() -> float:
-    """Return the processor seconds that this process and its ended children have used."""
+    """Return the CPU seconds used by this process and its terminated children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def cost(path: Path) -> dict[str, float | None]:
-    """Read the seconds that a training took; None for one that was interrupted."""
+    """Read the wall-clock and CPU seconds that a training took; None if it was interrupted."""
     file = path / COST
     return json.loads(file.read_text()) if file.exists() else {"wall_seconds": None, "cpu_seconds": None}
 
 
 def _is_finished(path: Path, config: RunConfig) -> bool:
-    """Whether training ended."""
+    """Return whether training has ended."""
     trained = runs.read_trained(path, config)
     return trained is not None and trained["finished"]
 
 
 def _heartbeat(say: Say) -> Callable[[Any], None]:
-    """Report the progress of training now and then."""
+    """Return a callback that reports the progress of training at most every QUIET seconds."""
     last = time.monotonic()
 
     def report(row: Any) -> None:

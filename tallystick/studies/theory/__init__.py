@@ -1,1 +1,1 @@
-"""The paper's two theorems in numbers: what no fixed state can do alone, and what one can through a tape."""
+"""The bounds of the paper's two theorems: fixed states fail without interaction, and suffice with a tape."""

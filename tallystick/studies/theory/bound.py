@@ -1,7 +1,7 @@
-"""Theorem 2.1 (paper, section 1): alone, or after one command, a state of b bits leads to at most 2^b answers.
+"""Theorem 2.1 (paper, section 1): without a tool, or after one command, a state of b bits allows at most 2^b answers.
 
-What a model answers without a tool, or after the last observation, is decided by the state in which it begins the
-answer. So at most the share of the 2^b likeliest answers can be right, and that share falls with the length.
+The answer of a model without a tool, or after the last observation, is determined by the state in which the answer
+begins. So at most the share of the 2^b likeliest answers can be right, and that share falls with the length.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from tallystick.studies.theory.answers import EXACT, LONGEST, bites, share
 
 MODELS = ("bits:16", "bits:32", "bits:64", "mamba2:tiny")
 BELOW = (1.0, 0.5, 0.01)
-"""Shares of right answers for which the length is given from which they are out of reach."""
+"""Shares of right answers; for each, the length is given from which on it is out of reach."""
 SAMPLES = 1000
-"""Problems of each length."""
+"""Number of problems of each length."""
 SETTINGS: dict[str, Setting] = {"batch_size": 64, "seq_len": 32, "lr": 0.002, "state_passing": 0}
-"""Settings of models without tools, whose examples are a dozen tokens."""
+"""Training settings of models without tools, whose examples have about a dozen tokens."""
 CURRICULUM = 100
-"""The shortest come first: lengths grow over so many examples a step of the budget, a little more than half of it."""
+"""Examples of the curriculum per step of the budget: lengths grow over a little more than half of training."""
 
 Found = Mapping[str, Mapping[Place, Cell]]
-"""Each model's cells by place; models that were not measured are left out."""
+"""Each measured model's cells by place."""
 
 
 def experiment(
     task: str, model: str, lengths: Sequence[int], steps: int | None = None, samples: int = SAMPLES
 ) -> Experiment:
-    """Declare the training of a model on the task without a tool, with this budget of steps.
+    """Declare the training of a model on a task without a tool; steps: by default the task's.
 
     Raises ValueError for a task without the variant `direct`.
     """
@@ -48,16 +48,16 @@ def experiment(
 
 
 def state_bits(name: str, vocab_size: int) -> int:
-    """Count the bits of a model's state, without its weights. Raises ValueError if it grows with what is read."""
+    """Return the number of bits of a model's state, without allocating it. Raises ValueError if the state grows."""
     with torch.device("meta"):
         model = models.build(name, vocab_size=vocab_size)
     if not model.fixed_state:
-        raise ValueError(f"{name}'s state grows with what it reads: theorem 2.1 is about states of fixed size")
+        raise ValueError(f"{name}'s state grows with its input; choose a model of fixed state, as theorem 2.1 requires")
     return 8 * model.state_bytes(1)
 
 
 def bounds(task: str, names: Sequence[str], lengths: Sequence[int], found: Found) -> list[dict[str, Any]]:
-    """Compute for each model from which length its state is too small, and what it can reach at the lengths given.
+    """Return for each model the lengths from which its state is too small, and the bound at each given length.
 
     Raises ValueError for a task without counted answers, and for a model whose state grows.
     """
@@ -74,7 +74,7 @@ def bounds(task: str, names: Sequence[str], lengths: Sequence[int], found: Found
 
 
 def _row(length: int, limit: float, found: Mapping[Place, Cell]) -> dict[str, Any]:
-    """Make the bound at one length with what each seed reached; within: whether none is surely above it."""
+    """Return the bound at one length with each seed's result; within: whether no seed is significantly above it."""
     cell = found.get(Place(length))
     samples = cell.problems // len(cell.counts) if cell else 0
     measured = [{"exact": n, "samples": samples, "ci95": wilson(n, samples)} for n in cell.counts] if cell else []
@@ -87,7 +87,7 @@ def _row(length: int, limit: float, found: Mapping[Place, Cell]) -> dict[str, An
 
 
 def text(task: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write the bounds of `rows`, as `bounds` makes them, in Markdown."""
+    """Format the result of `bounds` as Markdown."""
     sign = "" if task in EXACT else "at most "
     lengths = [at["length"] for at in rows[0]["rows"]]
     states = [[row["model"], f"{row['bits']:,}", *(_length(below["from"]) for below in row["below"])] for row in rows]

@@ -1,4 +1,4 @@
-"""`tallystick theory`: a theorem's numbers for any task or machine, and beside them what models reach."""
+"""The documents of `tallystick theory`: a theorem's bounds for any task or machine, beside the results of models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tallystick import models
 from tallystick.studies.framework.cells import cells
 from tallystick.studies.framework.experiment import Experiment
 from tallystick.studies.framework.measure import measure
@@ -16,7 +17,7 @@ from tallystick.studies.theory import bound, universal
 from tallystick.studies.theory.answers import EXACT, share
 
 Say = Callable[[str], None]
-"""Takes a line of progress."""
+"""A callback that receives a line of progress."""
 
 
 def report_bound(
@@ -30,7 +31,7 @@ def report_bound(
     samples: int = bound.SAMPLES,
     say: Say = lambda line: None,
 ) -> tuple[dict[str, Any], str]:
-    """Return theorem 2.1's document and its Markdown; with seeds, models are trained without a tool and measured.
+    """Return the document and Markdown of theorem 2.1; with seeds, models are trained without a tool and measured.
 
     Raises ValueError, before anything is trained, for a task without counted answers or, with seeds, without the
     variant `direct`, and for a model whose state grows.
@@ -55,11 +56,13 @@ def report_universal(
     *,
     say: Say = lambda line: None,
 ) -> tuple[dict[str, Any], str]:
-    """Return theorem 2.2's document and its Markdown: the bound, the samples that lookup needs, and what models reach.
+    """Return the document and Markdown of theorem 2.2: the bound, lookup's needed samples, and the results of models.
 
-    machine: a name or file, as for turing. Raises ValueError for what is no machine or no share.
+    machine: a name or file, as for turing. Raises ValueError for what is no machine, model or share.
     """
     theorem = universal.Bound.of(machine, epsilon, delta)
+    for name in names:  # before the work
+        models.resolve(name, vocab_size=1)
     needed = {seed: samples_needed(theorem.task, seed, max(lengths), epsilon) for seed in seeds}
     say(f"{theorem.task}: lookup needs {', '.join(map(str, needed.values()))} samples")
     done = {name: _measured(universal.experiment(theorem.task, name, lengths), seeds, "cpu", say) for name in names}
@@ -71,7 +74,7 @@ def report_universal(
 
 
 def samples_needed(task: str, seed: int, length: int, epsilon: float) -> int | None:
-    """Find the fewest samples with which lookup is wrong on a share of at most epsilon at this length."""
+    """Return the fewest samples with which lookup is wrong on at most a share of epsilon at this length."""
 
     def exact(count: int) -> int:
         outcome = _measured(universal.of_samples(task, count, length), [seed], "cpu", lambda line: None)[seed]
@@ -81,7 +84,7 @@ def samples_needed(task: str, seed: int, length: int, epsilon: float) -> int | N
 
 
 def _measured(experiment: Experiment, seeds: Sequence[int], device: str, say: Say) -> dict[int, Outcome]:
-    """Train and measure with each seed, in folders that are thrown away."""
+    """Train and measure with each seed, in temporary folders."""
     done = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:

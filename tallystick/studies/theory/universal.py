@@ -1,7 +1,7 @@
-"""Theorem 2.2 (paper, section 1): through a tape, a string matcher learns any Turing machine from short runs.
+"""Theorem 2.2 (paper, section 1): with a tape, a string matcher learns any Turing machine from short runs.
 
-Its bound: m = n0 M log(M / delta) / epsilon samples of at most n0 steps, M = states x symbols, are enough to be wrong
-on a share of at most epsilon at any length, with probability 1 - delta.
+Its bound: m = n0 M log(M / delta) / epsilon samples of at most n0 steps, M = states x symbols, suffice for an error
+rate of at most epsilon at any length, with probability 1 - delta.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from tallystick.tasks.turing import Turing
 
 MODELS = ("lookup", "mamba2:tiny")
 SAMPLES = 20
-"""Problems of each length."""
+"""Number of problems of each length."""
 MOST = 4096
-"""Samples that the string matcher is given at most, when it is asked how many it needs."""
+"""Maximum number of samples tried in the search for the number that lookup needs."""
+
+
+LEAST = 1e-12
+"""The smallest share or chance that a bound is computed for."""
 
 
 @dataclass(frozen=True)
@@ -32,42 +36,45 @@ class Bound:
     states: int
     symbols: int
     train_length: int
-    """Steps of the longest samples, the theorem's n0."""
+    """Number of steps of the longest samples, the theorem's n0."""
     epsilon: float
     """Share of problems that may be wrong."""
     delta: float
-    """Chance that more are."""
+    """Probability that more are wrong."""
 
     @classmethod
     def of(cls, machine: str, epsilon: float = 0.05, delta: float = 0.05) -> Bound:
-        """Take a machine by name or file, as for turing. Raises ValueError for what is no machine or no share."""
+        """Build the bound of a machine, given by name or file as for the task turing.
+
+        Raises ValueError for an unknown machine, or an epsilon or delta that is not between 0 and 1.
+        """
         task = tasks.load(f"turing:{machine}")
         assert isinstance(task, Turing)
         for name, value in (("epsilon", epsilon), ("delta", delta)):
-            if not 0 < value < 1:
-                raise ValueError(f"{name} {value} must be between 0 and 1")
+            if not LEAST <= value < 1:
+                raise ValueError(f"{name} {value} must be at least {LEAST:g} and less than 1")
         states, symbols = len(task.machine.states), len(task.machine.symbols)
         return cls(task.name, states, symbols, task.defaults.train_length, epsilon, delta)
 
     @property
     def pairs(self) -> int:
-        """The theorem's M."""
+        """The theorem's M, the number of pairs of state and symbol."""
         return self.states * self.symbols
 
     @property
     def samples(self) -> int:
-        """The theorem's m: so many samples are enough."""
+        """The theorem's m, a sufficient number of samples."""
         return math.ceil(self.train_length * self.pairs * math.log(self.pairs / self.delta) / self.epsilon)
 
 
 def experiment(task: str, model: str, lengths: Sequence[int]) -> Experiment:
-    """Declare the training of a model on short runs of the machine."""
+    """Declare the training of a model on short runs of a machine."""
     at = tuple(At(length, SAMPLES, worst_cases=True) for length in lengths)
     return Experiment(task=task, model=model, at=at, problem_seed=0)
 
 
 def of_samples(task: str, count: int, length: int) -> Experiment:
-    """Declare lookup, given so many samples."""
+    """Declare lookup fitted to `count` samples."""
     return Experiment(
         task=task,
         model="lookup",
@@ -78,7 +85,7 @@ def of_samples(task: str, count: int, length: int) -> Experiment:
 
 
 def counts() -> Iterator[int]:
-    """Yield the numbers of samples that are tried: powers of 2."""
+    """Yield the numbers of samples to try: powers of 2."""
     count = 1
     while count <= MOST:
         yield count
@@ -86,9 +93,9 @@ def counts() -> Iterator[int]:
 
 
 def samples_needed(exact: Callable[[int], int | None], epsilon: float) -> int | None:
-    """Find the fewest samples with which lookup is wrong on a share of at most epsilon; None if none tried are enough.
+    """Return the fewest samples with which lookup is wrong on at most a share of epsilon; None if more than MOST.
 
-    exact: the exact problems, of SAMPLES, that lookup solves with so many samples; None where it is not known.
+    exact: function from a number of samples to the number of exact problems among SAMPLES; None if unknown.
     """
     for count in counts():
         found = exact(count)
@@ -98,11 +105,11 @@ def samples_needed(exact: Callable[[int], int | None], epsilon: float) -> int | 
 
 
 Done = tuple[str, int, Outcome]
-"""A model, its seed, and the outcome."""
+"""A model, its seed and its outcome."""
 
 
 def text(theorem: Bound, needed: Mapping[int, int | None], lengths: Sequence[int], done: Sequence[Done]) -> str:
-    """Write the bound, the samples that lookup needed by seed, and every model's exact problems in Markdown."""
+    """Format the bound, the samples that lookup needed by seed, and every model's results as Markdown."""
     found = ", ".join(str(count or f"more than {MOST}") for count in needed.values())
     head = ["model", "seed", "samples", "seconds", *(f"{n:,}" for n in lengths), "smallest margin"]
     tried = (
@@ -130,5 +137,5 @@ def _row(model: str, seed: int, outcome: Outcome, lengths: Sequence[int]) -> lis
 
 
 def exact_at(outcome: Outcome, length: int) -> str:
-    """Write the exact random problems and worst cases of one length, such as 20/20 + 1/1."""
+    """Format the exact random problems and worst cases of one length, such as 20/20 + 1/1."""
     return " + ".join(f"{row.exact}/{row.samples}" for row in rows_of(outcome) if row.length == length)

@@ -1,4 +1,4 @@
-"""The control state of a running program: where its open frames stand, and what their live locals hold."""
+"""The control state of a running program: the positions of its open frames, and the values of their live locals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tallystick.tasks.base import Task
 
 PLAIN = (str, int, float, bool, bytes, type(None))
 ITERATORS = tuple(type(iter(x)) for x in ((), [], range(0), "", b"", {}, reversed([]), enumerate(()), zip()))
-"""The iterators of `for` loops and comprehensions; `__reduce__` tells how far they have come."""
+"""Types of the iterators of `for` loops and comprehensions, whose `__reduce__` tells how far they have advanced."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Opaque:
     """A value that no note can say."""
 
     kind: str
-    """The name of its type."""
+    """Name of the value's type."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """A value that is fully described by its name: no two of them in a program share one."""
+    """A value that is fully described by its name, which is unique in a program."""
 
     name: str
 
@@ -34,39 +34,39 @@ class Named:
 
 
 class Place(NamedTuple):
-    """A point in a function: its code, and the offset of a call in it."""
+    """A position in a function: its code, and the offset of a call in it."""
 
     code: CodeType
     offset: int
 
     def __str__(self) -> str:
-        """Name it by its function and line, as `_row+4`: 4 lines below the first."""
+        """Return the name by function and line, such as `_row+4` for 4 lines below the function's first."""
         line = list(self.code.co_positions())[self.offset // 2][0] or self.code.co_firstlineno
         return f"{self.code.co_name}+{line - self.code.co_firstlineno}"
 
 
 class Site(NamedTuple):
-    """A point in a program: the place of each open frame, the outermost first."""
+    """A position in a program: the place of each open frame, the outermost first."""
 
     places: tuple[Place, ...]
     locals: tuple[tuple[int, str], ...]
-    """The live locals, as (number of the frame, name)."""
+    """Live locals, as (index of the frame, name)."""
 
     @classmethod
     def of(cls, frames: list[FrameType]) -> Site:
-        """The site at which these frames stand."""
+        """Return the site of these frames."""
         places = tuple(Place(frame.f_code, frame.f_lasti) for frame in frames)
         live = [live_locals(place.code)[place.offset] for place in places]
         return cls(places, tuple((i, name) for i, names in enumerate(live) for name in names))
 
     def values(self, frames: list[FrameType]) -> tuple[Hashable, ...]:
-        """Describe the present value of each live local; None for one that is not assigned yet."""
+        """Describe the current value of each live local; None if it is not assigned yet."""
         held = [frame.f_locals for frame in frames]
         return tuple(describe(held[i].get(name)) for i, name in self.locals)
 
 
 def open_frames(frame: FrameType, base: CodeType) -> list[FrameType]:
-    """List the frames from the one that `base` called to `frame`."""
+    """List the frames from the one called by `base` to `frame`."""
     frames, at = [], frame
     while at.f_code is not base:
         frames.append(at)
@@ -76,9 +76,9 @@ def open_frames(frame: FrameType, base: CodeType) -> list[FrameType]:
 
 
 def describe(value: Any) -> Hashable:
-    """Describe a value as far as a program's control can depend on it; Opaque if that is not possible.
+    """Describe a value as far as a program's control can depend on it; return an Opaque if that is impossible.
 
-    An object may describe itself by an attribute `control_state`.
+    An object may describe itself by its attribute `control_state`.
     """
     if isinstance(value, PLAIN):
         return value

@@ -1,7 +1,7 @@
-"""Which locals are live at a point of a function: they may still be read before they are overwritten.
+"""Liveness analysis: find the locals that may still be read before they are overwritten, at each point of a function.
 
-This is the textbook's backward data-flow analysis, over the bytecode. A local that the program has done with decides
-nothing any more; if notes said it, there would be many more of them.
+This is the textbook's backward data-flow analysis, over the bytecode. A local that is no longer live does not influence
+the program; if notes said it, there would be many more of them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from functools import cache
 from types import CodeType
 
 NO_FALL_THROUGH = re.compile("RETURN|RAISE|RERAISE|JUMP_(FORWARD|BACKWARD|ABSOLUTE)")
-"""Instructions that are never followed by the next one."""
+"""Pattern of instructions that are never followed by the next one."""
 ACCESS = re.compile("(LOAD|STORE|DELETE)_FAST")
-"""An access to a local; some instructions of newer Pythons make two of them."""
+"""Pattern of an access to a local; some instructions of newer Python versions make two."""
 
 Access = tuple[str, str]
-"""LOAD, STORE or DELETE, and the local."""
+"""Kind of access, LOAD, STORE or DELETE, and name of the local."""
 
 
 @cache
@@ -39,7 +39,7 @@ def live_locals(code: CodeType) -> dict[int, tuple[str, ...]]:
 
 
 def _live_after(code: CodeType, instructions: list[dis.Instruction]) -> list[frozenset[str]]:
-    """Iterate to the fixed point: the locals live after each instruction."""
+    """Return the locals live after each instruction, by iteration to the fixed point."""
     successors = _successors(code, instructions)
     accesses = [_accesses(i, instructions) for i in range(len(instructions))]
     before: list[frozenset[str]] = [frozenset()] * len(instructions)
@@ -54,14 +54,14 @@ def _live_after(code: CodeType, instructions: list[dis.Instruction]) -> list[fro
 
 
 def _live_before(accesses: list[Access], names: frozenset[str]) -> frozenset[str]:
-    """Given the locals live after an instruction, return those live before it."""
+    """Return the locals live before an instruction, given its accesses and the locals live after it."""
     for kind, name in reversed(accesses):
         names = names | {name} if kind == "LOAD" else names - {name}
     return names
 
 
 def _successors(code: CodeType, instructions: list[dis.Instruction]) -> list[list[int]]:
-    """For each instruction, the numbers of those that may be executed next."""
+    """Return for each instruction the indices of those that may be executed next."""
     number = {instruction.offset: i for i, instruction in enumerate(instructions)}
     jumps = {*dis.hasjrel, *dis.hasjabs}
     successors = [[number[i.argval]] if i.opcode in jumps else [] for i in instructions]
@@ -76,10 +76,10 @@ def _successors(code: CodeType, instructions: list[dis.Instruction]) -> list[lis
 
 
 def _accesses(i: int, instructions: list[dis.Instruction]) -> list[Access]:
-    """The accesses to locals of instruction i, in order.
+    """Return the accesses to locals by instruction i, in order.
 
-    A `for` loop's iterator is on the stack, in no local. The jump back to the loop's head counts as a read of the loop
-    variable instead: that variable then stays live as long as the loop may go on, and shows how far it has come.
+    A `for` loop's iterator is on the stack rather than in a local. So the jump back to the loop's head counts as a read
+    of the loop variable, which then stays live as long as the loop may continue, and shows how far it has advanced.
     """
     instruction = instructions[i]
     if "JUMP" in instruction.opname and instruction.argval < instruction.offset:
@@ -96,7 +96,7 @@ def _own_accesses(instruction: dis.Instruction) -> list[Access]:
 
 
 def _loop_variables(body: Iterable[dis.Instruction]) -> list[str]:
-    """The locals that a loop's next item is stored in, given the instructions behind its FOR_ITER."""
+    """Return the locals that store a loop's next item, given the instructions after its FOR_ITER."""
     names: list[str] = []
     for instruction in body:
         stores = [name for kind, name in _own_accesses(instruction) if kind == "STORE"]

@@ -1,4 +1,4 @@
-"""The notes of one program: their symbols, and which to say before a question."""
+"""The notes of one program: their symbols, and the choice of those to say before a question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tallystick.workspace import ProgramError
 
 
 class Notes:
-    """The notes of a task's program, found by running it. Raises ValueError, naming what no note can say."""
+    """The notes of a task's program, found by running it. Raises ValueError if no notes make it local."""
 
     def __init__(self, task: Task):
         traces = Traces(task)
@@ -27,7 +27,7 @@ class Notes:
         states = [state for state in traces.trained_states if state[0] in self._placement.sites]
         notes = [note for state in states for note in self._placement.wording.notes(state)]
         self.symbols = {note: self._symbol(note) for note in dict.fromkeys(notes) if not isinstance(note, str)}
-        """Note -> symbol, as {_row+4 carry=1} or {count=83}; a note that is a symbol of the task is left out."""
+        """Symbol of each note, such as {_row+4 carry=1} or {count=83}, except notes that are the task's symbols."""
         self._said: dict[State, list[str]] = {}
 
     def _symbol(self, note: Where | Holds) -> str:
@@ -41,7 +41,7 @@ class Notes:
         return f"{{{' '.join(words)}}}"
 
     def before(self, frame: FrameType) -> Sequence[str]:
-        """The notes before a question that this frame is about to ask. Raises ProgramError in a state not met."""
+        """Return the notes to say before this frame asks a question. Raises ProgramError in a state not met before."""
         number = self._sites.number(frame)
         if number not in self._placement.sites and number in self._trained_sites:
             return ()
@@ -55,7 +55,7 @@ class Notes:
             notes = self._placement.wording.notes(state)
             return [note if isinstance(note, str) else self.symbols[note] for note in notes]
         except KeyError:
-            raise ProgramError(f"no note for {self._describe(state)}: not met at the training length") from None
+            raise ProgramError(f"no note for {self._describe(state)}: it never occurs at the training length") from None
 
     def _describe(self, state: State) -> str:
         site = self._sites.all[state[0]]
@@ -65,7 +65,7 @@ class Notes:
 
 
 def _labels(sites: Sites, noted: frozenset[int]) -> dict[int, str]:
-    """Name each of these sites by its place, as _row+4; with as many of its callers as tell it from the others."""
+    """Return a unique label of each site: its place, such as _row+4, with as many callers as necessary."""
     places = {site: [str(place) for place in reversed(sites.all[site].places)] for site in noted}
     labels: dict[int, str] = {}
     for site in sorted(noted):

@@ -1,4 +1,4 @@
-"""The choice of the questions that get notes, and of what these say: as little as will do, by trial on the traces."""
+"""Choose the questions that get notes, and the notes' contents, as sparingly as possible, by trial on the traces."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tallystick.tasks.annotate.trial import Goal
 from tallystick.tasks.annotate.wording import Placement, Wording
 
 REACHES = (8, 12, 16, 24, 32, 48, 64)
-"""The numbers of last tokens tried as what must decide, the fewest first; lookup looks no farther back than 64."""
+"""Numbers of last tokens tried as those that must decide, the fewest first; lookup looks back at most 64."""
 
 
 def choose(traces: Traces) -> Placement:
-    """Choose the sites that have notes, and what these say: as little as will do.
+    """Choose the sites that have notes, and the notes' contents, as sparingly as possible.
 
-    Notes are placed at the last question before whatever is undecided, until nothing is; then everything that turns out
-    not to be needed is left out. Symbols that wide locals hold are taken for names if notes will do then. If a wide
-    local must be said that holds anything else, the traces are no guide to what may be left out, because hardly a
-    context comes twice: then all is said, at every site. Raises ValueError if even that will not do.
+    Notes are placed at the last question before each undecided token, until none is left; then everything unnecessary
+    is removed. Symbols held by wide locals are treated as names if notes suffice then. If a wide local with other
+    values must be said, hardly any context occurs twice, so the traces do not show what may be removed: then everything
+    is said, at every site. Raises ValueError if even that does not suffice.
     """
     everywhere = Placement(frozenset(range(len(traces.sites.all))), Wording(traces))
     for names in dict.fromkeys((_names(traces), frozenset[str]())):
@@ -35,13 +35,13 @@ def choose(traces: Traces) -> Placement:
 
 
 def _names(traces: Traces) -> frozenset[str]:
-    """The symbols that wide locals hold."""
+    """Return the symbols held by wide locals."""
     wide = [values for values in traces.trained_values.values() if len(values) > WIDE]
     return frozenset(value for values in wide for value in values if isinstance(value, str)) & traces.symbols
 
 
 def _reachable_goal(traces: Traces, names: frozenset[str], everywhere: Placement) -> Goal | None:
-    """The goal of the shortest reach that no notes or notes everywhere attain; None if there is none."""
+    """Return the goal of the shortest reach that is attained with no notes or with notes everywhere, or None."""
     nowhere = everywhere._replace(sites=frozenset())
     for reach in REACHES:
         goal = Goal(traces, names, reach)
@@ -51,7 +51,7 @@ def _reachable_goal(traces: Traces, names: frozenset[str], everywhere: Placement
 
 
 def _place(goal: Goal, everywhere: Placement) -> Placement:
-    """Add notes at the last questions before what is undecided, until nothing is."""
+    """Add notes at the last questions before undecided tokens, until none is left."""
     placement = everywhere._replace(sites=frozenset())
     while not (outcome := goal.outcome(placement)).reached:
         sites = _sites_before(goal.traces, outcome.undecided, placement) or everywhere.sites
@@ -60,7 +60,7 @@ def _place(goal: Goal, everywhere: Placement) -> Placement:
 
 
 def _sites_before(traces: Traces, undecided: np.ndarray, placement: Placement) -> frozenset[int]:
-    """For each undecided token, the site of the last question before it that has no notes yet."""
+    """Return the sites of the last questions without notes before undecided tokens."""
     free = ~np.isin(traces.site, list(placement.sites))
     questions, sites = traces.questions[free], traces.site[free]
     last = np.searchsorted(questions, undecided) - 1
@@ -69,13 +69,13 @@ def _sites_before(traces: Traces, undecided: np.ndarray, placement: Placement) -
 
 
 def _says_wide(traces: Traces, placement: Placement, names: frozenset[str]) -> bool:
-    """Whether the notes say a local of many values that are no names."""
+    """Return whether the notes say a local with many values that are not names."""
     values = [values for (site, _), values in traces.trained_values.items() if site in placement.sites]
     return any(len(held - names) > WIDE for held in values)
 
 
 def _prune(goal: Goal, placement: Placement) -> Placement:
-    """Leave out what is not needed: sites, the most frequent first; locals, those of most values first; then merge."""
+    """Remove unnecessary sites, the most frequent first, and locals, those of most values first; then merge values."""
     traces = goal.traces
     times = np.bincount(traces.site)
     for site in sorted(placement.sites, key=lambda site: -times[site]):
@@ -92,10 +92,10 @@ def _prune(goal: Goal, placement: Placement) -> Placement:
 
 
 def _merge(goal: Goal, placement: Placement) -> Placement:
-    """Merge two values of a narrow local wherever fewer contexts are left to be met, and all is still decided.
+    """Merge two values of a narrow local wherever that reduces the number of contexts and all tokens are still decided.
 
-    So what a rare value leads to need not be met where a common one leads to the same. Latching problems must confirm
-    it: in others a rare value may never last long enough to show what it is kept for.
+    So the continuation of a rare value need not occur in training if a common value has the same one. Latching problems
+    must confirm it, since in others a rare value may never be kept long enough to show its use.
     """
     traces, latching = goal.traces, goal._replace(use=Use.MERGES)
     contexts = goal.outcome(placement).contexts
@@ -114,7 +114,7 @@ def _merge(goal: Goal, placement: Placement) -> Placement:
 
 
 def _by_frequency(traces: Traces, group: set[Local]) -> list[Hashable]:
-    """The values of these locals, the commonest first."""
+    """Return the values of these locals, the most frequent first."""
     times = np.bincount(traces.state, minlength=len(traces.states)).tolist()
     counted: dict[Hashable, int] = {}
     for (site, held), count in zip(traces.states, times, strict=True):
@@ -124,7 +124,7 @@ def _by_frequency(traces: Traces, group: set[Local]) -> list[Hashable]:
 
 
 def _variables(traces: Traces, placement: Placement) -> list[set[Local]]:
-    """Group the locals of these sites that are one variable of one call, seen from several of its points."""
+    """Group the locals at these sites that are one variable of one call, seen at several positions."""
     groups: dict[Hashable, set[Local]] = {}
     for site, i in traces.counts:
         if site in placement.sites:

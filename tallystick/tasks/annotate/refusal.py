@@ -1,4 +1,4 @@
-"""Errors that name what no note can say."""
+"""Errors that explain why no notes make a program local."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tallystick.tasks.annotate.wording import Placement
 
 
 def refuse_growth(traces: Traces, placement: Placement) -> None:
-    """Raise ValueError, naming a recursion or a local, if these notes would have ever more to say.
+    """Raise ValueError, naming a recursion or a local, if these notes would need ever more values.
 
-    That is so if each row of `check` has more to say than the one before, and the last has what the training length
-    has not. A local that holds a symbol of the task is finite, whether or not all symbols were met.
+    That is so if each row of `check` has more values than the previous one, and the last has some that do not occur at
+    the training length. A local that holds a symbol of the task is finite, whether or not all symbols were met.
     """
     met: dict[str, list[set[Hashable]]] = {}
     for state, row in traces.states_by_row():
@@ -30,7 +30,7 @@ def refuse_growth(traces: Traces, placement: Placement) -> None:
 
 
 def _may_grow(traces: Traces, placement: Placement, state: State) -> Iterator[tuple[str, Hashable]]:
-    """For each recursion and local that the state's notes say: (what would grow, its instance in this state)."""
+    """Yield (description, instance in this state) for each recursion and local that the state's notes say."""
     number, held = state
     site = traces.sites.all[number]
     codes = [place.code for place in site.places]
@@ -41,12 +41,13 @@ def _may_grow(traces: Traces, placement: Placement, state: State) -> Iterator[tu
 
 
 def why_undecided(traces: Traces, outcome: Outcome, reach: int) -> str:
-    """Say why notes before every question do not bring what decides within `reach` tokens.
+    """Explain why notes before every question do not bring the deciding tokens within `reach` tokens.
 
-    An answer takes the place of the notes, a live local holds what no note can say, or no local holds it at all.
+    Either a long answer separates them, or a live local holds a value that no note can say, or no local holds it.
     """
     tokens = outcome.undecided
-    questions = np.searchsorted(traces.questions, tokens) - 1  # the last one before each token, -1 if there is none
+    # index of the last question before each token, -1 for none
+    questions = np.searchsorted(traces.questions, tokens) - 1
     if questions.min() < 0 or (traces.run[traces.questions[questions]] != traces.run[tokens]).any():
         return _in_no_local(traces, outcome, reach, "before it asks anything")
     heard = np.cumsum(~traces.said)

@@ -1,7 +1,7 @@
-"""Contexts up to a renaming of symbols that are mere names to the program, as labels that it copies and compares.
+"""Contexts compared up to renaming of symbols that the program uses as names, such as labels that it copies.
 
-A program that copies labels hardly ever meets a context twice, and so every token seems to be decided by the few
-before it. Up to renaming there are few contexts, and what they do not decide shows.
+A program that copies labels hardly ever meets a context twice, so every token seems to be decided by the few before it.
+Up to renaming there are few contexts, and the tokens that they do not decide become visible.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from tallystick import suffix
 
 @dataclass(frozen=True)
 class RenamedContexts(suffix.Contexts):
-    """Contexts in which a name is replaced by the distance to its next occurrence before the predicted token.
+    """Contexts in which each name is replaced by the distance to its next occurrence before the predicted token.
 
-    A predicted name is replaced by the distance to its last occurrence. So two contexts are equal if they differ in
-    the choice of names alone.
+    A predicted name is replaced by the distance to its last occurrence. So contexts that differ only in the choice of
+    names are equal.
     """
 
     to_next: np.ndarray
-    """For each token of `ids`, the distance to the next occurrence of the same name; 0 if it is no name, int64 [N]."""
+    """Distance from each token of `ids` to the next occurrence of the same name, int64 [N]; 0 if it is not a name."""
     to_last: np.ndarray
-    """Likewise to the occurrence before, int64 [N]."""
+    """Distance from each token of `ids` to the previous occurrence of the same name, int64 [N]; 0 if not a name."""
     vocab_size: int
-    """Distances are encoded as ids from here on."""
+    """Size of the vocabulary; distances are encoded as ids from here on."""
     reach: int
-    """The farthest last occurrence of a predicted name that counts; a name farther back stands for itself."""
+    """Maximum distance to the last occurrence of a predicted name; a name that lies farther back stands for itself."""
 
     @classmethod
     def of(cls, contexts: suffix.Contexts, names: Sequence[int], reach: int) -> RenamedContexts:
-        """Rename these ids in the contexts; reach: the `max_depth` that `suffix.build` will be given."""
+        """Rename these ids in the contexts; reach: the `max_depth` with which `suffix.build` will be called."""
         ids = contexts.ids
         where = np.flatnonzero(np.isin(ids, names))
         where = where[np.argsort(ids[where], kind="stable")]
@@ -45,14 +45,16 @@ class RenamedContexts(suffix.Contexts):
 
     @property
     def targets(self) -> np.ndarray:
-        """The predicted tokens, a name within reach as the distance to its last occurrence, int64 [M]."""
+        """Tokens to be predicted, int64 [M]; a name within reach is encoded as the distance to its last occurrence."""
         back = self.to_last[self.positions]
         known = (back > 0) & (back <= np.minimum(self.reach, self.positions - self.starts))
         return np.where(known, self.vocab_size + back, self.ids[self.positions])
 
     def back(self, distance: int, which: np.ndarray) -> np.ndarray:
-        """The tokens `distance` before the positions numbered `which`, int64, a name as the distance to its next
-        occurrence: 0 if that is not before the predicted token."""
+        """Return the tokens `distance` before positions[which], int64.
+
+        A name is encoded as the distance to its next occurrence: 0 if that is not before the predicted token.
+        """
         at = self.positions[which] - distance
         to_next = self.to_next[at]
         renamed = np.where(to_next < distance, to_next, 0) + self.vocab_size

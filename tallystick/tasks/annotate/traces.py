@@ -1,4 +1,4 @@
-"""Traces: a task's program recorded on many problems, with its control state before each question."""
+"""Traces: recordings of a task's program on many problems, with its control state before each question."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from tallystick.tasks.worst_cases import PatternRandom
 from tallystick.vocab import loss_mask
 
 MARK = "\0"
-"""Recorded before each question, in place of the notes that may be said there."""
+"""Note recorded before each question, in place of the notes that may be said there."""
 PROBLEMS, QUESTIONS = 4000, 40_000
-"""Random problems recorded at the training length, and the number of questions that ends them earlier."""
+"""Maximum number of random problems recorded at the training length, and of their questions."""
 ROWS, ROW_PROBLEMS, ROW_QUESTIONS = 3, 20, 5000
-"""Likewise at each of the last ROWS lengths of `check`."""
+"""Number of last lengths of `check` that are recorded, and maximum number of problems and questions at each."""
 WIDE = 16
-"""A local with more values is wide: notes say it by itself."""
+"""Maximum number of values of a narrow local; a wide one, with more, has notes of its own."""
 
 State = tuple[int, tuple[Hashable, ...]]
-"""A control state: the number of its site, and the values of the live locals there."""
+"""A control state: the index of its site, and the values of the live locals there."""
 Local = tuple[int, int]
-"""A live local: the number of its site, and its place among the live locals there."""
+"""A live local: the index of its site, and its index among the live locals there."""
 
 
 class Sites:
-    """Numbers the sites of a program in the order in which they are met."""
+    """The sites of a program, numbered in the order in which they are met."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.all: list[Site] = []
         self._numbers: dict[tuple[int, ...], int] = {}
 
     def state(self, frame: FrameType) -> State:
-        """The control state of a program whose innermost frame is this one."""
+        """Return the control state of a program whose innermost frame is this one."""
         frames = open_frames(frame, BASE)
         number = self._number(frames)
         return number, self.all[number].values(frames)
 
     def number(self, frame: FrameType) -> int:
-        """The number of its site: cheaper, as no local is looked at."""
+        """Return the index of the site of a program whose innermost frame is this one; cheaper than `state`."""
         return self._number(open_frames(frame, BASE))
 
     def _number(self, frames: list[FrameType]) -> int:
@@ -62,14 +62,14 @@ class Sites:
 
 
 class Use(IntEnum):
-    """The use of a trace, beyond the states that it shows."""
+    """The use of a trace, beyond providing states."""
 
     STATES = 0
-    """None: random problems beyond the first ones of each row."""
+    """Provide states only: random problems after the first ones of each row."""
     NOTES = 1
-    """To find where notes are needed and what they must say: worst cases, and the first random problems of each row."""
+    """Find where notes are needed, and their contents: worst cases, and the first random problems of each row."""
     MERGES = 2
-    """To find the values that notes must tell apart: latching problems."""
+    """Find the values that notes must distinguish: latching problems."""
 
 
 @dataclass(frozen=True)
@@ -78,37 +78,37 @@ class _Run:
 
     recorder: Recorder
     row: int
-    """0 at the training length, then the number of the row of `check`, from 1."""
+    """0 at the training length, else the number of the row of `check`, from 1."""
     use: Use
 
 
 class Traces:
-    """Traces end to end, as arrays over tokens [N] and over questions [Q].
+    """Concatenated traces, as arrays over tokens [N] and over questions [Q].
 
-    They hold worst cases and random problems of the training length (row 0) and of the last lengths of `check` (rows 1
-    to ROWS), where nothing may grow any more; then the latching problems.
+    They contain worst cases and random problems of the training length (row 0) and of the last lengths of `check` (rows
+    1 to ROWS), where nothing may grow any more; then the latching problems.
     """
 
     def __init__(self, task: Task):
         self.task, self.sites = task, Sites()
         self._numbers: dict[State, int] = {}
-        self._asked: list[int] = []  # number of the state at each question
+        self._asked: list[int] = []  # index of the state at each question
         self._runs: list[_Run] = []
         self._marked = AnnotatedTask(task, [MARK], self._ask, "")
         self.lengths = (task.defaults.train_length, *task.defaults.check[-ROWS:])
-        """The length of the problems of each row."""
+        """Length of the problems of each row."""
         for row, length in enumerate(self.lengths):
             self._record_row(row, length)
         for prompt in _latching(task, self.lengths[0]):
             self._record(prompt, 0, Use.MERGES)
         self.states = list(self._numbers)
-        """The states met, in order."""
+        """States, in the order in which they were met."""
         self._to_arrays()
 
     def _record_row(self, row: int, length: int) -> None:
-        """Record the task's worst cases, random problems until there are enough, and then the generic worst cases.
+        """Record the task's worst cases, then enough random problems, then the generic worst cases.
 
-        States, and with them notes, are numbered in the order in which they are met.
+        The order matters, since states, and with them notes, are numbered in the order in which they are met.
         """
         worst, every = self.task.worst_problems(length), self.task.every_worst_case(length)
         for prompt in worst:
@@ -141,25 +141,25 @@ class Traces:
         recorders = [run.recorder for run in self._runs]
         lengths = [len(recorder.ids) for recorder in recorders]
         self.vocab = self._marked.vocab
-        """The task's vocabulary, and the mark."""
+        """The task's vocabulary with the mark."""
         self.mark = len(self.vocab) - 1
-        """The id of the mark."""
+        """Id of the mark."""
         self.ids = np.concatenate([recorder.ids for recorder in recorders]).astype(np.int32)
-        """The tokens, [N]."""
+        """Token ids, int32 [N]."""
         self.said = loss_mask(np.concatenate([recorder.roles for recorder in recorders]))
-        """Whether the program says the token, [N]."""
+        """Whether the program says the token, bool [N]."""
         self.run = np.repeat(np.arange(len(lengths)), lengths)
-        """Number of the trace that the token belongs to, [N]."""
+        """Index of the token's trace, [N]."""
         self.row = np.array([run.row for run in self._runs])[self.run]
-        """Its row, [N]."""
+        """Row of the token's trace, [N]."""
         self.use = np.array([run.use for run in self._runs])[self.run]
-        """The use of its trace, [N]."""
+        """Use of the token's trace, [N]."""
         self.questions = np.flatnonzero(self.ids == self.mark)
-        """The position of the mark before each question, [Q]."""
+        """Position of the mark before each question, [Q]."""
         self.state = np.array(self._asked, np.int64)
-        """Number of the state at each question, [Q]."""
+        """Index of the state at each question, [Q]."""
         self.site = np.array([site for site, _ in self.states], np.int64)[self.state]
-        """Number of its site, [Q]."""
+        """Index of the site at each question, [Q]."""
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -173,13 +173,13 @@ class Traces:
 
     @cached_property
     def trained_states(self) -> list[State]:
-        """The states met at the training length, in order."""
+        """States met at the training length, in order."""
         trained = self.row[self.questions] == 0
         return [self.states[number] for number in np.unique(self.state[trained]).tolist()]
 
     @cached_property
     def trained_values(self) -> dict[Local, set[Hashable]]:
-        """The values of each local at the training length."""
+        """Values of each local at the training length."""
         values: dict[Local, set[Hashable]] = {}
         for site, held in self.trained_states:
             for i, value in enumerate(held):
@@ -188,20 +188,20 @@ class Traces:
 
     @cached_property
     def counts(self) -> dict[Local, int]:
-        """The number of values of each local at the training length."""
+        """Number of values of each local at the training length."""
         return {local: len(values) for local, values in self.trained_values.items()}
 
     def states_by_row(self) -> Iterator[tuple[State, int]]:
-        """Each state with each row that it is met in, in order."""
+        """Yield each state with each row in which it is met, in order."""
         rows = self.row[self.questions].tolist()
         for number, row in sorted(set(zip(self.state.tolist(), rows, strict=True))):
             yield self.states[number], row
 
 
 def _latching(task: Task, length: int) -> list[list[str]]:
-    """Make problems that begin with one draw and go on with another, for all pairs of a few.
+    """Return latching problems, which begin with one draw and continue with another, for all pairs of a few draws.
 
-    They tell apart what a program keeps of the first symbol, whatever follows; wide locals are not merged anyway.
+    They distinguish what a program keeps of the first symbol, whatever follows; wide locals are never merged.
     """
     count, prompts = min(len(task.symbols), WIDE), []
     for first, rest in product([(i + 0.5) / count for i in range(count)], repeat=2):

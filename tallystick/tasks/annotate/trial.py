@@ -1,4 +1,4 @@
-"""Try notes: how the traces would read with them, and whether the last few tokens would then decide everything."""
+"""Try notes: insert them into the traces, and find whether the last few tokens then decide every token."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class Outcome(NamedTuple):
     """The result of trying notes."""
 
     undecided: np.ndarray
-    """The positions in the traces of the tokens that are not decided."""
+    """Positions in the traces of the undecided tokens."""
     recede: bool
     """Whether these are decided in the traces, but farther back the longer the problem is."""
     contexts: int
-    """The number of contexts to be met in training."""
+    """Number of contexts that must occur in training."""
 
     @property
     def reached(self) -> bool:
-        """Whether everything is decided."""
+        """Whether every token is decided."""
         return not len(self.undecided)
 
 
 class Goal(NamedTuple):
-    """The goal of notes: the last `reach` tokens decide every token that the program says."""
+    """The goal of notes: that the last `reach` tokens decide every token that the program says."""
 
     traces: Traces
     names: frozenset[str]
-    """Symbols that are mere names to the program: what decides must not depend on which they are."""
+    """Symbols that the program uses as names, so that contexts are compared up to their renaming."""
     reach: int
     use: Use = Use.NOTES
-    """The notes are tried on the traces of this use, and on those of the uses before it but STATES."""
+    """Use of the traces on which notes are tried, in addition to Use.NOTES."""
 
     def outcome(self, placement: Placement) -> Outcome:
-        """Try these notes."""
+        """Return the outcome of trying these notes."""
         contexts, source = annotate(self.traces, placement, self.use)
         if self.names:
             contexts = RenamedContexts.of(contexts, self.traces.vocab.encode(sorted(self.names)), self.reach)
@@ -51,13 +51,13 @@ class Goal(NamedTuple):
         return Outcome(source[undecided], recede, len(np.unique(tree.leaf)))
 
     def reached(self, placement: Placement) -> bool:
-        """Whether these notes do."""
+        """Return whether these notes reach the goal."""
         return self.outcome(placement).reached
 
     def _receding(self, depth: np.ndarray, row: np.ndarray) -> np.ndarray:
-        """Select the tokens of the longest row of `check` that are decided farther back than any of the rows before.
+        """Return which tokens of the last row of `check` are decided farther back than any of the previous rows.
 
-        None, unless that distance has grown from row to row with the length. depth, row: of each token.
+        There are none unless that distance has grown from row to row with the length. depth, row: of each token.
         """
         lengths = self.traces.lengths[1:]
         farthest = [int(depth[row <= r].max()) for r in range(1, len(lengths) + 1)]
@@ -68,12 +68,9 @@ class Goal(NamedTuple):
 
 
 def annotate(traces: Traces, placement: Placement, use: Use) -> tuple[suffix.Contexts, np.ndarray]:
-    """Read the traces on which notes are tried as they would be with these notes.
-
-    Also returns the position in the traces that each of the tokens comes from.
-    """
+    """Return the traces of this use with these notes inserted, and each token's original position in the traces."""
     tried = (traces.use >= Use.NOTES) & (traces.use <= use)
-    times = tried.astype(np.int64)  # how many tokens each token becomes
+    times = tried.astype(np.int64)  # number of tokens that each token becomes
     here = np.isin(traces.site, list(placement.sites)) & tried[traces.questions]
     numbering = _Numbering(traces)
     notes = {
@@ -91,7 +88,7 @@ def annotate(traces: Traces, placement: Placement, use: Use) -> tuple[suffix.Con
 
 
 class _Numbering:
-    """Gives ids to notes: a symbol has its own, others are numbered from the mark's id on."""
+    """Assigns ids to notes: a symbol has its own, other notes are numbered from the mark's id on."""
 
     def __init__(self, traces: Traces):
         self._traces = traces
@@ -99,11 +96,11 @@ class _Numbering:
 
     @property
     def size(self) -> int:
-        """One more than the largest id."""
+        """Number of ids: one more than the largest."""
         return self._traces.mark + len(self._numbers)
 
     def ids(self, notes: list[Note]) -> list[int]:
-        """The ids of the notes of a state, between note marks if a symbol is among them."""
+        """Return the ids of a state's notes, between note marks if one of them is a symbol."""
         ids = [self._id(note) for note in notes]
         return [NOTE, *ids, END_NOTE] if any(isinstance(note, str) for note in notes) else ids
 

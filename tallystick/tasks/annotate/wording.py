@@ -1,9 +1,9 @@
-"""Which notes say a control state.
+"""Word a control state as notes.
 
-The first one says where the program stands and what its narrow locals hold there: `{_row+4 carry=1}`. A wide local has
-a note of its own, `{count=83}`: its values times those of the others would be too many to meet in training. A wide
-local's value that is a symbol of the task is said as that symbol, between note marks, so that it looks like what was
-read.
+The first note says the program's position and the values of its narrow locals there: `{_row+4 carry=1}`. A wide local
+has a note of its own, `{count=83}`, since its values times those of the others would be too many to meet in training.
+If a wide local's value is a symbol of the task, it is said as that symbol, between note marks, so that it looks like
+the symbol when read.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from tallystick.tasks.annotate.traces import WIDE, Local, State, Traces
 
 
 class Where(NamedTuple):
-    """A note: where the program stands, and what its narrow locals hold there."""
+    """A note of the program's position and the values of its narrow locals."""
 
     site: int
     values: tuple[Hashable, ...]
 
 
 class Holds(NamedTuple):
-    """A note: what a wide local holds."""
+    """A note of the value of a wide local."""
 
     name: str
     value: Hashable
 
 
 Note = Where | Holds | str
-"""A note; a symbol of the task stands for itself."""
+"""A note; a str is a symbol of the task."""
 
 
 class Either(NamedTuple):
-    """Values of a narrow local that a note does not tell apart."""
+    """Values of a narrow local that a note does not distinguish."""
 
     values: tuple[Hashable, ...]
 
@@ -42,7 +42,7 @@ class Either(NamedTuple):
 
 
 class Wording:
-    """Says a state in notes, without the locals left out and with some values merged."""
+    """Words states as notes, omitting some locals and merging some values."""
 
     def __init__(
         self,
@@ -54,21 +54,21 @@ class Wording:
         self._layouts: dict[int, tuple[list[int], list[tuple[int, str]]]] = {}
 
     def without(self, some: set[Local]) -> Wording:
-        """Leave some more locals out."""
+        """Return a wording that also omits these locals."""
         return Wording(self._traces, self._left_out | some, self._merged)
 
     def merge(self, some: set[Local], values: tuple[Hashable, ...]) -> Wording:
-        """Merge these values of some narrow locals."""
+        """Return a wording that also merges these values of these narrow locals."""
         either = Either(values)
         merged = {local: self._merged.get(local, {}) | dict.fromkeys(values, either) for local in some}
         return Wording(self._traces, self._left_out, self._merged | merged)
 
     def says(self, local: Local) -> bool:
-        """Whether the notes say this local, and it has more values than one."""
+        """Return whether the notes say this local and it has more than one value."""
         return local not in self._left_out and self._traces.counts.get(local, 0) > 1
 
     def layout(self, site: int) -> tuple[list[int], list[tuple[int, str]]]:
-        """The narrow locals of a site that are said, and the wide ones with their names."""
+        """Return the indices of a site's narrow locals that are said, and those of its wide ones with their names."""
         if site not in self._layouts:
             names = [name for _, name in self._traces.sites.all[site].locals]
             said = [i for i in range(len(names)) if (site, i) not in self._left_out]
@@ -77,7 +77,7 @@ class Wording:
         return self._layouts[site]
 
     def notes(self, state: State) -> list[Note]:
-        """The notes that say a state, without note marks."""
+        """Return the notes of a state, without note marks."""
         site, held = state
         narrow, wide = self.layout(site)
         values = tuple([self._merged.get((site, i), {}).get(held[i], held[i]) for i in narrow])
@@ -88,7 +88,7 @@ class Wording:
 
 
 class Placement(NamedTuple):
-    """The sites whose questions have notes before them, and how these are worded."""
+    """The sites whose questions are preceded by notes, and the wording of these."""
 
     sites: frozenset[int]
     wording: Wording

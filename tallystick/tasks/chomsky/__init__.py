@@ -1,8 +1,8 @@
 """The 15 tasks of Delétang et al. 2023 (arXiv 2207.02098), "Neural Networks and the Chomsky Hierarchy".
 
-Alphabets, distributions and the meaning of `length` are those of the paper's published code, which decides where its
-text differs. A prompt is their input and nothing else: a program finds its end by reading beyond it. Where their output
-is padded behind a termination token, ours ends with that token.
+Alphabets, distributions and the meaning of `length` are those of the paper's published code, which takes precedence
+over its text. A prompt is the paper's input and nothing else: a program finds its end by reading past it. Where the
+paper's output is padded after a termination token, the answer here ends with that token.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ CLASSES = {
     "compute-sqrt": "square_root:ComputeSqrt",
     "bucket-sort": "context_sensitive:BucketSort",
 }
-"""Short name -> module of this package and class, in the order of the paper's tables."""
+"""Module of this package and class, by short name, in the order of the paper's tables."""
 CHOMSKY = {f"chomsky:{name}": f"tallystick.tasks.chomsky.{place}" for name, place in CLASSES.items()}
-"""Name for `tasks.load` -> place of the class."""
+"""Module and class, by the name for `tasks.load`."""
 QUADRATIC = ("chomsky:binary-multiplication", "chomsky:compute-sqrt")
-"""The tasks whose programs take quadratically many tokens."""
+"""Tasks whose programs take a quadratic number of tokens."""
 PUBLISHED = dict.fromkeys(
     [
         "chomsky:even-pairs",
@@ -42,5 +42,5 @@ PUBLISHED = dict.fromkeys(
     ],
     100.0,
 )
-"""The best score of the paper's RNN, Stack-RNN, Tape-RNN, Transformer and LSTM at lengths 41 to 500, in percent (its
-table of results). Seven tasks are left out: their figures could not be checked."""
+"""Best score of the paper's RNN, Stack-RNN, Tape-RNN, Transformer and LSTM at lengths 41 to 500, in percent (its table
+of results). Seven tasks are left out, since their figures could not be checked."""

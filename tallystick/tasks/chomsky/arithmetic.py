@@ -1,8 +1,8 @@
 """The context-sensitive tasks on binary numbers: addition and multiplication, lowest bit first.
 
-Sums and products end at their last 1, which is not known before all bits are. So the bits are thoughts first. Then
-pointer 1 goes through them, and wherever it finds a 1, pointer 2, which waits behind the 1 before, follows and says the
-bits up to it.
+Sums and products end at their last 1, which is not known before all bits are. So the bits are first said as thoughts.
+Then pointer 1 goes through them, and wherever it finds a 1, pointer 2, which waits after the previous 1, follows and
+says the bits up to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class BinaryAddition(Chomsky):
     """Add binary numbers, lowest bit first: 001+01101 answers 010112, 1001+000001 answers 1001012.
 
     The answer ends at its last 1, with the termination token 2. `length` is that of the whole input; inputs of length 1
-    and 2 are one number, not all ones, which answers itself. Numbers are at least 1 and may end in zeros. Pointers 0
+    and 2 are one number, not all ones, which is its own answer. Numbers are at least 1 and may end in zeros. Pointers 0
     and 1 go through them, and a note says the carry at each step: 15 tokens per symbol; the last 8 tokens decide.
     """
 
@@ -32,7 +32,7 @@ class BinaryAddition(Chomsky):
     example = "001+01101"
 
     def sample(self, length, rng):
-        """Draw two numbers, uniform from 1, whose lengths are uniform shares of the whole."""
+        """Draw two positive uniform numbers, whose lengths are uniform shares of the whole."""
         if length <= 2:
             return _bits(rng.randrange(2**length - 1), length)
         first = rng.randrange(1, length - 1)
@@ -40,7 +40,7 @@ class BinaryAddition(Chomsky):
         return [*_number(first, rng), self.sign, *_number(second, rng)]
 
     def worst_cases(self, length):
-        """Carries everywhere, powers of two, zeros at the ends, alternating bits; also with one number of one bit."""
+        """List carries everywhere, powers of two, zeros at the ends, alternating bits; also with one-bit numbers."""
         if length <= 2:
             return [_bits(number, length) for number in range(2**length - 1)]
         pairs = []
@@ -52,18 +52,18 @@ class BinaryAddition(Chomsky):
         return [[*a, self.sign, *b] for a, b in pairs if "1" in a and "1" in b]
 
     def allows(self, prompt):
-        """Two numbers that are not 0, or one number of one or two bits that are not all 1."""
+        """Return whether these are two positive numbers, or one of one or two bits that are not all 1."""
         text = "".join(prompt)
         number = "[01]*1[01]*"
         return text in ("0", "00", "10", "01") or bool(re.fullmatch(rf"{number}\{self.sign}{number}", text))
 
     def answer(self, prompt):
-        """The sum as Python's int: unlike decimal, converting it to and from binary takes linear time."""
+        """Compute the sum as a Python int, whose conversion to and from binary, unlike decimal, takes linear time."""
         numbers = [int(bits[::-1], 2) for bits in "".join(prompt).split("+")]
         return [*f"{sum(numbers):b}"[::-1], "2"]
 
     def solve(self, w):
-        """Think the bits of the sum; then say all of them up to the last 1."""
+        """Think the bits of the sum, then say all of them up to the last 1."""
         w.think("=")
         first, second, behind = (w.pointer(i) for i in range(3))
         if not _to_second(second, behind, "+"):
@@ -90,7 +90,7 @@ class BinaryAddition(Chomsky):
         _say_to_last_one(w, second, behind)
 
     def _say_number(self, w: Workspace, p: PointerHandle) -> None:
-        """Say the number alone: its first bit, and the second if that is 1."""
+        """Say a single number: its first bit, and the second if that is 1."""
         w.output(p.read())
         p.right()
         if p.read() == "1":
@@ -102,7 +102,7 @@ class BinaryMultiplication(BinaryAddition):
     """Multiply binary numbers, lowest bit first: 001*01101 answers 00011012, 11*11 answers 10012.
 
     Inputs are as in addition; those of length 1 and 2 answer 2 and 02, as in the paper's code. The product is built on
-    the tape: for each 1 of the second number, the first is added, one cell further on each time. About 1.1 n^2 tokens;
+    the tape: for each 1 of the second number, the first is added, one cell further each time. About 1.1 n^2 tokens;
     the last 7 decide.
     """
 
@@ -115,18 +115,18 @@ class BinaryMultiplication(BinaryAddition):
     max_length = 3000
 
     def tape(self, prompt):
-        """The tape begins empty."""
+        """Return an empty tape."""
         return [], 0
 
     def answer(self, prompt):
-        """The product as Python's int."""
+        """Compute the product as a Python int."""
         if "*" not in prompt:
             return [*"0" * (len(prompt) - 1), "2"]
         first, second = "".join(prompt).split("*")
         return [*f"{int(first[::-1], 2) * int(second[::-1], 2):b}"[::-1], "2"]
 
     def solve(self, w):
-        """Think each bit of the product as soon as it is final, at last those left on the tape; then say them."""
+        """Think each bit of the product as soon as it is final, then those left on the tape; then say them."""
         w.think("=")
         first, second, behind = (w.pointer(i) for i in range(3))
         if not _to_second(second, behind, "*"):
@@ -148,7 +148,7 @@ class BinaryMultiplication(BinaryAddition):
         _say_to_last_one(w, second, behind)
 
     def _add(self, w: Workspace, p: PointerHandle) -> None:
-        """Add the first number to the tape from the head on; pointer and head come back."""
+        """Add the first number to the tape from the head on; move pointer and head back."""
         carry = 0
         w.note("c0")
         while (bit := p.read()) != "*":
@@ -166,7 +166,7 @@ class BinaryMultiplication(BinaryAddition):
         w.tape.right()
 
     def _say_number(self, w: Workspace, p: PointerHandle) -> None:
-        """Say 0 if there is a second bit, whatever it is."""
+        """Say 0 if there is a second bit, whatever its value."""
         p.right()
         if p.read() in BITS:
             w.output("0")
@@ -174,7 +174,7 @@ class BinaryMultiplication(BinaryAddition):
 
 
 def _to_second(second: PointerHandle, behind: PointerHandle, sign: str) -> bool:
-    """Move to the first bit of the second number; if there is none, to the end, and return False."""
+    """Move to the first bit of the second number, or to the end; return whether there is a second number."""
     while (symbol := second.read()) not in (sign, "="):
         behind.right()
         second.right()
@@ -186,7 +186,7 @@ def _to_second(second: PointerHandle, behind: PointerHandle, sign: str) -> bool:
 
 
 def _say_to_last_one(w: Workspace, ahead: PointerHandle, behind: PointerHandle) -> None:
-    """Say the bits that were thought behind the =, up to the last 1."""
+    """Say the bits that were thought after the =, up to the last 1."""
     ahead.right()
     behind.right()
     while (symbol := ahead.read()) != "[ANS]":
@@ -200,7 +200,7 @@ def _say_to_last_one(w: Workspace, ahead: PointerHandle, behind: PointerHandle) 
 
 
 def _number(length: int, rng: random.Random) -> list[str]:
-    """Draw a uniform number from 1 in so many bits, the lowest first."""
+    """Draw a positive uniform number of so many bits, the lowest first."""
     return _bits(rng.randrange(1, 2**length), length)
 
 

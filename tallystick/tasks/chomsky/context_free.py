@@ -15,11 +15,11 @@ from tallystick.workspace import PointerHandle, Workspace
 
 CONSTANTS = tuple(DIGITS)
 LINES = tuple(f"{sign}x+{n}" for sign in ("", "-") for n in DIGITS)
-"""The values of expressions that hold the unknown."""
+"""Symbols of the values of expressions that contain the unknown."""
 OF_PARTS: dict[tuple[int, int], str] = dict(zip(product((0, 1, -1), range(MODULUS)), (*CONSTANTS, *LINES), strict=True))
-"""(a, b) -> the symbol of ax+b."""
+"""Symbol of ax+b, by (a, b)."""
 LINEAR_PARTS = {symbol: parts for parts, symbol in OF_PARTS.items()}
-"""Symbol -> (a, b) of ax+b."""
+"""(a, b) of ax+b, by symbol."""
 NEGATED = {**{digit: DIGITS[-int(digit) % MODULUS] for digit in DIGITS}, "x": "-x+0"}
 
 
@@ -27,14 +27,14 @@ class _OnStack(Chomsky):
     """A task with a stack on the tape."""
 
     def tape(self, prompt):
-        """The stack begins empty."""
+        """Return an empty stack."""
         return [], 0
 
 
 class StackManipulation(_OnStack):
     """Bits make a stack; 2 pops, 3 pushes 0, 4 pushes 1: 0110422 answers 1102, 110222 answers 2. 9 tokens per symbol.
 
-    The answer is the stack from its top, and the termination token 2; popping an empty stack does nothing. The last 4
+    The answer is the stack from its top, then the termination token 2; popping an empty stack does nothing. The last 4
     tokens decide.
     """
 
@@ -44,12 +44,12 @@ class StackManipulation(_OnStack):
     example = "0110422"
 
     def sample(self, length, rng):
-        """Draw 1 to length - 1 bits, then actions; a single bit for length 1."""
+        """Draw 1 to length - 1 bits, then actions; length 1 is a single bit."""
         bits = rng.randrange(1, length) if length > 1 else 1
         return rng.choices("01", k=bits) + rng.choices("234", k=length - bits)
 
     def worst_cases(self, length):
-        """Pops throughout, then a push; no pop; one action; pops and pushes in turn; all popped and pushed again."""
+        """List only pops, then a push; no pops; one action; pops and pushes in turn; all popped and pushed again."""
         if length == 1:
             return [["0"], ["1"]]
         half = length // 2
@@ -60,11 +60,11 @@ class StackManipulation(_OnStack):
         return [list(text) for text in dict.fromkeys(texts)]
 
     def allows(self, prompt):
-        """Bits before actions."""
+        """Return whether bits come before actions."""
         return re.fullmatch("[01]+[234]*", "".join(prompt)) is not None
 
     def answer(self, prompt):
-        """The stack at the end, kept as a list."""
+        """Compute the final stack, kept as a list."""
         stack = []
         for symbol in prompt:
             if symbol != "2":
@@ -94,7 +94,7 @@ class ReverseString(BitString):
     example = "011010"
 
     def answer(self, prompt):
-        """The bits, last first."""
+        """Return the bits in reverse order."""
         return prompt[::-1]
 
     def solve(self, w):
@@ -112,8 +112,8 @@ class ReverseString(BitString):
 class ModularArithmeticBrackets(_OnStack):
     """The value modulo 5 of an expression: ((1-2)*(-3)) answers 3, (4-(2+(3))) answers 4. 8 tokens per symbol.
 
-    Each operation has its brackets: a closing one reduces the last symbols on the stack to their value. A digit's own
-    minus sign is read together with it. The last 8 tokens decide.
+    Each operation has brackets: a closing one reduces the last symbols on the stack to their value. A digit's minus
+    sign is read together with the digit. The last 8 tokens decide.
     """
 
     operators = "+-*"
@@ -127,19 +127,19 @@ class ModularArithmeticBrackets(_OnStack):
         return expression(length, self.operators, rng)
 
     def worst_cases(self, length):
-        """The deepest brackets, on the left and on the right, for each operator, with and without minus signs."""
+        """List the deepest brackets on the left and on the right, for each operator, with and without minus signs."""
         return chains(length, self.operators)
 
     def allows(self, prompt):
-        """Any expression that has a value."""
+        """Return whether this is an expression."""
         return evaluate(prompt) >= 0
 
     def answer(self, prompt):
-        """The value, by reducing the last symbols read."""
+        """Compute the value by reducing the last symbols read."""
         return [DIGITS[evaluate(prompt)]]
 
     def solve(self, w):
-        """Evaluate; the value is left on the stack."""
+        """Evaluate the expression; its value is left on the stack."""
         _evaluate(w, w.pointer(0))
         w.answer()
         w.output(_pop(w))
@@ -160,7 +160,7 @@ class SolveEquation(_OnStack):
     defaults = replace(LINEAR, steps=4000)
 
     def sample(self, length, rng):
-        """Draw an expression and its value, and hide one of the digits."""
+        """Draw an expression, append its value, and hide one of its digits."""
         if length < 3:
             return ["0"] * length
         left = expression(length - 2, self.operators, rng)
@@ -170,7 +170,7 @@ class SolveEquation(_OnStack):
         return _hide(left, hidden)
 
     def worst_cases(self, length):
-        """The deepest brackets, with x at the beginning, in the middle and at the end."""
+        """List the deepest brackets, with x at the beginning, in the middle and at the end."""
         if length < 3:
             return [["0"] * length]
         equations = []
@@ -181,12 +181,12 @@ class SolveEquation(_OnStack):
         return equations
 
     def allows(self, prompt):
-        """One x, left of the =, and one digit right of it."""
+        """Return whether there is one x left of the =, and one digit right of it."""
         whole = prompt[-2:-1] == ["="] and prompt[-1] in DIGITS and prompt.count("x") == 1
         return prompt in (["0"], ["0", "0"]) or (whole and evaluate(_set(prompt, "0")) >= 0)
 
     def answer(self, prompt):
-        """The digit for which the left side has the right side's value."""
+        """Find the digit for which the left side has the right side's value."""
         solutions = [x for x in DIGITS if evaluate(_set(prompt, x)) == int(prompt[-1])]
         return solutions if "x" in prompt else ["0"]
 
@@ -205,8 +205,8 @@ class SolveEquation(_OnStack):
 
 
 def _evaluate(w: Workspace, p: PointerHandle) -> str:
-    """Evaluate what the pointer reads, leave the value on the stack, and return the = or the end that follows."""
-    begins = True  # whether an operand begins here, where - is not an operator but the digit's own sign
+    """Evaluate the expression at the pointer, leave its value on the stack, and return the = or end that follows."""
+    begins = True  # whether an operand begins here, where - is the digit's sign rather than an operator
     while (symbol := p.read()) not in (END, "="):
         if symbol == ")":
             _close(w)
@@ -234,7 +234,7 @@ def _close(w: Workspace) -> None:
 
 
 def _operate(left: str, operator: str, right: str) -> str:
-    """Apply an operator to two values: one of them is a constant, and both are for *."""
+    """Apply an operator to two values, of which at least one is a constant; for * both are."""
     (a, b), (c, d) = LINEAR_PARTS[left], LINEAR_PARTS[right]
     if operator == "*":
         return DIGITS[b * d % MODULUS]
@@ -243,22 +243,22 @@ def _operate(left: str, operator: str, right: str) -> str:
 
 
 def _push(w: Workspace, symbol: str) -> None:
-    """Write on top, and move to the next free cell."""
+    """Write a symbol on top, and move to the next free cell."""
     w.tape.write(symbol)
     w.tape.right()
 
 
 def _pop(w: Workspace) -> str:
-    """Read and free the top cell; the blank if the stack is empty."""
+    """Read and free the top cell; return the blank if the stack is empty."""
     w.tape.left()
     return w.tape.read()
 
 
 def _hide(left: list[str], place: int) -> list[str]:
-    """Make the equation with x at this place of the left side."""
+    """Return the equation with x at this place of the left side."""
     return [*left[:place], "x", *left[place + 1 :], "=", DIGITS[evaluate(left)]]
 
 
 def _set(prompt: list[str], digit: str) -> list[str]:
-    """The left side with the digit in place of x."""
+    """Return the left side with the digit in place of x."""
     return [digit if symbol == "x" else symbol for symbol in prompt[:-2]]

@@ -1,11 +1,11 @@
-"""The context-sensitive tasks on strings: which pointer is moving tells what is being done."""
+"""The context-sensitive tasks on strings, whose programs use a separate pointer for each purpose."""
 
 from __future__ import annotations
 
 from tallystick.tasks.chomsky.base import END, BitString, Chomsky, worst_bits
 
 ANS = "[ANS]"
-"""The symbol that a pointer reads behind the prompt once the answer has begun."""
+"""Symbol that a pointer reads after the prompt once the answer has begun."""
 
 
 class DuplicateString(BitString):
@@ -15,7 +15,7 @@ class DuplicateString(BitString):
     example = "101"
 
     def answer(self, prompt):
-        """The bits twice."""
+        """Return the bits twice."""
         return prompt * 2
 
     def solve(self, w):
@@ -30,8 +30,9 @@ class DuplicateString(BitString):
 class MissingDuplicate(Chomsky):
     """Find the bit of a doubled string that 2 hides: 01100210 answers 1, 1011213 answers 0. 5 tokens per symbol.
 
-    An odd length ends in 3; length 1 is the bit 1, which answers itself. Pointer 0 takes one step for every two of
-    pointer 1, and so finds the second copy; then pointer 2 goes through the first beside it. The last 4 tokens decide.
+    An odd length ends in 3; length 1 is the bit 1, which is its own answer. Pointer 0 takes one step for every two of
+    pointer 1, and so finds the second copy; then pointer 2 goes through the first in step with it. The last 4 tokens
+    decide.
     """
 
     alphabet = "0123"
@@ -40,14 +41,14 @@ class MissingDuplicate(Chomsky):
     example = "1011213"
 
     def sample(self, length, rng):
-        """Draw uniform bits and a uniform place to hide."""
+        """Draw uniform bits, and hide one at a uniform place."""
         if length == 1:
             return ["1"]
         half = rng.choices("01", k=length // 2)
         return _hide(half, rng.randrange(2 * len(half)), length)
 
     def worst_cases(self, length):
-        """Bits all alike, alternating, and one alone, hidden at the ends and in the middle of either copy."""
+        """List constant, alternating and nearly constant bits, hidden at the ends and in the middle of either copy."""
         if length == 1:
             return [["1"]]
         half = length // 2
@@ -55,7 +56,7 @@ class MissingDuplicate(Chomsky):
         return [_hide(bits, place, length) for bits in worst_bits(half) for place in places]
 
     def allows(self, prompt):
-        """Two halves that are equal but for one 2."""
+        """Return whether these are two halves that are equal except for one 2."""
         text = "".join(prompt)
         if text == "1":
             return True
@@ -65,7 +66,7 @@ class MissingDuplicate(Chomsky):
         return alike and (first + second).count("2") == 1 and "3" not in first + second and rest in ("", "3")
 
     def answer(self, prompt):
-        """The bit in the same place of the other copy."""
+        """Return the bit at the same place of the other copy."""
         half = len(prompt) // 2
         return [prompt[(prompt.index("2") + half) % (2 * half)]] if "2" in prompt else ["1"]
 
@@ -87,7 +88,7 @@ class MissingDuplicate(Chomsky):
 
 
 class OddsFirst(BitString):
-    """The bits at odd places, then those at even ones: 00110101 answers 01110100, 110 answers 110. 8 tokens per symbol.
+    """Say the bits at odd places, then the others: 00110101 answers 01110100, 110 answers 110. 8 tokens per symbol.
 
     Places count from 0, as in the paper's code (its text counts from 1). A pointer for each half reads every symbol, so
     that it does not run past the end of the input, and says every second one; the last 5 tokens decide.
@@ -97,7 +98,7 @@ class OddsFirst(BitString):
     example = "00110101"
 
     def answer(self, prompt):
-        """The bits at odd places, then those at even ones."""
+        """Return the bits at odd places, then those at even ones."""
         return prompt[1::2] + prompt[::2]
 
     def solve(self, w):
@@ -127,14 +128,14 @@ class BucketSort(Chomsky):
         return rng.choices(self.alphabet, k=length)
 
     def worst_cases(self, length):
-        """Digits all alike, in turn, sorted, reversed, and with some missing."""
+        """List constant, cyclic, sorted and reversed digits, and some that are missing digits."""
         rising = [self.alphabet[5 * i // length] for i in range(length)]
         texts = [digit * length for digit in self.alphabet]
         texts += [(turn * length)[:length] for turn in ("01234", "43210", "04", "10", "31")]
         return [list(text) for text in (*texts, rising, rising[::-1])]
 
     def answer(self, prompt):
-        """The sorted digits."""
+        """Return the sorted digits."""
         return sorted(prompt)
 
     def solve(self, w):
@@ -149,7 +150,7 @@ class BucketSort(Chomsky):
 
 
 def _hide(half: list[str], place: int, length: int) -> list[str]:
-    """Write the string twice, with 2 at the place, and 3 at the end if the length is odd."""
+    """Return the string twice, with 2 at the place, and 3 at the end if the length is odd."""
     twice = half * 2
     twice[place] = "2"
     return [*twice, *"3" * (length % 2)]

@@ -1,4 +1,4 @@
-"""Expressions modulo 5 in which every operation has its brackets, as ((1-2)*(-3)): grammar, values, worst cases.
+"""Fully bracketed expressions modulo 5, such as ((1-2)*(-3)): grammar, values, worst cases.
 
 An operand is d, -d, (d) or (-d), of lengths 1 to 4 and a digit d; or (a+b), (a-b) or (a*b) of two operands.
 """
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 MODULUS = 5
 DIGITS = "01234"
 ATOMS = ("", "{}", "-{}", "({})", "(-{})")
-"""The operands that hold one digit, by length."""
+"""Operands with one digit, by length."""
 LONGEST = "({}-{})"
-"""The shortest operation."""
+"""Shortest operation."""
 
 
 def expression(length: int, operators: str, rng: random.Random) -> list[str]:
-    """Draw an expression; operands get uniform shares of the length, as in the paper's code."""
+    """Draw an expression, whose operands get uniform shares of the length, as in the paper's code."""
     said: list[str] = []
     todo: list[str | int] = [length]
     while todo:
@@ -33,7 +33,7 @@ def expression(length: int, operators: str, rng: random.Random) -> list[str]:
 
 
 def evaluate(symbols: Iterable[str]) -> int:
-    """Evaluate an expression to 0 to 4; -1 if the symbols are not an expression."""
+    """Return the value of an expression, 0 to 4, or -1 if the symbols are not an expression."""
     stack: list[int | str] = []
     for symbol in symbols:
         stack.append(int(symbol) if symbol in DIGITS else symbol)
@@ -49,7 +49,7 @@ def evaluate(symbols: Iterable[str]) -> int:
 
 
 def _close(stack: list[int | str]) -> tuple[int, int]:
-    """The number of top symbols that the closing bracket reduces to a value, and that value; (0, 0) for none."""
+    """Return the number of top symbols that the closing bracket reduces to a value, and that value; (0, 0) for none."""
     match stack[-5:]:
         case ["(", int(left), "+", int(right), ")"]:
             return 5, (left + right) % MODULUS
@@ -63,7 +63,7 @@ def _close(stack: list[int | str]) -> tuple[int, int]:
 
 
 def chains(length: int, operators: str) -> list[list[str]]:
-    """Brackets as deep as the length allows, on the left and on the right, with and without minus signs."""
+    """Return brackets as deep as the length allows, on the left and on the right, with and without minus signs."""
     nests = []
     for operator in operators:
         nests += [("(", f"{operator}3)"), (f"(2{operator}", ")"), ("(", f"{operator}-4)"), (f"(-3{operator}", ")")]

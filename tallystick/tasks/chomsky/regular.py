@@ -1,4 +1,4 @@
-"""The regular tasks: a state of a few values is said as a note after each symbol, so that it never lies far back."""
+"""The regular tasks: a state with few values is said as a note after each symbol, so that it never lies far back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ParityCheck(BitString):
     example = "1010100"
 
     def answer(self, prompt):
-        """The number of ones, modulo 2."""
+        """Return the number of ones, modulo 2."""
         return [str(prompt.count("1") % 2)]
 
     def solve(self, w):
@@ -37,13 +37,13 @@ class ParityCheck(BitString):
 class EvenPairs(ParityCheck):
     """Is the number of pairs 01 and 10 odd? 001110 answers 0, 0101001 answers 1. 5 tokens per symbol.
 
-    The note after each symbol is the parity so far; the symbol before is still in sight. The last 5 tokens decide.
+    The note after each symbol is the parity so far; the previous symbol is still nearby. The last 5 tokens decide.
     """
 
     example = "001110"
 
     def answer(self, prompt):
-        """The number of neighbours that differ, modulo 2."""
+        """Return the number of differing neighbours, modulo 2."""
         return [str(sum(a != b for a, b in zip(prompt, prompt[1:], strict=False)) % 2)]
 
     def solve(self, w):
@@ -74,15 +74,15 @@ class CycleNavigation(Chomsky):
         return rng.choices(list(STEP), k=length)
 
     def worst_cases(self, length):
-        """Always the same step, and back and forth."""
+        """List walks of equal steps, and back and forth."""
         return [[step] * length for step in STEP] + [(["1", "-1"] * length)[:length]]
 
     def format(self, tokens):
-        """Join the symbols with spaces: they have up to two characters."""
+        """Join the symbols by spaces, since they have up to two characters."""
         return " ".join(tokens)
 
     def answer(self, prompt):
-        """The sum, modulo 5."""
+        """Return the sum of the steps, modulo 5."""
         return [DIGITS[(prompt.count("1") - prompt.count("-1")) % MODULUS]]
 
     def solve(self, w):
@@ -115,18 +115,18 @@ class ModularArithmetic(Chomsky):
         return prompt[: (length - 1) | 1]
 
     def worst_cases(self, length):
-        """One sign throughout, between large digits and between zeros, and mixed signs."""
+        """List one sign throughout, between large digits and between zeros, and mixed signs."""
         size = (length - 1) | 1
         pairs = ["4+", "4-", "4*", "0*", "0-", "2*3-", "1-4*", "3+2*2-"]
         return [list((pair * size)[:size]) for pair in pairs]
 
     def allows(self, prompt):
-        """Digits and signs in turn."""
+        """Return whether digits and signs alternate."""
         digits = {*prompt[::2]} <= {*DIGITS}
         return len(prompt) % 2 == 1 and digits and {*prompt[1::2]} <= {*"+-*"}
 
     def answer(self, prompt):
-        """The sum of the terms, each of which is a product."""
+        """Compute the sum of the terms, each of which is a product."""
         terms = "".join(prompt).replace("-", "+-").split("+")
         return [DIGITS[sum(_product(term) for term in terms) % MODULUS]]
 

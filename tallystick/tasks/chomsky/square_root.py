@@ -1,4 +1,4 @@
-"""The context-sensitive task of square roots: bit by bit, with the remainder on the tape."""
+"""The context-sensitive task of square roots, computed bit by bit with the remainder on the tape."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tallystick.workspace import PointerHandle, Workspace
 
 BITS = "01"
 DONE = ("d0", "d1")
-"""Cells of the remainder, with its bit."""
+"""Symbols of the remainder's cells, with its bit."""
 TRIED = ("00", "01", "10", "11")
-"""Cells while a bit of the root is tried: the remainder's bit as it was, and as it would be."""
+"""Symbols of cells while a bit of the root is tried: the remainder's bit before and after subtraction."""
 
 
 class ComputeSqrt(Chomsky):
@@ -19,9 +19,9 @@ class ComputeSqrt(Chomsky):
 
     The highest bit comes first, and the root has half as many bits as the number, rounded up. It is found bit by bit.
     The remainder stands on the tape, in place of the bits of the number that are used up. From it and the next two
-    bits, four times the root plus 1 is subtracted on the way to the left. If that leaves a borrow, the next bit of the
-    root is 0, and the way back to the right restores the remainder. The pointer reads the root in the output. The last
-    8 tokens decide.
+    bits, four times the root plus 1 is subtracted while moving left. If that leaves a borrow, the next bit of the root
+    is 0, and moving back right restores the remainder. The pointer reads the root in the output. The last 8 tokens
+    decide.
     """
 
     symbols = (*BITS, "odd", "even", "b0", "b1", "no", "yes")
@@ -32,11 +32,11 @@ class ComputeSqrt(Chomsky):
     max_length = 3000
 
     def sample(self, length, rng):
-        """Draw a uniform number from 1."""
+        """Draw a positive uniform number."""
         return list(f"{rng.randrange(1, 2**length):0{length}b}")
 
     def worst_cases(self, length):
-        """Powers of two, all ones, and squares of such roots, with their neighbours."""
+        """List powers of two, all ones, and squares of such roots, with their neighbours."""
         half = (length + 1) // 2
         roots = [2**half - 1, 2 ** (half - 1), 2 ** (half // 2), 2**half // 3]
         squares = [root * root + change for root in roots for change in (-1, 0, 1, 2 * root)]
@@ -44,15 +44,15 @@ class ComputeSqrt(Chomsky):
         return [list(f"{number:0{length}b}") for number in dict.fromkeys(numbers) if 0 < number < 2**length]
 
     def allows(self, prompt):
-        """Any number but 0."""
+        """Return whether the number is not 0."""
         return "1" in prompt
 
     def answer(self, prompt):
-        """The root by math.isqrt."""
+        """Compute the root by math.isqrt."""
         return list(f"{math.isqrt(int(''.join(prompt), 2)):0{(len(prompt) + 1) // 2}b}")
 
     def solve(self, w):
-        """Take two bits at a time, the first one alone if their number is odd: each pair gives a bit of the root."""
+        """Take two bits at a time, or first a single one if their number is odd; each pair gives a bit of the root."""
         root, tape = w.pointer(0), w.tape
         even = _is_even(w, root)
         w.answer()
@@ -68,7 +68,7 @@ class ComputeSqrt(Chomsky):
 
 
 def _is_even(w: Workspace, p: PointerHandle) -> bool:
-    """Walk to the end, and tell whether the number has an even number of bits."""
+    """Walk to the end, and return whether the number of bits is even."""
     even = True
     while p.read() != END:
         even = not even
@@ -78,9 +78,9 @@ def _is_even(w: Workspace, p: PointerHandle) -> bool:
 
 
 def _try(w: Workspace, root: PointerHandle) -> bool:
-    """Subtract four times the root plus 1, from the remainder's last cell to the left; tell whether it fits.
+    """Subtract four times the root plus 1, from the remainder's last cell to the left; return whether it fits.
 
-    The pointer starts two cells beyond the root's last bit, as the first two bits to subtract are 01.
+    The pointer starts two cells after the root's last bit, since the first two bits to subtract are 01.
     """
     borrow = _subtract(w, root, 1)
     borrow = _subtract(w, root, borrow)
@@ -103,7 +103,7 @@ def _subtract(w: Workspace, root: PointerHandle, amount: int) -> int:
 
 
 def _settle(w: Workspace, root: PointerHandle, fits: bool) -> str:
-    """Go back to the right, turning each cell into what it was or would be; return the first symbol not used yet."""
+    """Move back right, setting each cell to its old or new bit; return the first symbol not used yet."""
     while True:
         w.note("yes" if fits else "no")
         w.tape.right()

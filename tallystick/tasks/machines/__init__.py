@@ -1,9 +1,9 @@
 """Turing machines as small text files.
 
 A row is ``STATE READ WRITE L|R NEXT``. A ``*`` to read stands for every symbol that no other row of the state reads;
-a ``*`` to write leaves the symbol as it is. The first row's state is the start; a state without rows halts.
-``blank SYMBOL`` (default _) names the symbol of unwritten cells, ``answer state`` or ``answer tape`` (default) what the
-machine answers at its halt. # begins a comment.
+a ``*`` to write leaves the symbol unchanged. The first row's state is the initial one; a state without rows halts.
+``blank SYMBOL`` (default _) names the symbol of unwritten cells; ``answer state`` or ``answer tape`` (default) tells
+which the machine answers with at its halt. # begins a comment.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pathlib import Path
 MACHINES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.txt")))
 DIGITS = "0123456789"
 MARKS = ("|", ">")
-"""Marks of a prompt: it consists of these, the digits, the tape's symbols and the states."""
+"""Marks in a prompt, which consists of these, the digits, the tape's symbols and the states."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine as its file describes it."""
+    """A Turing machine."""
 
     rows: dict[tuple[str, str], tuple[str, str, str]]
-    """(state, symbol read) -> (symbol written, L or R, next state), for every symbol of the tape."""
+    """Rows: (symbol written, L or R, next state) by (state, symbol read), for every symbol of the tape."""
     states: list[str]
-    """The states that have rows; the first is the start."""
+    """States that have rows; the first is the initial state."""
     halts: list[str]
-    """The states that have none."""
+    """States without rows."""
     symbols: list[str]
-    """The symbols of the tape, the blank among them."""
+    """Symbols of the tape, including the blank."""
     blank: str
-    """The symbol of unwritten cells."""
+    """Symbol of unwritten cells."""
     answers_tape: bool
-    """Whether the answer is read off the tape; else it is the halting state."""
+    """Whether the answer is read from the tape; otherwise it is the halting state."""
 
 
 def read(name: str) -> Machine:
@@ -80,7 +80,7 @@ def _machine(rows: dict[tuple[str, str], tuple[str, str, str]], blank: str, answ
 
 
 def _check(machine: Machine, answer: str) -> None:
-    """Raise ValueError for missing rows, and for names that a prompt could not tell apart."""
+    """Raise ValueError for missing rows, and for names that would be ambiguous in a prompt."""
     missing = [f"{q} {s}" for q in machine.states for s in machine.symbols if (q, s) not in machine.rows]
     states = [name for name in (*machine.states, *machine.halts) if name in (*machine.symbols, *DIGITS, *MARKS)]
     marks = [symbol for symbol in machine.symbols if symbol in MARKS]
