@@ -1,0 +1,123 @@
+"""Limits on what one command may use, and the watch over them."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+RESERVE = 1 << 30
+"""Bytes of the disk that are always left free: below that a command that writes is ended."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Resources that one command may use."""
+
+    memory: int = 2 << 30
+    """Bytes of address space of a process, and of resident memory of all the command's processes together."""
+    processes: int = 256
+    file_size: int = 256 << 20
+    """Bytes of the largest file that can be written."""
+    disk: int = 1 << 30
+    """Bytes that a command may add to the disk, and that all files of the copy may have together."""
+    open_files: int = 1024
+
+
+def apply(limits: Limits, timeout: float, others: int) -> None:
+    """Set the kernel's limits on this process; `others`: threads that already run under the same user."""
+    seconds = math.ceil(timeout) + 1
+    for kind, most in (
+        (resource.RLIMIT_AS, limits.memory),
+        (resource.RLIMIT_NPROC, limits.processes + others),
+        (resource.RLIMIT_FSIZE, limits.file_size),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def threads_of(uid: int) -> int:
+    """Count the threads that run under a user: RLIMIT_NPROC counts them, too."""
+    count = 0
+    for pid in _pids():
+        try:
+            if os.stat(f"/proc/{pid}").st_uid == uid:
+                count += os.stat(f"/proc/{pid}/task").st_nlink - 2
+        except OSError:  # it ended in the meantime
+            continue
+    return count
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """Map the descendants of a process to their resident memory in bytes."""
+    parents, memory = {}, {}
+    for other in _pids():
+        try:
+            fields = Path(f"/proc/{other}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:  # it ended in the meantime
+            continue
+        parents[other], memory[other] = int(fields[1]), int(fields[21]) * PAGE
+    found: set[int] = set()
+    new = {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new}
+        found |= new
+    return {child: memory[child] for child in found}
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+@dataclass
+class Watch:
+    """Say when a command goes beyond limits that the kernel does not set: those of all its processes together."""
+
+    limits: Limits
+    folder: str
+    free_before: int = 0
+
+    def start(self) -> None:
+        """Take note of how much of the disk is free."""
+        self.free_before = _free(self.folder)
+
+    def excess(self) -> str:
+        """Describe the limit that the command has gone beyond, or return ""."""
+        processes = descendants(os.getpid())
+        if len(processes) > self.limits.processes:
+            return f"more than {self.limits.processes} processes"
+        if sum(processes.values()) > self.limits.memory:
+            return f"more than {self.limits.memory >> 20} MiB of memory"
+        return self._disk_excess()
+
+    def _disk_excess(self) -> str:
+        free = _free(self.folder)
+        if self.free_before - free > self.limits.disk and size(self.folder) > self.limits.disk:
+            return f"more than {self.limits.disk >> 20} MiB of disk"
+        if free < RESERVE and free < self.free_before:
+            return f"the disk has less than {RESERVE >> 20} MiB left"
+        return ""
+
+
+def _free(folder: str) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def size(folder: str) -> int:
+    """Sum the space that the files below a folder take on the disk."""
+    total = 0
+    for name, _, files in os.walk(folder):
+        for file in files:
+            try:
+                total += os.lstat(os.path.join(name, file)).st_blocks * 512
+            except OSError:  # it was removed in the meantime
+                continue
+    return total
