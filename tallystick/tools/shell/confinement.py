@@ -53,13 +53,13 @@ class Confinement:
         python_folder = bwrap.PYTHON_FOLDER if level == "bwrap" else f"{scratch}/bin"
         self.env = environment(self.root, python_folder if settings.python else "")
         configuration = [path for pattern in CONFIGURATION for path in glob.glob(pattern)]
-        self.command_line = [settings.bash, "-c"]
+        self.program, self.words = settings.bash, ["bash", "-c"]
         self.files = -1
         self.filter = b""
         if level == "bwrap":
             self.filter_fd = _temporary(seccomp.program(namespaces=True, own_user=True))
             words = bwrap.arguments(settings.bwrap, scratch, configuration, settings.python, self.env, self.filter_fd)
-            self.command_line = [*words, *self.command_line]
+            self.program, self.words = settings.bwrap, [*words, *self.words]
         elif level == "landlock":
             own = accounts.is_own(self.uid)
             self.filter = seccomp.program(namespaces=False, own_user=own)

@@ -97,8 +97,8 @@ class Helper:
             for target, fd in enumerate((null, output, output)):
                 os.dup2(fd, target)
             self.confinement.enter()
-            words = self.confinement.command_line
-            os.execve(words[0], [*map(os.fsencode, words), command], self.confinement.env)
+            words = [*map(os.fsencode, self.confinement.words), command]
+            os.execve(self.confinement.program, words, self.confinement.env)
         except BaseException as error:
             os.write(report, f"the command could not be started: {error}".encode())
         finally:

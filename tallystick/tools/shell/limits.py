@@ -24,6 +24,8 @@ class Limits:
     """Bytes of the largest file that can be written."""
     disk: int = 1 << 30
     """Bytes that a command may add to the disk, and that all files of the copy may have together."""
+    files: int = 50_000
+    """Files and folders that a command may add."""
     open_files: int = 1024
 
 
@@ -82,11 +84,11 @@ class Watch:
 
     limits: Limits
     folder: str
-    free_before: int = 0
+    before: tuple[int, int] = (0, 0)
 
     def start(self) -> None:
-        """Take note of how much of the disk is free."""
-        self.free_before = _free(self.folder)
+        """Take note of what is free on the disk."""
+        self.before = _free(self.folder)
 
     def excess(self) -> str:
         """Describe the limit that the command has gone beyond, or return ""."""
@@ -98,26 +100,33 @@ class Watch:
         return self._disk_excess()
 
     def _disk_excess(self) -> str:
-        free = _free(self.folder)
-        if self.free_before - free > self.limits.disk and size(self.folder) > self.limits.disk:
-            return f"more than {self.limits.disk >> 20} MiB of disk"
-        if free < RESERVE and free < self.free_before:
-            return f"the disk has less than {RESERVE >> 20} MiB left"
+        """Look at the whole disk, which is quick; only if much of it was used, at whether it was the command."""
+        limits, (free, free_files) = self.limits, _free(self.folder)
+        if free < RESERVE and free < self.before[0]:
+            return f"less than {RESERVE >> 20} MiB left on the disk"
+        if self.before[0] - free > limits.disk or self.before[1] - free_files > limits.files:
+            used, files = usage(self.folder)
+            if used > limits.disk:
+                return f"more than {limits.disk >> 20} MiB of disk"
+            if files > limits.files:
+                return f"more than {limits.files} files"
         return ""
 
 
-def _free(folder: str) -> int:
+def _free(folder: str) -> tuple[int, int]:
+    """Return the bytes and the files that the disk has room for."""
     status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_favail
 
 
-def size(folder: str) -> int:
-    """Sum the space that the files below a folder take on the disk."""
-    total = 0
-    for name, _, files in os.walk(folder):
-        for file in files:
+def usage(folder: str) -> tuple[int, int]:
+    """Return the space and the number of the files and folders below a folder."""
+    space = files = 0
+    for path, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            files += 1
             try:
-                total += os.lstat(os.path.join(name, file)).st_blocks * 512
-            except OSError:  # it was removed in the meantime
+                space += os.lstat(os.path.join(path, name)).st_blocks * 512
+            except OSError:  # it was removed in the meantime, or its path is too long
                 continue
-    return total
+    return space, files

@@ -65,6 +65,8 @@ class Remote:
 
     def run(self, command: bytes, output: Output) -> tuple[int, str]:
         """Run a command; return its code and what went wrong, "" if nothing. What it prints goes to `output`."""
+        if self._control.fileno() < 0:
+            raise OSError("the shell is closed")
         read, write = os.pipe()
         try:
             socket.send_fds(self._control, [command], [write])
