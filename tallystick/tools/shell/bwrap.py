@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from pathlib import Path
 
@@ -44,8 +43,8 @@ def arguments(
 def _system(configuration: list[str]) -> list[str]:
     words = ["--ro-bind", "/usr", "/usr"]
     for folder in SYSTEM_FOLDERS:
-        if os.path.islink(folder):
-            words += ["--symlink", os.readlink(folder), folder]
+        if Path(folder).is_symlink():
+            words += ["--symlink", str(Path(folder).readlink()), folder]
         else:
             words += ["--ro-bind-try", folder, folder]
     for path in configuration:

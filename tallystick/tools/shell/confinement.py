@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tallystick.tools.shell import accounts, bwrap, landlock, limits, seccomp
 from tallystick.tools.shell.limits import Limits
@@ -14,7 +13,7 @@ from tallystick.tools.shell.limits import Limits
 PATH = "/usr/local/bin:/usr/bin:/bin"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Folders of programs, which commands may read and run."""
-CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/python3*")
+CONFIGURATION = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "python3*")
 """The parts of /etc that programs need to start; the others stay hidden."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 OOM_FIRST = "1000"
@@ -52,7 +51,7 @@ class Confinement:
         self.root = bwrap.REPO if level == "bwrap" else self.folder
         python_folder = bwrap.PYTHON_FOLDER if level == "bwrap" else f"{scratch}/bin"
         self.env = environment(self.root, python_folder if settings.python else "")
-        configuration = [path for pattern in CONFIGURATION for path in glob.glob(pattern)]
+        configuration = [str(path) for pattern in CONFIGURATION for path in Path("/etc").glob(pattern)]
         self.program, self.words = settings.bash, ["bash", "-c"]
         self.files = -1
         self.filter = b""
@@ -72,8 +71,7 @@ class Confinement:
         os.umask(0o022)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
             signal.signal(number, signal.SIG_DFL)
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(OOM_FIRST)
+        Path("/proc/self/oom_score_adj").write_text(OOM_FIRST)
         limits.apply(self.settings.limits, self.settings.timeout, self._other_threads())
         if self.settings.level != "none":
             self._give_up()

@@ -19,7 +19,7 @@ def copy(repo: str | os.PathLike[str] | Mapping[str, str], target: str) -> list[
         _write(repo, target)
         return []
     source = os.path.realpath(repo)
-    if not os.path.isdir(source):
+    if not Path(source).is_dir():
         raise ValueError(f"{os.fspath(repo)!r} is not a folder; a shell needs one, or a mapping of file names to text")
     if _below(os.path.realpath(target), source):
         raise ValueError(f"{os.fspath(repo)!r} holds the folder for temporary files; set TMPDIR to one outside it")
@@ -33,14 +33,14 @@ def copy(repo: str | os.PathLike[str] | Mapping[str, str], target: str) -> list[
 
 def _copy_folder(source: str, target: str, root: str, left_out: list[str]) -> None:
     for entry in os.scandir(source):
-        path = os.path.join(target, entry.name)
+        path = f"{target}/{entry.name}"
         if entry.is_symlink():
             link = _link_within(entry.path, root)
             if link is not None:
-                os.symlink(link, path)
+                Path(path).symlink_to(link)
                 continue
         elif entry.is_dir():
-            os.mkdir(path)
+            Path(path).mkdir()
             _copy_folder(entry.path, path, root, left_out)
             continue
         elif entry.is_file():
@@ -52,17 +52,17 @@ def _copy_folder(source: str, target: str, root: str, left_out: list[str]) -> No
 def _copy_file(entry: os.DirEntry[str], path: str) -> None:
     shutil.copyfile(entry.path, path)
     status = entry.stat()
-    os.chmod(path, status.st_mode & 0o777)  # without the set-uid bits
+    Path(path).chmod(status.st_mode & 0o777)  # without the set-uid bits
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _link_within(path: str, root: str) -> str | None:
     """Return what a symlink says, relative if it was absolute; None if it leads out of `root`."""
-    link, folder = os.readlink(path), os.path.dirname(path)
+    link, folder = str(Path(path).readlink()), str(Path(path).parent)
     goal = os.path.realpath(path)
     if not _below(goal, root):
         return None
-    if not os.path.isabs(link) and _below(os.path.normpath(os.path.join(folder, link)), root):
+    if not link.startswith("/") and _below(os.path.normpath(f"{folder}/{link}"), root):
         return link
     return os.path.relpath(goal, folder)
 
@@ -93,7 +93,7 @@ def read(folder: str, limit: int) -> dict[str, str]:
     lengths = _regular(folder)
     if sum(lengths.values()) > limit:
         raise OSError(errno.EFBIG, f"the files of the copy have more than {limit >> 20} MiB together")
-    return {name: _text(os.path.join(folder, name)) for name in sorted(lengths)}
+    return {name: _text(f"{folder}/{name}") for name in sorted(lengths)}
 
 
 def _regular(folder: str) -> dict[str, int]:
@@ -102,11 +102,11 @@ def _regular(folder: str) -> dict[str, int]:
     _make_accessible(folder)
     for path, folders, files in os.walk(folder, onerror=_raise):
         for name in folders:
-            _make_accessible(os.path.join(path, name))
+            _make_accessible(f"{path}/{name}")
         for name in files:
-            status = os.lstat(os.path.join(path, name))
+            status = os.lstat(f"{path}/{name}")
             if stat.S_ISREG(status.st_mode):
-                lengths[os.path.relpath(os.path.join(path, name), folder)] = status.st_size
+                lengths[os.path.relpath(f"{path}/{name}", folder)] = status.st_size
     return lengths
 
 
@@ -120,7 +120,7 @@ def _make_accessible(path: str) -> None:
     mode = os.lstat(path).st_mode
     least = 0o700 if stat.S_ISDIR(mode) else 0o400
     if not stat.S_ISLNK(mode) and mode & least != least:
-        os.chmod(path, stat.S_IMODE(mode) | least)
+        Path(path).chmod(stat.S_IMODE(mode) | least)
 
 
 def _raise(error: OSError) -> None:
@@ -132,4 +132,4 @@ def give(folder: str, uid: int) -> None:
     os.chown(folder, uid, uid)
     for path, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            os.chown(os.path.join(path, name), uid, uid, follow_symlinks=False)
+            os.chown(f"{path}/{name}", uid, uid, follow_symlinks=False)

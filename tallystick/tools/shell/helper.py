@@ -35,6 +35,7 @@ class Helper:
         self.settings, self.control, self.parent = settings, control, parent
         landlock.prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.confinement = Confinement(settings)
+        self.watch = Watch(settings.limits, settings.scratch)
         self.scoped = settings.level == "landlock" and not accounts.is_own(self.confinement.uid) and self._scope()
 
     def _scope(self) -> bool:
@@ -51,9 +52,10 @@ class Helper:
         """Run commands until our parent is gone."""
         self._reply({"uid": self.confinement.uid, "root": self.confinement.root})
         while self._wait(1.0):
-            message, fds, _, _ = socket.recv_fds(self.control, LONGEST_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC)
+            message, fds, _, _ = socket.recv_fds(self.control, LONGEST_MESSAGE, 1)
             if not fds:
                 return
+            os.set_inheritable(fds[0], False)
             self._reply(self._run(message, fds[0]))
 
     def _wait(self, seconds: float, *others: int) -> bool:
@@ -70,6 +72,7 @@ class Helper:
 
     def _run(self, command: bytes, output: int) -> dict[str, object]:
         """Run a command to its end; return its code and what went wrong, "" if nothing."""
+        self.watch.start()
         try:
             if self.confinement.uid is not None:
                 os.fchown(output, self.confinement.uid, self.confinement.uid)  # or /dev/stdout could not be opened
@@ -108,8 +111,6 @@ class Helper:
         """Wait until the command's first process ends; return why it has to be ended, "" if it did by itself."""
         timeout = self.settings.timeout
         deadline = time.monotonic() + timeout
-        watch = Watch(self.settings.limits, self.settings.scratch)
-        watch.start()
         process = os.pidfd_open(pid)
         try:
             while (left := deadline - time.monotonic()) > 0:
@@ -117,7 +118,7 @@ class Helper:
                     return "the caller is gone"
                 if select.select([process], [], [], 0)[0]:
                     return ""
-                if excess := watch.excess():
+                if excess := self.watch.excess():
                     return excess
             return f"timeout after {timeout:g} s"
         finally:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESERVE = 1 << 30
-"""Bytes of the disk that are always left free: below that a command that writes is ended."""
+"""Bytes of the disk that are always left free: below that, commands are ended."""
+SHARE = 20
+"""How many times as long as a look at all files took no other is taken."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,9 @@ class Limits:
     file_size: int = 256 << 20
     """Bytes of the largest file that can be written."""
     disk: int = 1 << 30
-    """Bytes that a command may add to the disk, and that all files of the copy may have together."""
+    """Bytes that commands may add to the copy, and that all its files may have together to be read by `files`."""
     files: int = 50_000
-    """Files and folders that a command may add."""
+    """Files and folders that commands may add."""
     open_files: int = 1024
 
 
@@ -50,8 +53,8 @@ def threads_of(uid: int) -> int:
     count = 0
     for pid in _pids():
         try:
-            if os.stat(f"/proc/{pid}").st_uid == uid:
-                count += os.stat(f"/proc/{pid}/task").st_nlink - 2
+            if os.lstat(f"/proc/{pid}").st_uid == uid:
+                count += os.lstat(f"/proc/{pid}/task").st_nlink - 2
         except OSError:  # it ended in the meantime
             continue
     return count
@@ -75,20 +78,21 @@ def descendants(pid: int) -> dict[int, int]:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
 
 
-@dataclass
 class Watch:
-    """Say when a command goes beyond limits that the kernel does not set: those of all its processes together."""
+    """Says when a command goes beyond limits that the kernel does not set: those of all its processes together."""
 
-    limits: Limits
-    folder: str
-    before: tuple[int, int] = (0, 0)
+    def __init__(self, limits: Limits, folder: str):
+        self.limits, self.folder = limits, folder
+        self._before: tuple[int, int] | None = None
+        self._next_look = 0.0
 
     def start(self) -> None:
-        """Take note of what is free on the disk."""
-        self.before = _free(self.folder)
+        """Take note, before the first command, of what the folder takes up."""
+        if self._before is None:
+            self._before = usage(self.folder)
 
     def excess(self) -> str:
         """Describe the limit that the command has gone beyond, or return ""."""
@@ -97,26 +101,24 @@ class Watch:
             return f"more than {self.limits.processes} processes"
         if sum(processes.values()) > self.limits.memory:
             return f"more than {self.limits.memory >> 20} MiB of memory"
-        return self._disk_excess()
-
-    def _disk_excess(self) -> str:
-        """Look at the whole disk, which is quick; only if much of it was used, at whether it was the command."""
-        limits, (free, free_files) = self.limits, _free(self.folder)
-        if free < RESERVE and free < self.before[0]:
+        if _free(self.folder) < RESERVE:
             return f"less than {RESERVE >> 20} MiB left on the disk"
-        if self.before[0] - free > limits.disk or self.before[1] - free_files > limits.files:
-            used, files = usage(self.folder)
-            if used > limits.disk:
-                return f"more than {limits.disk >> 20} MiB of disk"
-            if files > limits.files:
-                return f"more than {limits.files} files"
-        return ""
+        return self._usage_excess() if time.monotonic() > self._next_look else ""
+
+    def _usage_excess(self) -> str:
+        """Look at all files; the more there are, the longer it is until the next look."""
+        assert self._before, "start comes first"
+        began = time.monotonic()
+        space, files = (now - before for now, before in zip(usage(self.folder), self._before, strict=True))
+        self._next_look = time.monotonic() + SHARE * (time.monotonic() - began)
+        if space > self.limits.disk:
+            return f"more than {self.limits.disk >> 20} MiB of disk"
+        return f"more than {self.limits.files} files" if files > self.limits.files else ""
 
 
-def _free(folder: str) -> tuple[int, int]:
-    """Return the bytes and the files that the disk has room for."""
+def _free(folder: str) -> int:
     status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize, status.f_favail
+    return status.f_bavail * status.f_frsize
 
 
 def usage(folder: str) -> tuple[int, int]:
@@ -126,7 +128,7 @@ def usage(folder: str) -> tuple[int, int]:
         for name in (*folders, *names):
             files += 1
             try:
-                space += os.lstat(os.path.join(path, name)).st_blocks * 512
+                space += os.lstat(f"{path}/{name}").st_blocks * 512
             except OSError:  # it was removed in the meantime, or its path is too long
                 continue
     return space, files

@@ -122,9 +122,9 @@ def _spawn(settings: Settings, control: int) -> subprocess.Popen[bytes]:
 def _scratch(level: str) -> str:
     """Make the folder: ours, to be passed through by the user of the commands, but not to be listed."""
     scratch = tempfile.mkdtemp(prefix="tallystick-shell-")
-    os.chmod(scratch, 0o711)
+    Path(scratch).chmod(0o711)
     for name in ("repo", "tmp", "bin"):
-        os.mkdir(f"{scratch}/{name}", 0o755 if name == "bin" else 0o700)
+        Path(scratch, name).mkdir(0o755 if name == "bin" else 0o700)
     return scratch
 
 
@@ -140,5 +140,5 @@ def _python(scratch: str) -> str:
     python = shutil.which("python3", path=PATH)
     if not python or shutil.which("python", path=PATH):
         return ""
-    os.symlink(python, f"{scratch}/bin/python")
+    Path(scratch, "bin", "python").symlink_to(python)
     return python
