@@ -72,11 +72,20 @@ class Host:
     def words(self):
         """What a command needs to know for its attack."""
         return {
-            "file": self.file, "owned": self.owned, "folder": self.folder, "home": self.folder / "home",
-            "pid": self.victim.pid, "address": self.address, "tcp": self.tcp.getsockname()[1], "udp": self.udp.getsockname()[1],
-            "abstract": self.abstract.getsockname().decode()[1:], "tty": os.ttyname(self.slave), "me": os.getpid(),
-            "size": len(SECRET), "device": next((d for d in DEVICES if Path(d).exists()), DEVICES[0]),
-        }  # fmt: skip
+            "file": self.file,
+            "owned": self.owned,
+            "folder": self.folder,
+            "home": self.folder / "home",
+            "pid": self.victim.pid,
+            "address": self.address,
+            "size": len(SECRET),
+            "me": os.getpid(),
+            "tcp": self.tcp.getsockname()[1],
+            "udp": self.udp.getsockname()[1],
+            "abstract": self.abstract.getsockname().decode()[1:],
+            "tty": os.ttyname(self.slave),
+            "device": next((device for device in DEVICES if Path(device).exists()), DEVICES[0]),
+        }
 
     def changed(self, file):
         """Whether a file is gone or not as it was made."""
@@ -450,15 +459,18 @@ def test_a_process_that_forks_to_flee_is_caught(sandboxed):
         assert shell.run("echo next") == Ran("next\n", 0)
 
 
+@pytest.mark.slow
 def test_a_fork_bomb_is_held(sandboxed):
+    ended = ("timeout after 1 s", "more than 50 processes")
     with Shell({}, sandbox=sandboxed, timeout=1, limits=Limits(processes=50)) as shell:
         ran = shell.run(":(){ :|:& }; : 2> /dev/null; sleep 0.3")
-        assert ran.exception in ("", "timeout after 1 s")
+        assert ran.exception in ("", *ended)
         bomb = "import os\nwhile True:\n try: os.fork()\n except OSError: pass"
-        assert shell.run(f'python3 -c "{bomb}"').exception == "timeout after 1 s"
+        assert shell.run(f'python3 -c "{bomb}"').exception in ended
         assert shell.run("echo next") == Ran("next\n", 0)
 
 
+@pytest.mark.slow
 def test_a_memory_hog_is_held(level):
     with Shell({}, sandbox=level, timeout=20, limits=Limits(memory=300 << 20)) as shell:
         assert "MemoryError" in shell.run("python3 -c 'bytearray(1 << 30)'").output
@@ -466,6 +478,7 @@ def test_a_memory_hog_is_held(level):
         assert shell.run(hog * 3 + "wait") == Ran("", -1, "more than 300 MiB of memory")
 
 
+@pytest.mark.slow
 def test_a_disk_hog_is_held(level):
     with Shell({}, sandbox=level, timeout=20, limits=Limits(disk=20 << 20, file_size=1 << 20, files=1000)) as shell:
         assert shell.run("head -c 2M /dev/zero > big").returncode
@@ -475,17 +488,3 @@ def test_a_disk_hog_is_held(level):
             == "more than 20 MiB of disk"
         )
         assert shell.run("rm -f *; i=0; while :; do : > f$((++i)); done").exception == "more than 1000 files"
-
-
-@pytest.mark.slow
-def test_a_sandbox_adds_little_to_a_command(level, shell):
-    """Processor time, which other work on the machine does not change, of 40 commands each."""
-    plain = cost(lambda: subprocess.run(["bash", "-c", "true"]))
-    assert cost(lambda: shell.run("true")) - plain < 50
-
-
-def cost(run, times=40):
-    began = time.monotonic()
-    for _ in range(times):
-        run()
-    return (time.monotonic() - began) / times * 1000

@@ -61,7 +61,7 @@ def threads_of(uid: int) -> int:
 
 
 def descendants(pid: int) -> dict[int, int]:
-    """Map the descendants of a process to their resident memory in bytes."""
+    """Map the descendants of a process, parents first, to their resident memory in bytes."""
     parents, memory = {}, {}
     for other in _pids():
         try:
@@ -69,12 +69,11 @@ def descendants(pid: int) -> dict[int, int]:
         except OSError:  # it ended in the meantime
             continue
         parents[other], memory[other] = int(fields[1]), int(fields[21]) * PAGE
-    found: set[int] = set()
-    new = {pid}
+    found, new = {}, {pid}
     while new:
         new = {child for child, parent in parents.items() if parent in new}
-        found |= new
-    return {child: memory[child] for child in found}
+        found |= {child: memory[child] for child in new}
+    return found
 
 
 def _pids() -> list[int]:
