@@ -35,6 +35,7 @@ class Helper:
         self.settings, self.control, self.parent = settings, control, parent
         landlock.prctl(PR_SET_CHILD_SUBREAPER, 1)
         self.confinement = Confinement(settings)
+        self.codes: dict[int, int] = {}
         self.watch = Watch(settings.limits, settings.scratch)
         self.scoped = settings.level == "landlock" and not accounts.is_own(self.confinement.uid) and self._scope()
 
@@ -120,6 +121,7 @@ class Helper:
                     return ""
                 if excess := self.watch.excess():
                     return excess
+                self._reap()  # orphans become our children, and count as processes until then
             return f"timeout after {timeout:g} s"
         finally:
             os.close(process)
@@ -130,16 +132,27 @@ class Helper:
 
     def _end(self, pid: int) -> int:
         """Kill all processes of the command; return the code of its first one, as bash gives it."""
-        code, deadline = 0, time.monotonic() + PATIENCE
-        while True:
-            running, codes = _reap()
-            code = codes.get(pid, code)
-            if not running:
-                return code
+        deadline = time.monotonic() + PATIENCE
+        while self._reap():
             if time.monotonic() > deadline:
                 raise TimeoutError("processes of a command cannot be ended")
             self._kill()
             time.sleep(0.0005)
+        code = self.codes[pid]
+        self.codes.clear()
+        return code
+
+    def _reap(self) -> bool:
+        """Collect the codes of the children that have ended; tell whether others run."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            code = os.waitstatus_to_exitcode(status)
+            self.codes[pid] = code if code >= 0 else 128 - code
 
     def _kill(self) -> None:
         uid = self.confinement.uid
@@ -169,20 +182,6 @@ def _kill_all_of(uid: int) -> None:
         finally:
             os._exit(0)
     os.waitpid(killer, 0)
-
-
-def _reap() -> tuple[bool, dict[int, int]]:
-    """Collect the children that have ended; tell whether others run, and the codes of those that ended."""
-    codes = {}
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False, codes
-        if pid == 0:
-            return True, codes
-        code = os.waitstatus_to_exitcode(status)
-        codes[pid] = code if code >= 0 else 128 - code
 
 
 def main() -> None:
