@@ -399,41 +399,74 @@ def test_start_up_files_and_settings_of_a_command_reach_no_other(shell):
     assert shell.run("echo plain; cat hello.py") == Ran("plain\nprint('hello')\n", 0)
 
 
+NESTED = """
+from tallystick.tools.shell import Shell
+with Shell({{}}) as shell:
+    print(shell.level.name, shell.run("cat {file}; chmod 600 {file}; echo x > {file}; kill -STOP {pid}; echo ended"))
+"""
+
+
+def test_landlock_takes_over_where_no_namespaces_can_be_made(host):
+    """In a user namespace with one user and no further namespaces, as in a container of the strict kind."""
+    host.reset()
+    into = ["unshare", "--user", "--map-root-user", "bash", "-c"]
+    limit = "echo 0 > /proc/sys/user/max_user_namespaces"
+    if subprocess.run([*into, limit], capture_output=True).returncode:
+        pytest.skip("user namespaces cannot be made here")
+    command = [*into, f'{limit}; exec "$0" -B -c "$1"', sys.executable, NESTED.format(**host.words())]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.stdout.startswith("landlock Ran("), done.stderr
+    assert "ended" in done.stdout
+    assert SECRET not in done.stdout
+    assert not host.changed(host.file)
+    assert not host.victim_hurt()
+
+
 DETACHED = {
     "background": "{} & disown; ",
     "nohup": "nohup {} > /dev/null 2>&1 & ",
-    "own session": "setsid {} > /dev/null 2>&1 < /dev/null & ",
-    "double fork": "(setsid {} > /dev/null 2>&1 < /dev/null &) & wait; ",
-    "deaf to signals": "(trap '' TERM HUP INT; setsid {} &) > /dev/null 2>&1; ",
+    "session": "setsid {} > /dev/null 2>&1 < /dev/null & ",
+    "twice": "(setsid {} > /dev/null 2>&1 < /dev/null &) & wait $!; ",
+    "deaf": "(trap '' TERM HUP INT; setsid {} &) > /dev/null 2>&1; ",
 }
-LATE = """bash -c 'until test -e {}; do sleep 0.02; done; echo late > late; exec sleep 600'"""
+LATE = "bash -c 'touch started-{0}; until test -e go; do sleep 0.02; done; touch late-{0}; exec sleep 600'"
+DETACH = "".join(command.format(LATE.format(name)) for name, command in DETACHED.items())
+STARTED = f"until test $(ls started-* 2> /dev/null | wc -l) = {len(DETACHED)}; do sleep 0.01; done"
 
 
-@pytest.mark.parametrize("name", DETACHED)
-def test_a_detached_process_ends_with_its_command(level, shell, host, name):
-    """It waits for a file of the copy that is made when the command has ended, and then would write."""
-    copy = Path(shell.copy)
-    assert shell.run("rm -f late go; " + DETACHED[name].format(LATE.format("go")) + "echo ended") == Ran("ended\n", 0)
-    (copy / "go").touch()
-    time.sleep(0.1)
-    assert not (copy / "late").exists()
-    (copy / "go").unlink()
+def late(folder):
+    return {path.name.removeprefix("late-") for path in Path(folder).glob("late-*")}
 
 
-def test_a_detached_process_would_live_on(tmp_path):
-    """The test above can fail: under bash alone the process writes late."""
-    process = subprocess.Popen(["bash", "-c", DETACHED["double fork"].format(LATE.format("go"))], cwd=tmp_path)
-    process.wait()
+def test_detached_processes_end_with_their_command(level):
+    """They wait for a file of the copy that is made when the command has ended, and then would write."""
+    with Shell({}, sandbox=level, timeout=20) as shell:
+        assert shell.run(f"{DETACH} {STARTED}; echo ended") == Ran("ended\n", 0)
+        Path(shell.copy, "go").touch()
+        time.sleep(0.1)
+        assert not late(shell.copy)
+
+
+def test_detached_processes_would_live_on(tmp_path):
+    """The test above can fail: under bash alone all of them write late."""
+    subprocess.run(["bash", "-c", f"{DETACH} {STARTED}"], cwd=tmp_path, check=True)
     (tmp_path / "go").touch()
-    deadline = time.monotonic() + 10
-    while not (tmp_path / "late").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    try:
+        deadline = time.monotonic() + 10
+        while late(tmp_path) != DETACHED.keys():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        end_all_in(tmp_path)
+
+
+def end_all_in(folder):
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if (process / "cwd").readlink() == tmp_path:
+            if (process / "cwd").readlink() == folder:
                 os.kill(int(process.name), signal.SIGKILL)
-        except OSError:
+        except OSError:  # not ours, or it ended in the meantime
             continue
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 from pathlib import Path
 
 FIRST_OWN = 0x7000_0000
 """Lowest of the user ids given to one Shell alone: above those of containers, below 2**31, so that nobody has them."""
 NOBODY = 65534
+CAPABILITIES_VERSION = 0x20080522
 
 
 def choose(pid: int) -> int | None:
     """Return the user id for the commands of the helper `pid`; None: they keep ours, for only root can change it.
 
-    It belongs to this helper alone, or is that of nobody where a user namespace does not have so many.
+    It belongs to this helper alone. In a user namespace that does not have so many it is that of nobody, if any.
     """
     if os.geteuid() != 0:
         return None
-    return FIRST_OWN + pid if _exists(FIRST_OWN + pid) else NOBODY
+    return next((uid for uid in (FIRST_OWN + pid, NOBODY) if _exists(uid)), None)
 
 
 def is_own(uid: int | None) -> bool:
@@ -30,6 +33,14 @@ def become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+
+
+def drop_capabilities() -> None:
+    """Give up what root may do beyond others, which root of a user namespace that has no other user keeps."""
+    header = struct.pack("Ii", CAPABILITIES_VERSION, 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, bytes(24)):
+        raise OSError(ctypes.get_errno(), "the kernel refused to drop capabilities")
 
 
 def _exists(uid: int) -> bool:

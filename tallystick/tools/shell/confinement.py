@@ -82,6 +82,7 @@ class Confinement:
     def _give_up(self) -> None:
         if self.uid is not None:
             accounts.become(self.uid)
+        accounts.drop_capabilities()
         landlock.forbid_new_privileges()
         if self.settings.level == "bwrap":
             os.lseek(self.filter_fd, 0, os.SEEK_SET)
