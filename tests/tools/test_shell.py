@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.tools.shell import Limits, Ran, Shell, probe
+from tallystick.tools.shell import Limits, Ran, Shell, landlock, probe
 from tallystick.tools.shell.sandbox import LEVELS
 
 ADDED_MS = 50
@@ -19,6 +19,11 @@ TIMED = 10
 
 def test_at_least_one_sandbox_works_here():
     assert probe().name in LEVELS[:-1]
+
+
+@pytest.mark.skipif(landlock.version() < landlock.FIRST_WITH["SCOPE"], reason="this kernel's Landlock is too old")
+def test_landlock_works_wherever_the_kernel_has_all_of_it():
+    assert probe("landlock").name == "landlock"
 
 
 def test_the_level_is_named_with_its_reason(shell, level):

@@ -316,9 +316,10 @@ def test_the_machine_cannot_be_changed(sandboxed, shell, host, name):
     assert not attempt(shell, host, HARMFUL[name], "")
 
 
-@pytest.mark.skipif(not ROOT, reason="without a sandbox it would take root")
 @pytest.mark.parametrize("name", AS_ROOT)
 def test_an_escape_of_root_succeeds_without_a_sandbox_alone(shell, level, host, other, name):
+    if level == "none" and not ROOT:
+        pytest.skip("without a sandbox it takes root")
     assert attempt(shell, host, AS_ROOT[name], other) == (level == "none")
 
 
