@@ -1,6 +1,7 @@
 """The shell in ordinary use, at every level that this machine has; escapes are tried in test_shell_escapes.py."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -211,6 +212,20 @@ def test_a_repository_that_is_no_folder_is_refused(tmp_path):
         Shell({"a": "", "a/b": ""}, sandbox="none")
     with pytest.raises(ValueError, match="holds the folder for temporary files"):
         Shell(os.path.realpath("/tmp"), sandbox="none")
+
+
+def test_a_limit_that_is_not_positive_is_refused():
+    with pytest.raises(ValueError, match="must be positive, got 0 and 10000"):
+        Shell({}, timeout=0)
+
+
+def test_a_helper_that_was_killed_is_an_error(level):
+    with Shell({}, sandbox=level) as shell:
+        shell._remote._process.kill()
+        with pytest.raises(OSError, match="helper process has ended"):
+            shell.run("echo x")
+        copy = Path(shell.copy)
+    shutil.rmtree(copy.parent)
 
 
 def test_files_too_large_to_hold_are_an_error(level):

@@ -48,6 +48,8 @@ class Shell:
         output_limit: int = 10_000,
         limits: Limits | None = None,
     ):
+        if not timeout > 0 or output_limit < 1:
+            raise ValueError(f"timeout and output_limit must be positive, got {timeout} and {output_limit}")
         self.level: Level = probe(sandbox)
         self.limits = limits or Limits()
         self.output_limit = output_limit

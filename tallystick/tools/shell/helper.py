@@ -207,7 +207,3 @@ def remove(folder: str) -> None:
     if subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode:
         subprocess.run(["chmod", "-R", "u+rwX", "--", folder], env=environment, stderr=subprocess.DEVNULL)
         subprocess.run(command, env=environment)
-
-
-if __name__ == "__main__":
-    main()

@@ -20,6 +20,7 @@ from tallystick.tools.shell.output import Output
 
 LONGEST_COMMAND = 131_071
 """Bytes of the longest argument that Linux takes (MAX_ARG_STRLEN, less its end)."""
+ENDED = "the shell's helper process has ended; make a new Shell"
 START = """
 import sys, types
 for name, path in zip(("tallystick", "tallystick.tools", "tallystick.tools.shell"), sys.argv[4:]):
@@ -38,8 +39,9 @@ class Remote:
     """
 
     def __init__(self, level: str, timeout: float, limits: Limits):
-        self.scratch = _scratch(level)
-        settings = Settings(level, self.scratch, timeout, limits, _bash(), _python(self.scratch), bwrap.find())
+        bash, program = _bash(), bwrap.find() if level == "bwrap" else ""
+        self.scratch = _scratch()
+        settings = Settings(level, self.scratch, timeout, limits, bash, _python(self.scratch), program)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = _spawn(settings, theirs.fileno())
@@ -67,32 +69,45 @@ class Remote:
         """Run a command; return its code and what went wrong, "" if nothing. What it prints goes to `output`."""
         if self._control.fileno() < 0:
             raise OSError("the shell is closed")
-        read, write = os.pipe()
+        read = self._send(command)
         try:
-            socket.send_fds(self._control, [command], [write])
-            os.close(write)
             self._collect(read, output)
         finally:
             os.close(read)
         answer = self._receive()
         return answer["returncode"], answer["exception"]
 
+    def _send(self, command: bytes) -> int:
+        """Hand over a command; return the end of the pipe that its output comes from."""
+        read, write = os.pipe()
+        try:
+            socket.send_fds(self._control, [command], [write])
+        except BrokenPipeError:
+            os.close(read)
+            raise OSError(ENDED) from None
+        finally:
+            os.close(write)
+        return read
+
     def _collect(self, pipe: int, output: Output) -> None:
-        """Read until all that could write have ended; a helper that died says so through its socket."""
-        while True:
-            ready = select.select([pipe, self._control], [], [])[0]
-            if pipe not in ready:
-                if not self._control.recv(1, socket.MSG_PEEK):
-                    return
-                ready = select.select([pipe], [], [])[0]
-            if not (data := os.read(pipe, 1 << 16)):
+        """Read until the helper answers, or ends: then nothing more is written, even if the pipe is still open."""
+        poller = select.poll()
+        poller.register(pipe, select.POLLIN)
+        poller.register(self._control, select.POLLIN)
+        while any(fd == pipe for fd, _ in poller.poll()):
+            if not _take(pipe, output):
                 return
-            output.feed(data)
+        poller.unregister(self._control)
+        while poller.poll(0) and _take(pipe, output):
+            continue
 
     def _receive(self) -> dict:
-        data = self._control.recv(1 << 16)
+        try:
+            data = self._control.recv(1 << 16)
+        except ConnectionResetError:  # it had not read all that we sent
+            data = b""
         if not data:
-            raise OSError("the shell's helper process has ended; make a new Shell")
+            raise OSError(ENDED)
         answer = json.loads(data)
         if "error" in answer:
             raise OSError(answer["error"])
@@ -102,6 +117,13 @@ class Remote:
         """End all that runs, and remove the folder; may be called again."""
         self._control.close()
         self._process.wait()
+
+
+def _take(pipe: int, output: Output) -> bool:
+    """Read some of what was printed; return False at its end."""
+    data = os.read(pipe, 1 << 16)
+    output.feed(data)
+    return bool(data)
 
 
 def _spawn(settings: Settings, control: int) -> subprocess.Popen[bytes]:
@@ -119,7 +141,7 @@ def _spawn(settings: Settings, control: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _scratch(level: str) -> str:
+def _scratch() -> str:
     """Make the folder: ours, to be passed through by the user of the commands, but not to be listed."""
     scratch = tempfile.mkdtemp(prefix="tallystick-shell-")
     Path(scratch).chmod(0o711)
