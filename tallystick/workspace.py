@@ -218,12 +218,12 @@ class Workspace:
             self._push(token)
 
     def finish(self) -> None:
-        """End the episode: require that the answer is whole, and right; say [EOS]."""
+        """End the episode with [EOS]. Raises ProgramError if the output is shorter than the answer, or files do not score."""
         if self._expected is None:
             raise ProgramError("the program ended without calling answer()")
         missing = next(self._expected, None) if self._task.answers_by_token else None
         if missing is not None:
-            raise ProgramError(f"the answer goes on with {missing!r} after {self._said} tokens, the output ends")
+            raise ProgramError(f"the output ends after {self._said} tokens, but the answer continues with {missing!r}")
         states = self._tools.states
         if states and self._task.score(self.prompt, [], states) != 1:
             raise ProgramError("it does not solve the problem: the files that it leaves do not score")
