@@ -1,0 +1,99 @@
+"""grep, with the options that the teachers use and their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tallystick.tools.shell.patterns import Pattern, translate
+from tallystick.tools.shell.results import UNCERTAIN, Result, Unknown, lines, read
+
+_SUFFIXES = ("", ". Did you mean: 'main'?", ". Did you forget to import 'main'?")
+_MESSAGES = ("non-default argument follows default argument", "parameter without a default follows one with")
+_CARETS = ("    ^^^^", "    ~~~^^^^~~", "           ^")
+
+
+def grep(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+    """Print the lines that match."""
+    options, (text, *names) = _options(arguments)
+    pattern = translate(text, "E" in options, "i" in options)
+    if not names:
+        if stdin is None:
+            raise Unknown("grep without input")
+        found, complaints = {"(standard input)": stdin}, ""
+    else:
+        found, complaints = read(files, names, "grep: {}")
+    titled = "h" not in options and ("H" in options or len(names) > 1)
+    if not names and (titled or "l" in options):
+        raise Unknown("grep that names its standard input")
+    out: list[str] = []
+    matched = False
+    for name in names or found:
+        if name in found:
+            some = _file(found[name], pattern, options, f"{name}:" if titled else "", name, out)
+            matched = matched or some
+    return Result("".join(out), complaints, 2 if complaints else 0 if matched else 1)
+
+
+def _options(arguments: list[str]) -> tuple[set[str], list[str]]:
+    options: set[str] = set()
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        options |= {*rest.pop(0)[1:]}
+    if not options <= {*"nEvlcohHi"} or not rest or any(word.startswith("-") for word in rest):
+        raise Unknown(f"grep {' '.join(arguments)}")
+    if "o" in options and "v" in options or len(options & {*"lc"}) > 1:
+        raise Unknown("grep with options that override one another")
+    return options, rest
+
+
+def _file(text: str, pattern: Pattern, options: set[str], title: str, name: str, out: list[str]) -> bool:
+    """Add what is printed of one file; returns whether a line was selected."""
+    if "v" not in options and UNCERTAIN not in text and not pattern.anywhere.search(text):
+        if "c" in options:
+            out.append(f"{title}0\n")
+        return False
+    selected = 0
+    certain = True
+    for number, row in enumerate(lines(text), 1):
+        line = row.removesuffix("\n")
+        if UNCERTAIN in line:
+            certain = certain and line.lstrip() != UNCERTAIN
+            shown = _shown_uncertain(line, pattern, options)
+        else:
+            shown = _shown(line, pattern, options)
+        if shown is None:
+            continue
+        selected += 1
+        if "l" in options or "c" in options:
+            continue
+        if "n" in options and not certain:
+            raise Unknown("line numbers after lines that not every Python version prints")
+        prefix = f"{title}{number}:" if "n" in options else title
+        out += [f"{prefix}{part}\n" for part in shown]
+    if "c" in options:
+        out.append(f"{title}{selected}\n")
+    elif "l" in options and selected:
+        out.append(f"{name}\n")
+    return selected > 0
+
+
+def _shown(line: str, pattern: Pattern, options: set[str]) -> list[str] | None:
+    """The parts of a line that are printed; None where it is not selected."""
+    if pattern.matches(line) == ("v" in options):
+        return None
+    if "o" in options and not options & {*"lc"}:
+        return [match[0] for match in pattern.each(line)]
+    return [line]
+
+
+def _shown_uncertain(line: str, pattern: Pattern, options: set[str]) -> list[str] | None:
+    """As `_shown`, of a line whose text depends on the Python version: refused unless it makes no difference."""
+    known = line.removesuffix(UNCERTAIN)
+    carets = not known.strip()
+    variants = _CARETS if carets else [known + end for end in (_MESSAGES if known.endswith(": ") else _SUFFIXES)]
+    shown = [_shown(variant, pattern, options) for variant in variants]
+    if carets:
+        shown.append(None)  # some versions print no such line
+    if any(other != shown[0] for other in shown):
+        raise Unknown("text that depends on the Python version")
+    return shown[0]
