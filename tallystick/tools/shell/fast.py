@@ -56,12 +56,14 @@ class Pipeline(NamedTuple):
 
 
 class FastShell:
-    """A shell on files in memory: a folder `root` without subfolders, of text files without the character NUL."""
+    """A shell on files in memory: a folder without subfolders, of text files without the character NUL.
+
+    root: the folder as a traceback shows it.
+    """
 
     def __init__(self, files: Mapping[str, str], root: str = "/repo"):
         self._files = dict(files)
-        self.root = root
-        """The folder as a traceback shows it."""
+        self._python = python.Interpreter(root)
 
     def run(self, command: str) -> Ran:
         """Run a command line. Raises Unknown for one that this shell does not know; the files may then be changed."""
@@ -103,7 +105,7 @@ class FastShell:
         if name == "python":
             if len(arguments) != 1:
                 raise Unknown(f"python {' '.join(arguments)}")
-            result = python.run(self._files, arguments[0], self.root)
+            result = self._python.run(self._files, arguments[0])
         elif name in _COMMANDS:
             if stdin and UNCERTAIN in stdin and name != "grep":
                 raise Unknown("text that depends on the Python version")
@@ -160,6 +162,7 @@ def _tokens(command: str) -> list[tuple[str, str]]:
     return tokens
 
 
+@lru_cache(8192)
 def _word(text: str) -> Word:
     parts = re.findall(_PART, text)
     plain = "".join(part[1:-1] if part[0] in "'\"" else part for part in parts)

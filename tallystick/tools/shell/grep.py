@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from tallystick.tools.shell.patterns import Pattern, translate
 from tallystick.tools.shell.results import UNCERTAIN, Result, Unknown, lines, read
@@ -34,8 +35,8 @@ def grep(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> R
     return Result("".join(out), complaints, 2 if complaints else 0 if matched else 1)
 
 
-def _options(arguments: list[str]) -> tuple[set[str], list[str]]:
-    options: set[str] = set()
+def _options(arguments: list[str]) -> tuple[frozenset[str], list[str]]:
+    options: frozenset[str] = frozenset()
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
         options |= {*rest.pop(0)[1:]}
@@ -46,7 +47,7 @@ def _options(arguments: list[str]) -> tuple[set[str], list[str]]:
     return options, rest
 
 
-def _file(text: str, pattern: Pattern, options: set[str], title: str, name: str, out: list[str]) -> bool:
+def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name: str, out: list[str]) -> bool:
     """Add what is printed of one file; returns whether a line was selected."""
     if "v" not in options and UNCERTAIN not in text and not pattern.anywhere.search(text):
         if "c" in options:
@@ -77,16 +78,15 @@ def _file(text: str, pattern: Pattern, options: set[str], title: str, name: str,
     return selected > 0
 
 
-def _shown(line: str, pattern: Pattern, options: set[str]) -> list[str] | None:
+def _shown(line: str, pattern: Pattern, options: frozenset[str]) -> list[str] | None:
     """The parts of a line that are printed; None where it is not selected."""
-    if pattern.matches(line) == ("v" in options):
-        return None
-    if "o" in options and not options & {*"lc"}:
-        return [match[0] for match in pattern.each(line)]
-    return [line]
+    if "o" in options and "l" not in options and "c" not in options:
+        return [match[0] for match in pattern.each(line)] or None
+    return [line] if pattern.matches(line) != ("v" in options) else None
 
 
-def _shown_uncertain(line: str, pattern: Pattern, options: set[str]) -> list[str] | None:
+@lru_cache(1024)
+def _shown_uncertain(line: str, pattern: Pattern, options: frozenset[str]) -> list[str] | None:
     """As `_shown`, of a line whose text depends on the Python version: refused unless it makes no difference."""
     known = line.removesuffix(UNCERTAIN)
     carets = not known.strip()

@@ -17,7 +17,7 @@ _BRACKET = re.compile(r"\[\^?\]?[^\]\[]*\]")
 _REPEAT = re.compile(r"\{[0-9]+(,[0-9]*)?\}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pattern:
     """A translated regular expression."""
 
@@ -38,8 +38,12 @@ class Pattern:
         """Find the leftmost match from `start` on, the longest of those."""
         if not self.certain:
             raise Unknown(f"the extent of {self.text}")
-        found = [match for pattern in self.alternatives if (match := pattern.search(line, start))]
-        return min(found, key=lambda match: (match.start(), -match.end()), default=None)
+        best = None
+        for alternative in self.alternatives:
+            match = alternative.search(line, start)
+            if match and (best is None or (match.start(), -match.end()) < (best.start(), -best.end())):
+                best = match
+        return best
 
     def each(self, line: str) -> Iterator[re.Match[str]]:
         """Find all matches from left to right."""

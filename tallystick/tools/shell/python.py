@@ -13,6 +13,7 @@ import keyword
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -27,35 +28,22 @@ _DEF = re.compile(r"def (\w+)\(([^()]*)\):")
 _ASSIGN = re.compile(r"    (\w+) = (0|[1-9][0-9]*)")
 _CALL = re.compile(r"    (\w+)\(([^()]*)\)")
 _GUARD = 'if __name__ == "__main__":'
-_VALUE = re.compile(r'"(\w*)"|(0|[1-9][0-9]*)|([A-Za-z]\w*)')
+_LITERAL = re.compile(r'"(\w*)"|(0|[1-9][0-9]*)')
 _BUILTINS = {*dir(builtins)} - {"print"}
 
 Value = int | str
 
 
-class Name(NamedTuple):
-    """A variable used as an argument."""
+class Statement(NamedTuple):
+    """`name = value`, `name(arguments, keyword=argument)`, or `pass`, which assigns to no name."""
 
     name: str
-
-
-class Assign(NamedTuple):
-    """`name = value`"""
-
-    name: str
-    value: int
-
-
-PASS = Assign("", 0)
-"""`pass`, as an assignment to no name that a program can have."""
-
-
-class Call(NamedTuple):
-    """`name(arguments, keyword=argument)`"""
-
-    name: str
-    arguments: tuple[Value | Name, ...]
-    keywords: tuple[tuple[str, Value | Name], ...]
+    arguments: tuple[str, ...] | None = None
+    """The text of each argument, a variable's name or a literal; None: an assignment."""
+    keywords: tuple[tuple[str, str], ...] = ()
+    value: int = 0
+    literals: tuple[tuple[str, Value], ...] = ()
+    """The text and value of each literal among the arguments."""
 
 
 class Import(NamedTuple):
@@ -71,18 +59,26 @@ class Function(NamedTuple):
     name: str
     parameters: tuple[str, ...]
     defaults: Mapping[str, int]
-    body: tuple[tuple[int, Assign | Call], ...]
+    body: tuple[tuple[int, Statement], ...]
+    literals: Mapping[str, Value]
+    """The value of each literal by its text."""
     local: frozenset[str]
+    """Parameters and names assigned to."""
 
 
 class Source(NamedTuple):
     """A parsed file: its top level's statements with their line numbers, or the line of a syntax error."""
 
-    statements: tuple[tuple[int, Import | Function | Call], ...]
+    statements: tuple[tuple[int, Import | Function], ...]
+    guarded: tuple[tuple[int, Statement], ...] = ()
+    """What is executed in the file that is run alone."""
     syntax_error: int = 0
+    links: tuple[object, ...] = ()
+    """What other modules see of it, and it of them: its imports and the names of its functions, in order."""
 
 
-class Bound(NamedTuple):
+@dataclass(slots=True)
+class Bound:
     """A function as a value: with the names of its module, and its file's path."""
 
     function: Function
@@ -103,28 +99,71 @@ class _Raised(Exception):
         self.frames: list[tuple[str, int, str]] = []
 
 
+class Interpreter:
+    """Runs files of one folder, one run after another.
+
+    Only the files that changed are read again, and where none of their imports changed, modules stay as they were
+    loaded: their top level does nothing but import and define.
+    """
+
+    def __init__(self, root: str):
+        self.root = root
+        self._loaded: dict[str, tuple[str, Source]] = {}
+        """The text and parsed form of each file that the last run loaded."""
+        self._modules: dict[str, dict[str, Bound]] = {}
+
+    def run(self, files: Mapping[str, str], file: str) -> Result:
+        """Run `python file` on these files."""
+        if file not in files:
+            raise Unknown(f"python {file}")
+        program = _Program(files, self.root, file)
+        try:
+            names = self._linked(program)
+            program.execute(parse(files[file]).guarded, {}, file, "<module>", names, frozenset())
+        except _Raised as error:
+            return Result(program.stdout(), program.traceback(error), 1)
+        return Result(program.stdout())
+
+    def _linked(self, program: _Program) -> dict[str, Bound]:
+        """Load the modules, or bring those of the last run up to date."""
+        if program.file in self._modules and self._update(program.files):
+            return self._modules[program.file]
+        self._modules = {}
+        names = program.load(program.file)
+        self._modules = {f"{name}.py": loaded for name, loaded in program.modules.items() if loaded is not None}
+        self._modules[program.file] = names
+        self._loaded = {name: (program.files[name], parse(program.files[name])) for name in self._modules}
+        return names
+
+    def _update(self, files: Mapping[str, str]) -> bool:
+        """Exchange functions that were edited; False where that is not enough."""
+        changed = [name for name, (text, _) in self._loaded.items() if files.get(name) is not text]
+        for name in changed:
+            source = parse(files.get(name, ""))
+            if source.links != self._loaded[name][1].links or source.syntax_error:
+                return False
+            for _, statement in source.statements:
+                if isinstance(statement, Function):
+                    self._modules[name][statement.name].function = statement
+            self._loaded[name] = files[name], source
+        return True
+
+
 def run(files: Mapping[str, str], file: str, root: str) -> Result:
     """Run `python file` in the folder `root` that holds `files`."""
-    if file not in files:
-        raise Unknown(f"python {file}: no such file")
-    program = _Program(files, root)
-    try:
-        program.load(file, main=True)
-    except _Raised as error:
-        return Result("".join(program.printed), program.traceback(error), 1)
-    return Result("".join(program.printed))
+    return Interpreter(root).run(files, file)
 
 
 class _Program:
     """One run: its modules, and its output."""
 
-    def __init__(self, files: Mapping[str, str], root: str):
-        self.files, self.root = files, root
+    def __init__(self, files: Mapping[str, str], root: str, file: str):
+        self.files, self.root, self.file = files, root, file
         self.modules: dict[str, dict[str, Bound] | None] = {}
         self.printed: list[str] = []
         self.calls = self.depth = 0
 
-    def load(self, file: str, main: bool = False) -> dict[str, Bound]:
+    def load(self, file: str) -> dict[str, Bound]:
         """Execute a file's top level."""
         source = parse(self.files[file])
         names: dict[str, Bound] = {}
@@ -138,15 +177,17 @@ class _Program:
             for line, statement in source.statements:  # noqa: B007 (the frame of an exception needs it)
                 if isinstance(statement, Import):
                     names[statement.name] = self._imported(statement)
-                elif isinstance(statement, Function):
+                else:
                     names[statement.name] = Bound(statement, names, file)
-                elif main:
-                    self._call(statement, {}, frozenset(), names)
         except _Raised as error:
             error.frames.append((file, line, "<module>"))
             raise
         self.depth -= 1
         return names
+
+    def stdout(self) -> str:
+        """What was printed."""
+        return "\n".join([*self.printed, ""])
 
     def traceback(self, error: _Raised) -> str:
         """Format the traceback. Python prints no header for a syntax error in the file that was run."""
@@ -182,85 +223,87 @@ class _Program:
             raise _Raised(f"ImportError: cannot import name '{name}' from '{module}' {where}{UNCERTAIN}")
         return names[name]
 
-    def _call(self, call: Call, known: dict[str, Value], local: frozenset[str], names: dict[str, Bound]) -> None:
-        target = names.get(call.name)
-        if call.name in local:
-            raise Unknown("a call of a number")
-        if target is None and call.name != "print":
-            raise _Raised(f"NameError: name '{call.name}' is not defined{UNCERTAIN}")
-        values = []
-        for argument in call.arguments:
-            if isinstance(argument, Name):
-                value = known.get(argument.name)
-                values.append(self._missing(argument.name, local, names) if value is None else value)
-            else:
-                values.append(argument)
-        if target is None:
-            if call.keywords:
-                raise Unknown("print with options")
-            self.printed.append(" ".join(map(str, values)) + "\n")
-            return
-        keywords = {}
-        for key, argument in call.keywords:
-            if isinstance(argument, Name):
-                value = known.get(argument.name)
-                keywords[key] = self._missing(argument.name, local, names) if value is None else value
-            else:
-                keywords[key] = argument
-        self._run(target, values, keywords)
-
-    def _missing(self, name: str, local: frozenset[str], names: dict[str, Bound]) -> Value:
-        if name in names:
-            raise Unknown("a function as a value")
-        if name in local:
-            raise _Raised(f"UnboundLocalError: {UNCERTAIN}")
-        raise _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
-
     def _run(self, target: Bound, values: list[Value], keywords: dict[str, Value]) -> None:
-        function, names, file = target
-        parameters = function.parameters
-        known: dict[str, Value] = dict(zip(parameters, values, strict=False))
-        if keywords or len(values) != len(parameters):
+        function = target.function
+        known = dict(function.literals)
+        if keywords or len(values) != len(function.parameters):
             if problem := _misfit(function, len(values), tuple(keywords)):
                 raise _Raised(f"TypeError: {problem}")
-            known = {**function.defaults, **known, **keywords}
+            known.update(function.defaults)
+            known.update(keywords)
+        known.update(zip(function.parameters, values, strict=False))
         self._enter()
-        local, line = function.local, 0
-        try:
-            for line, statement in function.body:  # noqa: B007 (the frame of an exception needs it)
-                if type(statement) is Call:
-                    self._call(statement, known, local, names)
-                else:
-                    known[statement[0]] = statement[1]  # an Assign
-        except _Raised as error:
-            error.frames.append((file, line, function.name))
-            raise
+        self.execute(function.body, known, target.path, function.name, target.names, function.local)
         self.depth -= 1
+
+    def execute(
+        self,
+        statements: tuple[tuple[int, Statement], ...],
+        known: dict[str, Value],
+        file: str,
+        function: str,
+        names: dict[str, Bound],
+        local: frozenset[str],
+    ) -> None:
+        """Execute the statements of a block."""
+        line = 0
+        try:
+            for line, (name, arguments, keywords, value, _) in statements:
+                if arguments is None:
+                    known[name] = value
+                    continue
+                target = names.get(name)
+                if target is None and name != "print":
+                    raise _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
+                values = [known[argument] for argument in arguments]
+                named = {key: known[argument] for key, argument in keywords} if keywords else {}
+                if target is not None:
+                    self._run(target, values, named)
+                elif not keywords:
+                    self.printed.append(" ".join(map(str, values)))
+                else:
+                    raise Unknown("print with options")
+        except KeyError as missing:
+            error = _undefined(missing.args[0], local, names)
+            error.frames.append((file, line, function))
+            raise error from None
+        except _Raised as error:
+            error.frames.append((file, line, function))
+            raise
+
+
+def _undefined(name: str, local: frozenset[str], names: dict[str, Bound]) -> _Raised:
+    if name in names:
+        raise Unknown("a function as a value")
+    if name in local:
+        return _Raised(f"UnboundLocalError: {UNCERTAIN}")
+    return _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
 
 
 @lru_cache(4096)
-def _stub(name: str, parameters: tuple[str, ...], optional: frozenset[str]) -> Callable[..., None]:
+def _stub(parameters: tuple[str, ...], optional: frozenset[str]) -> Callable[..., None]:
     signature = ", ".join(f"{parameter}=0" if parameter in optional else parameter for parameter in parameters)
     space: dict[str, Callable[..., None]] = {}
-    exec(f"def {name}({signature}): pass", space)  # the parser let only plain names through
-    return space[name]
+    exec(f"def stub({signature}): pass", space)  # the parser let only plain names through
+    return space["stub"]
 
 
 def _misfit(function: Function, positional: int, keywords: tuple[str, ...]) -> str:
     """Python's own words where a call does not fit a definition; else empty."""
-    stub = _stub(function.name, function.parameters, frozenset(function.defaults))
+    stub = _stub(function.parameters, frozenset(function.defaults))
     try:
         stub(*range(positional), **dict.fromkeys(keywords, 0))
     except TypeError as error:
         message, _, _ = str(error).partition(". Did you mean")
-        return message + UNCERTAIN * ("unexpected keyword" in message)
+        return function.name + message.removeprefix("stub") + UNCERTAIN * ("unexpected keyword" in message)
     return ""
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def parse(text: str) -> Source:
     """Parse a file. Raises Unknown where it is not of the part of Python that is known here."""
-    statements: list[tuple[int, Import | Function | Call]] = []
+    statements: list[tuple[int, Import | Function]] = []
+    guarded: list[tuple[int, Statement]] = []
     rows = text.split("\n")
     number = 0
     while number < len(rows):
@@ -268,42 +311,61 @@ def parse(text: str) -> Source:
         number += 1
         if not row:
             continue
-        if found := _IMPORT.fullmatch(row):
-            statements.append((number, Import(found[1], _name(found[2]))))
+        if found := _import(row):
+            statements.append((number, found))
             continue
         body = _body(rows, number)
         if found := _DEF.fullmatch(row):
             try:
                 parameters, defaults = _parameters(found[2])
             except _SyntaxError:
-                return Source((), number)
-            assigned = {part.name for _, part in body if isinstance(part, Assign)}
-            local = frozenset({*parameters, *assigned})
-            statements.append((number, Function(_name(found[1]), parameters, defaults, body, local)))
-        elif row == _GUARD and all(isinstance(part, Call) for _, part in body):
-            statements += [(line, part) for line, part in body if isinstance(part, Call)]
+                return Source((), syntax_error=number)
+            statements.append((number, _function(_name(found[1]), parameters, defaults, body)))
+        elif row == _GUARD and not guarded and not any(part.arguments is None or part.arguments for _, part in body):
+            guarded += body
         else:
             raise Unknown(f"the line {row}")
         number = body[-1][0]
-    return Source(tuple(statements))
+    links = tuple(part if isinstance(part, Import) else part.name for _, part in statements)
+    return Source(tuple(statements), tuple(guarded), links=links)
 
 
-def _body(rows: list[str], number: int) -> tuple[tuple[int, Assign | Call], ...]:
+def _function(
+    name: str, parameters: tuple[str, ...], defaults: dict[str, int], body: list[tuple[int, Statement]]
+) -> Function:
+    called = {part.name for _, part in body if part.arguments is not None}
+    local = {*parameters, *(part.name for _, part in body if part.arguments is None)}
+    if called & local:
+        raise Unknown("a call of a number")
+    literals = {text: value for _, part in body for text, value in part.literals}
+    return Function(name, parameters, defaults, tuple(body), literals, frozenset(local))
+
+
+def _body(rows: list[str], number: int) -> list[tuple[int, Statement]]:
     """The indented lines after line `number`."""
     body = []
     while number < len(rows) and (not rows[number] or rows[number][0] == " "):
+        row = rows[number]
         number += 1
-        if rows[number - 1]:
-            body.append((number, PASS if rows[number - 1] == "    pass" else _statement(rows[number - 1])))
+        if row:
+            body.append((number, _statement(row)))
     if not body:
-        raise Unknown("a function without a body")
-    return tuple(body)
+        raise Unknown("a block without a statement")
+    return body
 
 
-@lru_cache(65536)
-def _statement(row: str) -> Assign | Call:
+@lru_cache(16384)
+def _import(row: str) -> Import | None:
+    found = _IMPORT.fullmatch(row)
+    return Import(found[1], _name(found[2])) if found else None
+
+
+@lru_cache(16384)
+def _statement(row: str) -> Statement:
+    if row == "    pass":
+        return Statement("")
     if found := _ASSIGN.fullmatch(row):
-        return Assign(_name(found[1]), int(found[2]))
+        return Statement(_name(found[1]), value=int(found[2]))
     found = _CALL.fullmatch(row)
     if not found:
         raise Unknown(f"the line {row}")
@@ -318,10 +380,12 @@ def _statement(row: str) -> Assign | Call:
             values.append(_value(value))
     if len({key for key, _ in keywords}) < len(keywords):
         raise Unknown(f"the line {row}")
-    return Call(_name(found[1], "print"), tuple(values), tuple(keywords))
+    given = [*values, *(value for _, value in keywords)]
+    literals = {text: text[1:-1] if text[0] == '"' else int(text) for text in given if not text[0].isalpha()}
+    return Statement(_name(found[1], "print"), tuple(values), tuple(keywords), literals=tuple(literals.items()))
 
 
-@lru_cache(65536)
+@lru_cache(16384)
 def _parameters(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
     names: list[str] = []
     defaults: dict[str, int] = {}
@@ -339,16 +403,12 @@ def _parameters(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
     return tuple(names), defaults
 
 
-def _value(text: str) -> Value | Name:
-    found = _VALUE.fullmatch(text)
-    if not found:
-        raise Unknown(f"the argument {text}")
-    if found[3]:
-        return Name(_name(text))
-    return int(text) if found[2] else found[1]
+def _value(text: str) -> str:
+    """Require a variable's name or a literal."""
+    return text if _LITERAL.fullmatch(text) else _name(text)
 
 
-@lru_cache(65536)
+@lru_cache(16384)
 def _name(text: str, allowed: str = "") -> str:
     """Require a plain name: neither a keyword nor a builtin, whose effects are not known here."""
     plain = re.fullmatch("[A-Za-z][A-Za-z0-9_]*", text)

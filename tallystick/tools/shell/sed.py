@@ -142,7 +142,13 @@ class _Run:
 
 def _edit(script: tuple[Edit, ...], text: str, quiet: bool) -> str:
     run = _Run(lines(text))
+    numbers = {edit.first for edit in script if isinstance(edit.first, int) and edit.last is None}
+    by_number = len(numbers) > 0 and all(edit.first in numbers and edit.last is None for edit in script)
     for run.number, row in enumerate(run.rows, 1):
+        if by_number and run.number not in numbers:
+            if not quiet:
+                run.out.append(row)
+            continue
         run.line = row.removesuffix("\n")
         if run.line == row and any(_adds(edit) for edit in script):
             raise Unknown("adding lines where the last one has no newline")
