@@ -110,7 +110,7 @@ def draw(n: int, rng: random.Random, defaults: bool = False) -> Codebase:
 def draw_graph(n: int, rng: random.Random) -> list[list[int]]:
     """Draw the functions that call each function: one to three earlier ones, nearby or any; of foo, a share of all."""
     graph = _Graph(n, rng)
-    for i in range(1, n - 1):
+    for _ in range(n - 2):
         graph.add(rng.choices((1, 2, 3), (7, 2, 1))[0])
     share = round(FOO_SHARE * n * rng.uniform(0.5, 1.5))
     graph.add(1, rng.sample(range(n - 1), min(n - 1, max(1, share))))

@@ -38,7 +38,9 @@ FIRST_THOUGHT = "Run it."
 LAST_THOUGHT = "It runs without an error."
 
 _SHORT = re.compile(r'(?P<module>\w+)\.py", line (?P<line>\d+)\n(?P<error>\w+): (?P<name>\w+)')
-_ERROR = re.compile(r'(?P<file>\w+\.py)", line (?P<line>\d+)\n    (?P<source>.*)\n(?P<error>\w+)(: name .(?P<name>\w+))?')
+_ERROR = re.compile(
+    r'(?P<file>\w+\.py)", line (?P<line>\d+)\n    (?P<source>.*)\n(?P<error>\w+)(: name .(?P<name>\w+))?'
+)
 _CALL_PLACE = re.compile(r"(\w+\.py):(\d+):")
 _DEFINITION = re.compile(r"(?P<module>\w+)\.py:\d+:def (?P<name>\w+)\((?P<parameters>.*)\):")
 _IMPORT = re.compile(r"from (?P<module>\w+) import (?P<name>\w+)")
@@ -129,7 +131,10 @@ def _look(error: re.Match[str]) -> tuple[str, str]:
         edit = f"sed -i '{line}s/(.*)/({', '.join(ordered)})/' {file}"
         return "A default value has to stand last.", f"{edit} && {RUN}"
     if name and name.startswith("v"):
-        return "This function has to take the variable.", f"sed -i '/^def/{{{ADD.replace('v10', name)}}}' {file} && {RUN}"
+        return (
+            "This function has to take the variable.",
+            f"sed -i '/^def/{{{ADD.replace('v10', name)}}}' {file} && {RUN}",
+        )
     if name:
         look = f"grep -Hn '^from {name} ' {file} || grep -n '^def {name}(' *.py"
         return "Is it imported by another name, or not at all?", f"echo {file} {line} name {name} && {look}"

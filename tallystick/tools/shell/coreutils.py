@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from tallystick.tools.shell.results import Result, Unknown, lines, read
 
 
-def cat(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def cat(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print files one after another."""
     texts, complaints = _texts(files, arguments, stdin, "cat: {}")
     return Result("".join(text for _, text in texts), complaints, int(complaints != ""))
 
 
-def echo(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def echo(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print the arguments."""
     if arguments and re.fullmatch("-[neE]+", arguments[0]):
         raise Unknown(f"echo {arguments[0]}")
     return Result(" ".join(arguments) + "\n")
 
 
-def head(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def head(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print the first lines of files."""
     count, names = _count(arguments)
     if count.startswith("+"):
@@ -29,7 +29,7 @@ def head(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> R
     return _ends(files, names, stdin, "head", lambda rows: rows[: int(count)])
 
 
-def tail(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def tail(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print the last lines of files, or from a line on."""
     count, names = _count(arguments)
     if count.startswith("+"):
@@ -37,15 +37,15 @@ def tail(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> R
     return _ends(files, names, stdin, "tail", lambda rows: rows[-int(count) :])
 
 
-def tac(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def tac(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print files with their lines in reverse."""
     texts, complaints = _texts(files, arguments, stdin, "tac: failed to open '{}' for reading")
     return Result("".join("".join(lines(text)[::-1]) for _, text in texts), complaints, int(complaints != ""))
 
 
-def ls(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def ls(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """List files, one a line."""
-    names = arguments[1:] if arguments[:1] == ["-1"] else arguments
+    names = arguments[1:] if arguments[:1] == ("-1",) else arguments
     if any("/" in name for name in files):
         raise Unknown("ls among folders")
     shown = [name for name in files if not name.startswith(".")]
@@ -56,10 +56,10 @@ def ls(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Res
     return Result("".join(f"{name}\n" for name in sorted(shown)), complaints, 2 if complaints else 0)
 
 
-def sort(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def sort(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Sort lines by their characters' numbers; -r in reverse, -u each once."""
     options = {*"".join(word[1:] for word in arguments if word.startswith("-"))}
-    names = [word for word in arguments if not word.startswith("-")]
+    names = tuple(word for word in arguments if not word.startswith("-"))
     if not options <= {*"ru"}:
         raise Unknown(f"sort {' '.join(arguments)}")
     texts, complaints = _texts(files, names, stdin, "sort: cannot read: {}")
@@ -70,9 +70,9 @@ def sort(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> R
     return Result("".join(f"{row}\n" for row in rows))
 
 
-def wc(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def wc(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Count lines."""
-    if arguments[:1] != ["-l"]:
+    if arguments[:1] != ("-l",):
         raise Unknown(f"wc {' '.join(arguments)}")
     names = arguments[1:]
     texts, complaints = _texts(files, names, stdin, "wc: {}")
@@ -87,7 +87,7 @@ def wc(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Res
 
 
 def _texts(
-    files: Mapping[str, str], names: list[str], stdin: str | None, complaint: str
+    files: Mapping[str, str], names: tuple[str, ...], stdin: str | None, complaint: str
 ) -> tuple[list[tuple[str, str]], str]:
     """The named files' texts in order, else the input; and messages for those that are missing."""
     if any(name.startswith("-") for name in names):
@@ -100,10 +100,10 @@ def _texts(
     return [(name, found[name]) for name in names if name in found], complaints
 
 
-def _count(arguments: list[str]) -> tuple[str, list[str]]:
+def _count(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """The number of lines that -n gives, and the files."""
     count, names = "10", arguments
-    if arguments[:1] == ["-n"]:
+    if arguments[:1] == ("-n",):
         count, names = (arguments[1] if len(arguments) > 1 else ""), arguments[2:]
     elif arguments and (found := re.fullmatch("-n?([0-9]+)", arguments[0])):
         count, names = found[1], arguments[1:]
@@ -113,7 +113,11 @@ def _count(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def _ends(
-    files: Mapping[str, str], names: list[str], stdin: str | None, command: str, cut: Callable[[list[str]], list[str]]
+    files: Mapping[str, str],
+    names: tuple[str, ...],
+    stdin: str | None,
+    command: str,
+    cut: Callable[[list[str]], list[str]],
 ) -> Result:
     """Print a part of each file, with a title where there are several."""
     texts, complaints = _texts(files, names, stdin, f"{command}: cannot open '{{}}' for reading")

@@ -18,7 +18,7 @@ from tallystick.tools.shell.sed import sed
 
 __all__ = ["FastShell", "Unknown"]
 
-_COMMANDS: dict[str, Callable[[dict[str, str], list[str], str | None], Result]] = {
+_COMMANDS: dict[str, Callable[[dict[str, str], tuple[str, ...], str | None], Result]] = {
     "cat": coreutils.cat,
     "echo": coreutils.echo,
     "grep": grep,
@@ -46,6 +46,8 @@ class Stage(NamedTuple):
 
     words: tuple[Word, ...]
     merged: bool
+    plain: tuple[str, ...]
+    """The words' texts; empty where one of them is a pattern."""
 
 
 class Pipeline(NamedTuple):
@@ -81,7 +83,8 @@ class FastShell:
         return dict(self._files)
 
     def close(self) -> None:
-        """End; nothing is held."""
+        """Release what the last run has loaded."""
+        self._python.close()
 
     def __enter__(self) -> FastShell:
         return self
@@ -101,7 +104,8 @@ class FastShell:
         return result
 
     def _stage(self, stage: Stage, stdin: str | None) -> Result:
-        name, *arguments = [text for word in stage.words for text in self._expand(word)]
+        words = stage.plain or tuple(text for word in stage.words for text in self._expand(word))
+        name, arguments = words[0], words[1:]
         if name == "python":
             if len(arguments) != 1:
                 raise Unknown(f"python {' '.join(arguments)}")
@@ -124,9 +128,20 @@ class FastShell:
         return sorted(name for name in self._files if matches(name)) or [word.text]
 
 
-@lru_cache(8192)
-def parse(command: str) -> tuple[Pipeline, ...]:
+def parse(command: str) -> list[Pipeline]:
     """Split a command line into pipelines. Raises Unknown for what is not among the syntax known here."""
+    parts = command.split(" && ")
+    if len(parts) > 1:
+        try:  # agents repeat parts of command lines; a part that is cut within quotes is Unknown
+            first, *others = [_parse(part) for part in parts]
+            return [*first, *(p._replace(operator="&&") if p is ps[0] else p for ps in others for p in ps)]
+        except Unknown:
+            pass
+    return [*_parse(command)]
+
+
+@lru_cache(1024)
+def _parse(command: str) -> tuple[Pipeline, ...]:
     pipelines: list[Pipeline] = []
     stages: list[Stage] = []
     words: list[Word] = []
@@ -137,7 +152,8 @@ def parse(command: str) -> tuple[Pipeline, ...]:
         elif sign:
             if not words:
                 raise Unknown(f"the command line {command}")
-            stages.append(Stage(tuple(words), merged))
+            plain = () if any(word.pattern for word in words) else tuple(word.text for word in words)
+            stages.append(Stage(tuple(words), merged, plain))
             words, merged = [], False
             if sign != "|":
                 pipelines.append(Pipeline(operator, tuple(stages)))
@@ -153,16 +169,17 @@ def _tokens(command: str) -> list[tuple[str, str]]:
     """(operator, "") or ("", word)."""
     tokens = []
     end = 0
-    while end < len(command):
-        found = _TOKEN.match(command, end)
-        if not found:
-            raise Unknown(f"the command line {command}")
+    for found in _TOKEN.finditer(command):
+        if found.start() != end:
+            break
         tokens.append((found["operator"] or "", found["word"] or ""))
         end = found.end()
+    if end < len(command):
+        raise Unknown(f"the command line {command}")
     return tokens
 
 
-@lru_cache(8192)
+@lru_cache(1024)
 def _word(text: str) -> Word:
     parts = re.findall(_PART, text)
     plain = "".join(part[1:-1] if part[0] in "'\"" else part for part in parts)

@@ -13,7 +13,7 @@ _MESSAGES = ("non-default argument follows default argument", "parameter without
 _CARETS = ("    ^^^^", "    ~~~^^^^~~", "           ^")
 
 
-def grep(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def grep(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print the lines that match."""
     options, (text, *names) = _options(arguments)
     pattern = translate(text, "E" in options, "i" in options)
@@ -35,7 +35,8 @@ def grep(files: Mapping[str, str], arguments: list[str], stdin: str | None) -> R
     return Result("".join(out), complaints, 2 if complaints else 0 if matched else 1)
 
 
-def _options(arguments: list[str]) -> tuple[frozenset[str], list[str]]:
+@lru_cache(1024)
+def _options(arguments: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
     options: frozenset[str] = frozenset()
     rest = list(arguments)
     while rest and rest[0].startswith("-"):
@@ -44,7 +45,7 @@ def _options(arguments: list[str]) -> tuple[frozenset[str], list[str]]:
         raise Unknown(f"grep {' '.join(arguments)}")
     if "o" in options and "v" in options or len(options & {*"lc"}) > 1:
         raise Unknown("grep with options that override one another")
-    return options, rest
+    return options, tuple(rest)
 
 
 def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name: str, out: list[str]) -> bool:
@@ -78,15 +79,16 @@ def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name
     return selected > 0
 
 
-def _shown(line: str, pattern: Pattern, options: frozenset[str]) -> list[str] | None:
+@lru_cache(4096)
+def _shown(line: str, pattern: Pattern, options: frozenset[str]) -> tuple[str, ...] | None:
     """The parts of a line that are printed; None where it is not selected."""
     if "o" in options and "l" not in options and "c" not in options:
-        return [match[0] for match in pattern.each(line)] or None
-    return [line] if pattern.matches(line) != ("v" in options) else None
+        return tuple(match[0] for match in pattern.each(line)) or None
+    return (line,) if pattern.matches(line) != ("v" in options) else None
 
 
 @lru_cache(1024)
-def _shown_uncertain(line: str, pattern: Pattern, options: frozenset[str]) -> list[str] | None:
+def _shown_uncertain(line: str, pattern: Pattern, options: frozenset[str]) -> tuple[str, ...] | None:
     """As `_shown`, of a line whose text depends on the Python version: refused unless it makes no difference."""
     known = line.removesuffix(UNCERTAIN)
     carets = not known.strip()

@@ -20,8 +20,6 @@ from typing import NamedTuple
 from tallystick.tools.shell.results import UNCERTAIN, Result, Unknown
 
 MAX_CALLS = 200_000
-MAX_DEPTH = 120
-"""Nested calls or imports; each takes a few Python frames here, of which 1,000 are allowed."""
 
 _IMPORT = re.compile(r"from (\w+) import (\w+)")
 _DEF = re.compile(r"def (\w+)\(([^()]*)\):")
@@ -70,8 +68,9 @@ class Source(NamedTuple):
     """A parsed file: its top level's statements with their line numbers, or the line of a syntax error."""
 
     statements: tuple[tuple[int, Import | Function], ...]
-    guarded: tuple[tuple[int, Statement], ...] = ()
-    """What is executed in the file that is run alone."""
+    guarded: Function
+    """What is executed only in the file that is run, as a function."""
+    rows: list[str]
     syntax_error: int = 0
     links: tuple[object, ...] = ()
     """What other modules see of it, and it of them: its imports and the names of its functions, in order."""
@@ -93,10 +92,10 @@ class _SyntaxError(Exception):
 class _Raised(Exception):
     """An exception of the program; frames: (file, line, function), innermost first."""
 
-    def __init__(self, message: str):
+    def __init__(self, message: str, *frames: tuple[str, int, str]):
         super().__init__(message)
         self.message = message
-        self.frames: list[tuple[str, int, str]] = []
+        self.frames = [*frames]
 
 
 class Interpreter:
@@ -108,70 +107,86 @@ class Interpreter:
 
     def __init__(self, root: str):
         self.root = root
-        self._loaded: dict[str, tuple[str, Source]] = {}
-        """The text and parsed form of each file that the last run loaded."""
+        self._parsed: dict[str, tuple[str, Source]] = {}
+        """By file: a text that it had, and what that means."""
         self._modules: dict[str, dict[str, Bound]] = {}
+        """By file: the names of the modules that the last run loaded, if it loaded all."""
 
     def run(self, files: Mapping[str, str], file: str) -> Result:
         """Run `python file` on these files."""
         if file not in files:
             raise Unknown(f"python {file}")
-        program = _Program(files, self.root, file)
+        program = _Program(self, files)
         try:
-            names = self._linked(program)
-            program.execute(parse(files[file]).guarded, {}, file, "<module>", names, frozenset())
+            names = self._linked(program, file)
+            program.call(Bound(self.source(files, file).guarded, names, file), [], {})
         except _Raised as error:
             return Result(program.stdout(), program.traceback(error), 1)
+        except RecursionError:
+            raise Unknown("a recursion without end") from None
         return Result(program.stdout())
 
-    def _linked(self, program: _Program) -> dict[str, Bound]:
-        """Load the modules, or bring those of the last run up to date."""
-        if program.file in self._modules and self._update(program.files):
-            return self._modules[program.file]
+    def source(self, files: Mapping[str, str], file: str) -> Source:
+        """Parse a file, unless its text is as it was."""
+        text = files[file]
+        known = self._parsed.get(file)
+        if known is None or known[0] is not text:
+            known = self._parsed[file] = text, parse(text)
+        return known[1]
+
+    def close(self) -> None:
+        """Forget what was loaded; modules and their functions refer to one another, which delays their release."""
+        for names in self._modules.values():
+            names.clear()
         self._modules = {}
-        names = program.load(program.file)
-        self._modules = {f"{name}.py": loaded for name, loaded in program.modules.items() if loaded is not None}
-        self._modules[program.file] = names
-        self._loaded = {name: (program.files[name], parse(program.files[name])) for name in self._modules}
-        return names
+
+    def _linked(self, program: _Program, file: str) -> dict[str, Bound]:
+        """Load the modules, or bring those of the last run up to date."""
+        if file not in self._modules or not self._update(program.files):
+            self.close()
+            names = program.load(file)
+            loaded = {f"{name}.py": names for name, names in program.modules.items() if names is not None}
+            self._modules = {**loaded, file: names}
+        return self._modules[file]
 
     def _update(self, files: Mapping[str, str]) -> bool:
         """Exchange functions that were edited; False where that is not enough."""
-        changed = [name for name, (text, _) in self._loaded.items() if files.get(name) is not text]
-        for name in changed:
-            source = parse(files.get(name, ""))
-            if source.links != self._loaded[name][1].links or source.syntax_error:
+        for name in self._modules:
+            text, before = self._parsed[name]
+            if files.get(name) is text:
+                continue
+            source = self.source(files, name) if name in files else None
+            if source is None or source.syntax_error or source.links != before.links:
                 return False
             for _, statement in source.statements:
                 if isinstance(statement, Function):
                     self._modules[name][statement.name].function = statement
-            self._loaded[name] = files[name], source
         return True
 
 
 def run(files: Mapping[str, str], file: str, root: str) -> Result:
     """Run `python file` in the folder `root` that holds `files`."""
-    return Interpreter(root).run(files, file)
+    interpreter = Interpreter(root)
+    result = interpreter.run(files, file)
+    interpreter.close()
+    return result
 
 
 class _Program:
     """One run: its modules, and its output."""
 
-    def __init__(self, files: Mapping[str, str], root: str, file: str):
-        self.files, self.root, self.file = files, root, file
+    def __init__(self, interpreter: Interpreter, files: Mapping[str, str]):
+        self.interpreter, self.files, self.root = interpreter, files, interpreter.root
         self.modules: dict[str, dict[str, Bound] | None] = {}
         self.printed: list[str] = []
-        self.calls = self.depth = 0
+        self.calls = 0
 
     def load(self, file: str) -> dict[str, Bound]:
         """Execute a file's top level."""
-        source = parse(self.files[file])
+        source = self.interpreter.source(self.files, file)
         names: dict[str, Bound] = {}
         if source.syntax_error:
-            error = _Raised(f"SyntaxError: {UNCERTAIN}")
-            error.frames.append((file, source.syntax_error, ""))
-            raise error
-        self._enter()
+            raise _Raised(f"SyntaxError: {UNCERTAIN}", (file, source.syntax_error, ""))
         line = 0
         try:
             for line, statement in source.statements:  # noqa: B007 (the frame of an exception needs it)
@@ -182,7 +197,6 @@ class _Program:
         except _Raised as error:
             error.frames.append((file, line, "<module>"))
             raise
-        self.depth -= 1
         return names
 
     def stdout(self) -> str:
@@ -195,15 +209,9 @@ class _Program:
         text = [] if not frames[0][2] else ["Traceback (most recent call last):\n"]
         for file, line, function in frames:
             place = f", in {function}" if function else ""
-            shown = self.files[file].split("\n")[line - 1].strip()
+            shown = self.interpreter.source(self.files, file).rows[line - 1].strip()
             text.append(f'  File "{self.root}/{file}", line {line}{place}\n    {shown}\n    {UNCERTAIN}\n')
         return "".join(text) + error.message + "\n"
-
-    def _enter(self) -> None:
-        self.depth += 1
-        self.calls += 1
-        if self.depth > MAX_DEPTH or self.calls > MAX_CALLS:
-            raise Unknown("a run with too many calls")
 
     def _imported(self, statement: Import) -> Bound:
         module, name = statement
@@ -223,8 +231,9 @@ class _Program:
             raise _Raised(f"ImportError: cannot import name '{name}' from '{module}' {where}{UNCERTAIN}")
         return names[name]
 
-    def _run(self, target: Bound, values: list[Value], keywords: dict[str, Value]) -> None:
-        function = target.function
+    def call(self, target: Bound, values: list[Value], keywords: dict[str, Value]) -> None:
+        """Call a function."""
+        function, names = target.function, target.names
         known = dict(function.literals)
         if keywords or len(values) != len(function.parameters):
             if problem := _misfit(function, len(values), tuple(keywords)):
@@ -232,52 +241,37 @@ class _Program:
             known.update(function.defaults)
             known.update(keywords)
         known.update(zip(function.parameters, values, strict=False))
-        self._enter()
-        self.execute(function.body, known, target.path, function.name, target.names, function.local)
-        self.depth -= 1
-
-    def execute(
-        self,
-        statements: tuple[tuple[int, Statement], ...],
-        known: dict[str, Value],
-        file: str,
-        function: str,
-        names: dict[str, Bound],
-        local: frozenset[str],
-    ) -> None:
-        """Execute the statements of a block."""
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise Unknown("a run with too many calls")
         line = 0
         try:
-            for line, (name, arguments, keywords, value, _) in statements:
+            for line, (name, arguments, named, value, _) in function.body:
                 if arguments is None:
                     known[name] = value
                     continue
-                target = names.get(name)
-                if target is None and name != "print":
+                called = names.get(name)
+                if called is None and name != "print":
                     raise _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
-                values = [known[argument] for argument in arguments]
-                named = {key: known[argument] for key, argument in keywords} if keywords else {}
-                if target is not None:
-                    self._run(target, values, named)
-                elif not keywords:
-                    self.printed.append(" ".join(map(str, values)))
+                given = [known[argument] for argument in arguments]
+                if called is not None:
+                    self.call(called, given, {key: known[argument] for key, argument in named} if named else {})
+                elif not named:
+                    self.printed.append(" ".join(map(str, given)))
                 else:
                     raise Unknown("print with options")
         except KeyError as missing:
-            error = _undefined(missing.args[0], local, names)
-            error.frames.append((file, line, function))
-            raise error from None
+            message = _undefined(missing.args[0], function.local, names)
+            raise _Raised(message, (target.path, line, function.name)) from None
         except _Raised as error:
-            error.frames.append((file, line, function))
+            error.frames.append((target.path, line, function.name))
             raise
 
 
-def _undefined(name: str, local: frozenset[str], names: dict[str, Bound]) -> _Raised:
+def _undefined(name: str, local: frozenset[str], names: dict[str, Bound]) -> str:
     if name in names:
         raise Unknown("a function as a value")
-    if name in local:
-        return _Raised(f"UnboundLocalError: {UNCERTAIN}")
-    return _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
+    return f"UnboundLocalError: {UNCERTAIN}" if name in local else f"NameError: name '{name}' is not defined{UNCERTAIN}"
 
 
 @lru_cache(4096)
@@ -299,7 +293,6 @@ def _misfit(function: Function, positional: int, keywords: tuple[str, ...]) -> s
     return ""
 
 
-@lru_cache(4096)
 def parse(text: str) -> Source:
     """Parse a file. Raises Unknown where it is not of the part of Python that is known here."""
     statements: list[tuple[int, Import | Function]] = []
@@ -319,7 +312,7 @@ def parse(text: str) -> Source:
             try:
                 parameters, defaults = _parameters(found[2])
             except _SyntaxError:
-                return Source((), syntax_error=number)
+                return Source((), _guarded([]), rows, number)
             statements.append((number, _function(_name(found[1]), parameters, defaults, body)))
         elif row == _GUARD and not guarded and not any(part.arguments is None or part.arguments for _, part in body):
             guarded += body
@@ -327,7 +320,11 @@ def parse(text: str) -> Source:
             raise Unknown(f"the line {row}")
         number = body[-1][0]
     links = tuple(part if isinstance(part, Import) else part.name for _, part in statements)
-    return Source(tuple(statements), tuple(guarded), links=links)
+    return Source(tuple(statements), _guarded(guarded), rows, links=links)
+
+
+def _guarded(body: list[tuple[int, Statement]]) -> Function:
+    return Function("<module>", (), {}, tuple(body), {}, frozenset())
 
 
 def _function(
@@ -354,13 +351,13 @@ def _body(rows: list[str], number: int) -> list[tuple[int, Statement]]:
     return body
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def _import(row: str) -> Import | None:
     found = _IMPORT.fullmatch(row)
     return Import(found[1], _name(found[2])) if found else None
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def _statement(row: str) -> Statement:
     if row == "    pass":
         return Statement("")
@@ -385,7 +382,7 @@ def _statement(row: str) -> Statement:
     return Statement(_name(found[1], "print"), tuple(values), tuple(keywords), literals=tuple(literals.items()))
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def _parameters(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
     names: list[str] = []
     defaults: dict[str, int] = {}
@@ -408,7 +405,7 @@ def _value(text: str) -> str:
     return text if _LITERAL.fullmatch(text) else _name(text)
 
 
-@lru_cache(16384)
+@lru_cache(4096)
 def _name(text: str, allowed: str = "") -> str:
     """Require a plain name: neither a keyword nor a builtin, whose effects are not known here."""
     plain = re.fullmatch("[A-Za-z][A-Za-z0-9_]*", text)

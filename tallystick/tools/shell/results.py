@@ -29,7 +29,7 @@ def lines(text: str) -> list[str]:
     return [*kept, rest] if rest else kept
 
 
-def read(files: Mapping[str, str], names: list[str], complaint: str) -> tuple[dict[str, str], str]:
+def read(files: Mapping[str, str], names: tuple[str, ...], complaint: str) -> tuple[dict[str, str], str]:
     """Look up files: those that exist, and an error message for each that does not, as `complaint` has it."""
     for name in names:
         if name == "-" or "/" in name:

@@ -29,10 +29,9 @@ class Edit:
     block: tuple[Edit, ...] = ()
 
 
-def sed(files: MutableMapping[str, str], arguments: list[str], stdin: str | None) -> Result:
+def sed(files: MutableMapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Edit lines by a script."""
-    options, scripts, names = _arguments(arguments)
-    script = parse("\n".join(scripts), "E" in options)
+    options, script, names = _arguments(arguments)
     if not names:
         if stdin is None or "i" in options:
             raise Unknown("sed without input")
@@ -47,7 +46,7 @@ def sed(files: MutableMapping[str, str], arguments: list[str], stdin: str | None
     return Result("", complaints, status)
 
 
-def _joined(found: MutableMapping[str, str], names: list[str]) -> str:
+def _joined(found: MutableMapping[str, str], names: tuple[str, ...]) -> str:
     """Files as one text; sed ends each but the last with a newline."""
     texts = [found[name] for name in names if name in found]
     if any(text and not text.endswith("\n") for text in texts[:-1]):
@@ -55,7 +54,8 @@ def _joined(found: MutableMapping[str, str], names: list[str]) -> str:
     return "".join(texts)
 
 
-def _arguments(arguments: list[str]) -> tuple[set[str], list[str], list[str]]:
+@lru_cache(1024)
+def _arguments(arguments: tuple[str, ...]) -> tuple[set[str], tuple[Edit, ...], tuple[str, ...]]:
     options: set[str] = set()
     scripts: list[str] = []
     rest = list(arguments)
@@ -71,7 +71,7 @@ def _arguments(arguments: list[str]) -> tuple[set[str], list[str], list[str]]:
         scripts.append(rest.pop(0))
     if not scripts or any(word.startswith("-") for word in rest):
         raise Unknown(f"sed {' '.join(arguments)}")
-    return options, scripts, rest
+    return options, parse("\n".join(scripts), "E" in options), tuple(rest)
 
 
 def _leaves_alone(script: tuple[Edit, ...], text: str) -> bool:
@@ -143,24 +143,28 @@ class _Run:
 def _edit(script: tuple[Edit, ...], text: str, quiet: bool) -> str:
     run = _Run(lines(text))
     numbers = {edit.first for edit in script if isinstance(edit.first, int) and edit.last is None}
-    by_number = len(numbers) > 0 and all(edit.first in numbers and edit.last is None for edit in script)
+    everywhere = len({edit.first for edit in script}) > len(numbers) or any(edit.last is not None for edit in script)
     for run.number, row in enumerate(run.rows, 1):
-        if by_number and run.number not in numbers:
-            if not quiet:
-                run.out.append(row)
-            continue
-        run.line = row.removesuffix("\n")
-        if run.line == row and any(_adds(edit) for edit in script):
-            raise Unknown("adding lines where the last one has no newline")
-        try:
-            run.apply(script)
-            if not quiet:
-                run.out.append(run.line + row[len(row.removesuffix("\n")) :])
-        except _Deleted:
-            pass
-        run.out += run.after
-        run.after = []
+        if everywhere or run.number in numbers:
+            _cycle(run, script, row, quiet)
+        elif not quiet:
+            run.out.append(row)
     return "".join(run.out)
+
+
+def _cycle(run: _Run, script: tuple[Edit, ...], row: str, quiet: bool) -> None:
+    """Apply a script to one line."""
+    run.line = row.removesuffix("\n")
+    if run.line == row and any(_adds(edit) for edit in script):
+        raise Unknown("adding lines where the last one has no newline")
+    try:
+        run.apply(script)
+        if not quiet:
+            run.out.append(run.line + row[len(row.removesuffix("\n")) :])
+    except _Deleted:
+        pass
+    run.out += run.after
+    run.after = []
 
 
 def _adds(edit: Edit) -> bool:
@@ -183,7 +187,7 @@ def _substitute(edit: Edit, line: str) -> str:
     return "".join(out) + line[end:]
 
 
-@lru_cache(4096)
+@lru_cache(1024)
 def parse(script: str, extended: bool) -> tuple[Edit, ...]:
     """Read a script. Raises Unknown for a command that is not known."""
     parser = _Parser(script, extended)
