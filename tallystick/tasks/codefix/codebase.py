@@ -14,7 +14,7 @@ MAX_DEPTH = 40
 MAX_CHILDREN = 5
 """Functions that one function calls; those that call foo may call one more."""
 RUN_COST = 5
-"""Calls that one run makes, at most, for each function: every path from main is executed."""
+"""Calls that one run makes, at most, for each function above foo: every path from main is executed."""
 FOO_SHARE = 0.15
 """Share of the functions that call foo, within a half of it: so that a bug concerns many functions at any n."""
 DEFAULTS_SHARE = 0.3
@@ -155,10 +155,9 @@ class _Graph:
 
     def _fits(self, parent: int, chosen: list[int]) -> bool:
         calls = self.calls[parent] + sum(self.calls[other] for other in chosen)
-        if not chosen:
-            return self._takes(parent) and calls <= self.size // 4
-        cheap = calls <= self.size // 2 and self.total + calls <= RUN_COST * self.size
-        return self._takes(parent) and cheap
+        budget = RUN_COST * max(len(self.parents) + 1, 8)
+        most = self.size // 2 if chosen else self.size // 4
+        return self._takes(parent) and calls <= most and self.total + calls <= budget
 
 
 def _ancestors(parents: list[list[int]], node: int) -> set[int]:

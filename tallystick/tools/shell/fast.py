@@ -185,10 +185,7 @@ def _word(text: str) -> Word:
     plain = "".join(part[1:-1] if part[0] in "'\"" else part for part in parts)
     if not any(part in "*?" for part in parts):
         return Word(plain, None)
-    if text[0] in "*?":  # does not match a name that begins with a dot
-        start = r"(?!\.)"
-    else:
-        start = ""
+    start = r"(?!\.)" if text[0] in "*?" else ""  # no name that begins with a dot
     shapes = [
         {"*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part[1:-1] if part[0] in "'\"" else part) for part in parts
     ]

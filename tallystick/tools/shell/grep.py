@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from tallystick.tools.shell.patterns import Pattern, translate
@@ -15,7 +15,8 @@ _CARETS = ("    ^^^^", "    ~~~^^^^~~", "           ^")
 
 def grep(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """Print the lines that match."""
-    options, (text, *names) = _options(arguments)
+    options, (text, *rest) = _options(arguments)
+    names = tuple(rest)
     pattern = translate(text, "E" in options, "i" in options)
     if not names:
         if stdin is None:
@@ -50,14 +51,9 @@ def _options(arguments: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...
 
 def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name: str, out: list[str]) -> bool:
     """Add what is printed of one file; returns whether a line was selected."""
-    if "v" not in options and UNCERTAIN not in text and not pattern.anywhere.search(text):
-        if "c" in options:
-            out.append(f"{title}0\n")
-        return False
     selected = 0
     certain = True
-    for number, row in enumerate(lines(text), 1):
-        line = row.removesuffix("\n")
+    for number, line in _candidates(text, pattern, options):
         if UNCERTAIN in line:
             certain = certain and line.lstrip() != UNCERTAIN
             shown = _shown_uncertain(line, pattern, options)
@@ -77,6 +73,24 @@ def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name
     elif "l" in options and selected:
         out.append(f"{name}\n")
     return selected > 0
+
+
+def _candidates(text: str, pattern: Pattern, options: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """The lines that can be selected, with their numbers: most lines of a long text are not even looked at."""
+    position, number = 0, 1
+    if "v" not in options:
+        known = text.find(UNCERTAIN)
+        end = len(text) if known < 0 else text.rfind("\n", 0, known) + 1
+        while (found := pattern.anywhere.search(text, position, end)) and found.start() < end:
+            start = text.rfind("\n", 0, found.start()) + 1
+            number += text.count("\n", position, start)
+            position = text.find("\n", start, end) + 1 or end
+            yield number, text[start:position].removesuffix("\n")
+            number += 1
+        number += text.count("\n", position, end)
+        position = end
+    for offset, row in enumerate(lines(text[position:])):
+        yield number + offset, row.removesuffix("\n")
 
 
 @lru_cache(4096)

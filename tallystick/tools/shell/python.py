@@ -246,7 +246,7 @@ class _Program:
             raise Unknown("a run with too many calls")
         line = 0
         try:
-            for line, (name, arguments, named, value, _) in function.body:
+            for line, (name, arguments, named, value, _) in function.body:  # noqa: B007 (as above)
                 if arguments is None:
                     known[name] = value
                     continue

@@ -109,7 +109,7 @@ class _Run:
         return self._begin(edit)
 
     def _begin(self, edit: Edit) -> bool:
-        assert edit.first is not None and edit.last is not None, "a range"
+        assert edit.first is not None, "a range begins somewhere"
         if not self._is(edit.first):
             return False
         ended = isinstance(edit.last, int) and edit.last <= self.number
@@ -144,7 +144,8 @@ def _edit(script: tuple[Edit, ...], text: str, quiet: bool) -> str:
     run = _Run(lines(text))
     numbers = {edit.first for edit in script if isinstance(edit.first, int) and edit.last is None}
     everywhere = len({edit.first for edit in script}) > len(numbers) or any(edit.last is not None for edit in script)
-    for run.number, row in enumerate(run.rows, 1):
+    for row in run.rows:
+        run.number += 1
         if everywhere or run.number in numbers:
             _cycle(run, script, row, quiet)
         elif not quiet:
