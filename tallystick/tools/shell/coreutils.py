@@ -46,8 +46,8 @@ def tac(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None)
 def ls(files: Mapping[str, str], arguments: tuple[str, ...], stdin: str | None) -> Result:
     """List files, one a line."""
     names = arguments[1:] if arguments[:1] == ("-1",) else arguments
-    if any("/" in name for name in files):
-        raise Unknown("ls among folders")
+    if any("/" in name for name in files) or any(name.startswith("-") for name in names):
+        raise Unknown(f"ls {' '.join(arguments)}")
     shown = [name for name in files if not name.startswith(".")]
     complaints = ""
     if names:

@@ -51,7 +51,9 @@ def test_renamed_variable(case):
 
 
 def test_deleted_print(case):
-    assert judge(case, edited(case, "foo.py", r'^    print\("foo", v10\)\n', "")).reason == "does not print what it should"
+    assert (
+        judge(case, edited(case, "foo.py", r'^    print\("foo", v10\)\n', "")).reason == "does not print what it should"
+    )
 
 
 def test_deleted_call(case):
@@ -84,7 +86,9 @@ def test_code_beyond_the_known_part_of_python_is_executed_in_a_sandbox(case):
         return Ran("", 0)
 
     body = case.reference["foo.py"].splitlines()
-    guarded = "\n".join([body[0], "    try:", *(f"    {line}" for line in body[1:]), "    except NameError:", "        pass"])
+    guarded = "\n".join(
+        [body[0], "    try:", *(f"    {line}" for line in body[1:]), "    except NameError:", "        pass"]
+    )
     files = {**case.files, "foo.py": guarded + "\n"}
     assert judge(case, files, execute).reason == "does not print what it should"
     assert judge(case, files).reason.startswith("cannot be interpreted")

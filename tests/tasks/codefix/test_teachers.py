@@ -1,7 +1,7 @@
 """Every teacher repairs every case of its kind, and changes nothing else.
 
-The golden files hold one trajectory each. Where one has changed on purpose, delete it and run this test twice: the first
-run writes it again and fails.
+The golden files hold one trajectory each. Where one has changed on purpose, delete it and run this test twice: the
+first run writes it again and fails.
 """
 
 from pathlib import Path
