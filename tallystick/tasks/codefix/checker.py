@@ -37,14 +37,20 @@ def judge(case: Case, files: Mapping[str, str], execute: Execute | None = None) 
     execute: runs code that goes beyond the part of Python that is interpreted here; None: such code does not pass.
     """
     changed = tuple(sorted(name for name in {*files, *case.files} if files.get(name) != case.files.get(name)))
-    reason = _compare(case.reference, files, execute)
-    if not reason and _compare(_shift(case.reference), _shift(files), execute):
-        reason = "prints what it should only for the constants that it has"
+    reason = "" if files == case.reference else _fault(case.reference, files, execute)
     return Verdict(not reason, {*changed} <= case.relevant, reason, changed)
 
 
+def _fault(reference: Mapping[str, str], files: Mapping[str, str], execute: Execute | None) -> str:
+    """What is wrong with the code; else empty."""
+    reason = _compare(reference, files, execute)
+    if not reason and _compare(_shift(reference), _shift(files), execute):
+        return "prints what it should only for the constants that it has"
+    return reason
+
+
 def _compare(reference: Mapping[str, str], files: Mapping[str, str], execute: Execute | None) -> str:
-    """What is wrong with the output; else empty."""
+    """What is wrong with the output, compared with the reference's; else empty."""
     wanted = python.run(reference, "main.py", "/repo")
     assert wanted.returncode == 0, "the reference runs"
     try:

@@ -35,7 +35,5 @@ def read(files: Mapping[str, str], names: tuple[str, ...], complaint: str) -> tu
         if name == "-" or "/" in name:
             raise Unknown(f"the file {name}")
     found = {name: files[name] for name in names if name in files}
-    if len(found) < len(names) != len(set(names)):
-        raise Unknown("a file that is missing, among files named twice")
     missing = [name for name in names if name not in files]
     return found, "".join(f"{complaint.format(name)}: No such file or directory\n" for name in missing)

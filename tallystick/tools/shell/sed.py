@@ -40,9 +40,9 @@ def sed(files: MutableMapping[str, str], arguments: tuple[str, ...], stdin: str 
     status = 2 if complaints else 0
     if "i" not in options:
         return Result(_edit(script, _joined(found, names), "n" in options), complaints, status)
-    for name, text in found.items():
-        if "n" in options or not _leaves_alone(script, text):
-            files[name] = _edit(script, text, "n" in options)
+    for name in names:
+        if name in found and ("n" in options or not _leaves_alone(script, files[name])):
+            files[name] = _edit(script, files[name], "n" in options)
     return Result("", complaints, status)
 
 
