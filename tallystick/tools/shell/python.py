@@ -1,79 +1,22 @@
-"""An interpreter for the part of Python that codefix's codebases are written in.
+"""An interpreter for the part of Python that `python_source` parses.
 
-It knows imports of functions, function definitions, constants, and calls with names and constants as arguments, and
-prints what the real interpreter prints. It executes no code on the host, so it is safe for files that a model wrote; a
-run that is too long is refused. What differs between Python versions (caret lines, suggestions, messages of syntax
-errors) is printed as UNCERTAIN.
+It prints what the real interpreter prints, and executes none of the files' code on the host, so it is safe for files that a
+model wrote; a run that is too long is refused. What differs between Python versions (caret lines, suggestions, messages
+of syntax errors) is printed as UNCERTAIN.
 """
 
 from __future__ import annotations
 
-import builtins
-import keyword
-import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
+from tallystick.tools.shell.python_source import Function, Import, Source, Value, parse
 from tallystick.tools.shell.results import UNCERTAIN, Result, Unknown
 
 MAX_CALLS = 200_000
-
-_IMPORT = re.compile(r"from (\w+) import (\w+)")
-_DEF = re.compile(r"def (\w+)\(([^()]*)\):")
-_ASSIGN = re.compile(r"    (\w+) = (0|[1-9][0-9]*)")
-_CALL = re.compile(r"    (\w+)\(([^()]*)\)")
-_GUARD = 'if __name__ == "__main__":'
-_LITERAL = re.compile(r'"(\w*)"|(0|[1-9][0-9]*)')
-_BUILTINS = {*dir(builtins)} - {"print"}
-
-Value = int | str
-
-
-class Statement(NamedTuple):
-    """`name = value`, `name(arguments, keyword=argument)`, or `pass`, which assigns to no name."""
-
-    name: str
-    arguments: tuple[str, ...] | None = None
-    """The text of each argument, a variable's name or a literal; None: an assignment."""
-    keywords: tuple[tuple[str, str], ...] = ()
-    value: int = 0
-    literals: tuple[tuple[str, Value], ...] = ()
-    """The text and value of each literal among the arguments."""
-
-
-class Import(NamedTuple):
-    """`from module import name`"""
-
-    module: str
-    name: str
-
-
-class Function(NamedTuple):
-    """A function definition."""
-
-    name: str
-    parameters: tuple[str, ...]
-    defaults: Mapping[str, int]
-    body: tuple[tuple[int, Statement], ...]
-    literals: Mapping[str, Value]
-    """The value of each literal by its text."""
-    local: frozenset[str]
-    """Parameters and names assigned to."""
-
-
-class Source(NamedTuple):
-    """A parsed file: its top level's statements with their line numbers, or the line of a syntax error."""
-
-    statements: tuple[tuple[int, Import | Function], ...]
-    guarded: Function
-    """What is executed only in the file that is run, as a function."""
-    rows: list[str]
-    syntax_error: int = 0
-    links: tuple[object, ...] = ()
-    """What other modules see of it, and it of them: its imports and the names of its functions, in order."""
+"""Calls that one run makes at most; codebases of 1,000 functions make up to 7,000."""
 
 
 @dataclass(slots=True)
@@ -83,10 +26,6 @@ class Bound:
     function: Function
     names: dict[str, Bound]
     path: str
-
-
-class _SyntaxError(Exception):
-    """A definition whose parameters are in an order that Python refuses."""
 
 
 class _Raised(Exception):
@@ -116,9 +55,9 @@ class Interpreter:
         """Run `python file` on these files."""
         if file not in files:
             raise Unknown(f"python {file}")
-        program = _Program(self, files)
+        program = _Program(self, files, file)
         try:
-            names = self._linked(program, file)
+            names = self._linked(program)
             program.call(Bound(self.source(files, file).guarded, names, file), [], {})
         except _Raised as error:
             return Result(program.stdout(), program.traceback(error), 1)
@@ -140,8 +79,9 @@ class Interpreter:
             names.clear()
         self._modules = {}
 
-    def _linked(self, program: _Program, file: str) -> dict[str, Bound]:
+    def _linked(self, program: _Program) -> dict[str, Bound]:
         """Load the modules, or bring those of the last run up to date."""
+        file = program.file
         if file not in self._modules or not self._update(program.files):
             self.close()
             names = program.load(file)
@@ -175,8 +115,8 @@ def run(files: Mapping[str, str], file: str, root: str) -> Result:
 class _Program:
     """One run: its modules, and its output."""
 
-    def __init__(self, interpreter: Interpreter, files: Mapping[str, str]):
-        self.interpreter, self.files, self.root = interpreter, files, interpreter.root
+    def __init__(self, interpreter: Interpreter, files: Mapping[str, str], file: str):
+        self.interpreter, self.files, self.file, self.root = interpreter, files, file, interpreter.root
         self.modules: dict[str, dict[str, Bound] | None] = {}
         self.printed: list[str] = []
         self.calls = 0
@@ -217,6 +157,8 @@ class _Program:
         module, name = statement
         if module not in self.modules:
             file = f"{module}.py"
+            if file == self.file:
+                raise Unknown("an import of the file that is run")
             if file not in self.files:
                 if module in sys.stdlib_module_names:
                     raise Unknown(f"the module {module}")
@@ -291,124 +233,3 @@ def _misfit(function: Function, positional: int, keywords: tuple[str, ...]) -> s
         message, _, _ = str(error).partition(". Did you mean")
         return function.name + message.removeprefix("stub") + UNCERTAIN * ("unexpected keyword" in message)
     return ""
-
-
-def parse(text: str) -> Source:
-    """Parse a file. Raises Unknown where it is not of the part of Python that is known here."""
-    statements: list[tuple[int, Import | Function]] = []
-    guarded: list[tuple[int, Statement]] = []
-    rows = text.split("\n")
-    number = 0
-    while number < len(rows):
-        row = rows[number]
-        number += 1
-        if not row:
-            continue
-        if found := _import(row):
-            statements.append((number, found))
-            continue
-        body = _body(rows, number)
-        if found := _DEF.fullmatch(row):
-            try:
-                parameters, defaults = _parameters(found[2])
-            except _SyntaxError:
-                return Source((), _guarded([]), rows, number)
-            statements.append((number, _function(_name(found[1]), parameters, defaults, body)))
-        elif row == _GUARD and not guarded and not any(part.arguments is None or part.arguments for _, part in body):
-            guarded += body
-        else:
-            raise Unknown(f"the line {row}")
-        number = body[-1][0]
-    links = tuple(part if isinstance(part, Import) else part.name for _, part in statements)
-    return Source(tuple(statements), _guarded(guarded), rows, links=links)
-
-
-def _guarded(body: list[tuple[int, Statement]]) -> Function:
-    return Function("<module>", (), {}, tuple(body), {}, frozenset())
-
-
-def _function(
-    name: str, parameters: tuple[str, ...], defaults: dict[str, int], body: list[tuple[int, Statement]]
-) -> Function:
-    called = {part.name for _, part in body if part.arguments is not None}
-    local = {*parameters, *(part.name for _, part in body if part.arguments is None)}
-    if called & local:
-        raise Unknown("a call of a number")
-    literals = {text: value for _, part in body for text, value in part.literals}
-    return Function(name, parameters, defaults, tuple(body), literals, frozenset(local))
-
-
-def _body(rows: list[str], number: int) -> list[tuple[int, Statement]]:
-    """The indented lines after line `number`."""
-    body = []
-    while number < len(rows) and (not rows[number] or rows[number][0] == " "):
-        row = rows[number]
-        number += 1
-        if row:
-            body.append((number, _statement(row)))
-    if not body:
-        raise Unknown("a block without a statement")
-    return body
-
-
-@lru_cache(4096)
-def _import(row: str) -> Import | None:
-    found = _IMPORT.fullmatch(row)
-    return Import(found[1], _name(found[2])) if found else None
-
-
-@lru_cache(4096)
-def _statement(row: str) -> Statement:
-    if row == "    pass":
-        return Statement("")
-    if found := _ASSIGN.fullmatch(row):
-        return Statement(_name(found[1]), value=int(found[2]))
-    found = _CALL.fullmatch(row)
-    if not found:
-        raise Unknown(f"the line {row}")
-    values, keywords = [], []
-    for argument in found[2].split(", ") if found[2] else []:
-        key, equals, value = argument.rpartition("=")
-        if equals:
-            keywords.append((_name(key), _value(value)))
-        elif keywords:
-            raise Unknown(f"the line {row}")
-        else:
-            values.append(_value(value))
-    if len({key for key, _ in keywords}) < len(keywords):
-        raise Unknown(f"the line {row}")
-    given = [*values, *(value for _, value in keywords)]
-    literals = {text: text[1:-1] if text[0] == '"' else int(text) for text in given if not text[0].isalpha()}
-    return Statement(_name(found[1], "print"), tuple(values), tuple(keywords), literals=tuple(literals.items()))
-
-
-@lru_cache(4096)
-def _parameters(text: str) -> tuple[tuple[str, ...], dict[str, int]]:
-    names: list[str] = []
-    defaults: dict[str, int] = {}
-    wrong = False
-    for parameter in text.split(", ") if text else []:
-        name, equals, value = parameter.partition("=")
-        if _name(name) in names or equals and not re.fullmatch("0|[1-9][0-9]*", value):
-            raise Unknown(f"the parameters {text}")
-        names.append(name)
-        if equals:
-            defaults[name] = int(value)
-        wrong |= bool(defaults) and not equals
-    if wrong:
-        raise _SyntaxError
-    return tuple(names), defaults
-
-
-def _value(text: str) -> str:
-    """Require a variable's name or a literal."""
-    return text if _LITERAL.fullmatch(text) else _name(text)
-
-
-@lru_cache(4096)
-def _name(text: str, allowed: str = "") -> str:
-    """Require a plain name: neither a keyword nor a builtin, whose effects are not known here."""
-    plain = re.fullmatch("[A-Za-z][A-Za-z0-9_]*", text)
-    if not plain or (text != allowed and (text in _BUILTINS or text == "print" or keyword.iskeyword(text))):
-        raise Unknown(f"the name {text}")
-    return text
