@@ -1,8 +1,8 @@
 """An interpreter for the part of Python that `python_source` parses.
 
-It prints what the real interpreter prints, and executes none of the files' code on the host, so it is safe for files that a
-model wrote; a run that is too long is refused. What differs between Python versions (caret lines, suggestions, messages
-of syntax errors) is printed as UNCERTAIN.
+It prints what the real interpreter prints, and executes none of the files' code on the host, so it is safe for files
+that a model wrote; a run that is too long is refused. What differs between Python versions (caret lines, suggestions,
+messages of syntax errors) is printed as UNCERTAIN.
 """
 
 from __future__ import annotations
