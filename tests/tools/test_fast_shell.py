@@ -92,6 +92,7 @@ COMMANDS = [
     "wc -l *.py",
     "cat none.txt || echo failed && echo again; echo last",
     "grep -n def *.py | sort -r",
+    "grep -n v1 *.py",
     "grep -c print *.py",
     "grep -l v10 *.py",
     "grep -v -n a words.txt",
