@@ -1,0 +1,1 @@
+"""codefix: repair a codebase of Python functions by running it (paper, section 5)."""
