@@ -32,6 +32,11 @@ class Ran:
     exception: str = ""
     """Why the command was ended or not run, as "timeout after 30 s"; "" if it came to its end."""
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was ended for taking too long."""
+        return self.exception.startswith("timeout")
+
 
 class Shell:
     """Runs commands by bash, each in a fresh process, in a copy of a repository that is removed at the end.
