@@ -27,6 +27,7 @@ TASKS = {
     "turing": "tallystick.tasks.turing:Turing",
     "turing-universal": "tallystick.tasks.turing_universal:TuringUniversal",
     "logic-graph": "tallystick.tasks.logic_graph:LogicGraph",
+    "codefix": "tallystick.tasks.codefix.task:CodeFix",
     **CHOMSKY,
 }
 
