@@ -30,7 +30,7 @@ def lookup_run(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def found_once():
-    """Choose a task's held-out problems, and check it, once: both are pure, and many tests train and report the same."""
+    """Choose held-out problems and check a task once: both are pure, and many tests train and report the same."""
     from tallystick import locality
     from tallystick.locality import held_out
     from tallystick.tasks.registry import source
