@@ -63,7 +63,7 @@ def test_options_stand_in_the_name(mine):
         ("addition", "fast", "unknown variant 'fast'; there are: local, paper"),
         ("addition:3", None, "addition takes no options, but was given '3'"),
         ("nothing.py:Mine", None, "no file nothing.py"),
-        ("{mine}", None, "has no task ''; it has: Reverse, Half, Mine"),
+        ("{mine}", None, "does not say which task, as in FILE:Class; it has: Reverse, Half, Mine"),
         ("{mine}:Other", None, "has no task 'Other'; it has: Reverse, Half, Mine"),
         ("{mine}:Half", None, r"^Half has no answer\(\): a task needs symbols, sample"),
         ("{mine}:Mine", "third", "unknown variant 'third'; there are: first, second"),
