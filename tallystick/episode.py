@@ -265,6 +265,8 @@ class Recorder:
         self.blocks: list[tuple[np.ndarray, np.ndarray]] = []
         self.ok: bool | None = None
         """Whether the answer was right; None while the episode runs, and if the limit ended it."""
+        self.digest = ""
+        """Digest of the problem (`problem.prompt_digest`), where a program solved it."""
         self._limit, self._size = limit, 0
 
     def __len__(self) -> int:

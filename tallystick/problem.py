@@ -39,6 +39,14 @@ def symbols_of(what: str, value: object) -> list[str]:
     return value if isinstance(value, Problem) else list(value)
 
 
+def distinct(prompts: Iterable[list[str]]) -> list[list[str]]:
+    """Return the prompts without those that came before, files included."""
+    unique: dict[str, list[str]] = {}
+    for prompt in prompts:
+        unique.setdefault(prompt_digest(prompt), prompt)
+    return list(unique.values())
+
+
 def prompt_digest(prompt: Sequence[str]) -> str:
     """Digest a prompt and its files, so that many can be told apart in little memory."""
     text = "\0".join(prompt)

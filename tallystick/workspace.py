@@ -218,7 +218,7 @@ class Workspace:
             self._push(token)
 
     def finish(self) -> None:
-        """End the episode with [EOS]. Raises ProgramError if the output is shorter than the answer, or files do not score."""
+        """End the episode with [EOS]. Raises ProgramError for output shorter than the answer, and for files that fail."""
         if self._expected is None:
             raise ProgramError("the program ended without calling answer()")
         missing = next(self._expected, None) if self._task.answers_by_token else None

@@ -105,7 +105,7 @@ class _Scan:
 
     def of_programs(self, prompts: Iterable[list[str]]) -> Iterator[_Episode]:
         """Yield an episode for each prompt; on the first one, measure below which margin rounding may decide."""
-        for index, prompt in enumerate(map(list, prompts)):
+        for index, prompt in enumerate(prompts):
             if index == 0:
                 self._low_margin = low_margin(self._model, self._task, prompt, self._device)
             yield _Programmed(Result(index), self._task, prompt)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tallystick import tools as toolbox
-from tallystick.problem import prompt_digest, symbols_of
+from tallystick.problem import distinct, symbols_of
 from tallystick.tasks import worst_cases
 from tallystick.tasks.guard import task_code
 from tallystick.vocab import Vocabulary
@@ -224,7 +224,4 @@ def _prompts(value: Iterable[object]) -> list[list[str]]:
     """Return the prompts without duplicates. Raises TypeError if this is not a list of prompts."""
     if value is None or isinstance(value, str):
         raise TypeError(f"worst_cases must return a list of prompts, not {value!r}")
-    unique: dict[str, list[str]] = {}
-    for prompt in value:
-        unique.setdefault(prompt_digest(symbols_of("worst_cases", prompt)), symbols_of("worst_cases", prompt))
-    return list(unique.values())
+    return distinct(symbols_of("worst_cases", prompt) for prompt in value)

@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from tallystick.episode import Recorder, Sink, StopProgram
+from tallystick.problem import prompt_digest
 from tallystick.tasks.base import Task
 from tallystick.tasks.guard import paused, task_code
 from tallystick.workspace import ProgramError, Workspace
@@ -44,6 +45,8 @@ def run(task: Task, prompt: list[str], sink: Sink) -> None:
     Raises ProgramError, after `sink.close(False)`, if the program is wrong, endless, or fails; errors of the sink are
     passed on unchanged.
     """
+    if isinstance(sink, Recorder):
+        sink.digest = prompt_digest(prompt)
     try:
         with task_code(task, f"the problem {_short(prompt)}"):
             part, own = task.part_of(prompt)

@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import permutations
 
+from tallystick.problem import distinct
+
 Sample = Callable[[int, random.Random], list[str]]
 Draw = Callable[[int], float]
 """A function from the index of a draw to its value, in [0, 1)."""
@@ -47,7 +49,7 @@ def generic(sample: Sample, length: int) -> list[list[str]]:
     sample(length, counting)
     draws = max(counting.drawn, 1)
     prompts = [sample(length, PatternRandom(draw, patience=4 * draws + 64)) for draw in _patterns(draws)]
-    return [list(prompt) for prompt in dict.fromkeys(map(tuple, prompts))]
+    return distinct(prompts)
 
 
 def _patterns(draws: int) -> Iterator[Draw]:

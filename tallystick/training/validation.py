@@ -7,12 +7,11 @@ from collections.abc import Collection, Sequence
 from tallystick import suffix
 from tallystick.config import Settings
 from tallystick.engine.result import Result
-from tallystick.episode import Recorder, Role
+from tallystick.episode import Recorder
 from tallystick.evaluation.statistics import finite, finite_error
 from tallystick.evaluation.verify import verify_recorded
 from tallystick.locality import held_out, sequences
 from tallystick.models.base import Model
-from tallystick.problem import prompt_digest
 from tallystick.rows import HeldOutSummary, Summary
 from tallystick.tasks import Task, runner
 
@@ -29,7 +28,7 @@ class Validation:
         self._task, self._length, self._carries = task, settings.train_length, settings.state_passing > 0
         self.held_out, self._needed = held_out.choose(task, settings.seed, settings.train_length)
         self._k = _k(task, self.held_out)
-        self._digests = [prompt_digest(_prompt(task, record)) for record in self.held_out]
+        self._digests = [record.digest for record in self.held_out]
         self._beyond = longer_problems(task, settings)
 
     @property
@@ -70,11 +69,6 @@ def _summary(length: int, results: Sequence[Result]) -> Summary:
         "token_accuracy": 1 - (len(results) - exact) / tokens,
         "min_margin": finite(min(result.min_margin for result in results)),
     }
-
-
-def _prompt(task: Task, record: Recorder) -> list[str]:
-    prompt = record.ids[record.roles == Role.PROMPT]
-    return task.vocab.decode(prompt[1:].tolist())  # without [BOS]
 
 
 def _k(task: Task, records: Sequence[Recorder]) -> int:

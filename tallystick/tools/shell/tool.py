@@ -35,8 +35,8 @@ class AnyShell(Protocol):
 class ShellState:
     """The files of one episode, and what its last command left.
 
-    live: every command runs in bash, in a sandbox; else a simulation runs those that it knows (a program's, mostly), and
-    bash takes over at the first other one.
+    live: every command runs in bash, in a sandbox; else a simulation runs those that it knows, and bash takes over at
+    the first one that it does not.
     """
 
     def __init__(self, prompt: Sequence[str], live: bool):
