@@ -58,7 +58,7 @@ class Pieces(Bytes):
     def __init__(self, texts: Iterable[str], at_least: int = 2):
         counts = Counter(piece for text in texts for piece in PIECE.findall(text))
         common = {piece for piece, count in counts.items() if count >= at_least and len(piece) > 1}
-        self.tokens = (*BYTES, *sorted(common - BYTE_OF.keys()))
+        self.tokens: Sequence[str] = (*BYTES, *sorted(common - BYTE_OF.keys()))
         self._known = frozenset(self.tokens)
 
     def spell(self, text: str) -> list[str]:

@@ -38,7 +38,7 @@ class ToolUser(Protocol):
         ...
 
     @property
-    def built_tools(self) -> list[Tool | StatefulTool]:
+    def built_tools(self) -> Sequence[Tool | StatefulTool]:
         """The tools, which all episodes share."""
         ...
 
@@ -75,14 +75,6 @@ class Tool(Protocol):
         ...
 
 
-class State(Protocol):
-    """What a tool keeps during an episode, and gives back at its end."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
-        ...
-
-
 @runtime_checkable
 class StatefulTool(Protocol):
     """A tool whose state outlives its commands, because the task scores it."""
@@ -91,7 +83,7 @@ class StatefulTool(Protocol):
     reads_memory: bool
 
     def open(self, prompt: Sequence[str], live: bool) -> Any:
-        """Make the state of an episode on `prompt`."""
+        """Make the state of an episode on `prompt`; it has a method close()."""
         ...
 
     def start_on(self, state: Any, vocab: Vocabulary) -> Commands:
@@ -124,7 +116,7 @@ class Started:
     commands: Commands
     memory: array | None
     """The context memory, still empty; None if no tool reads it."""
-    states: Mapping[str, State]
+    states: Mapping[str, Any]
     """What tools keep outside the context memory and a task may score, by the tool's name: the shell's files."""
 
     def close(self) -> None:
@@ -138,7 +130,7 @@ def start_all(task: ToolUser, prompt: Sequence[str], *, live: bool = False) -> S
     tools = task.built_tools
     memory = id_array() if any(tool.reads_memory for tool in tools) else None
     commands: Commands = {}
-    states: dict[str, State] = {}
+    states: dict[str, Any] = {}
     for spec, tool in zip(task.tools, tools, strict=True):
         if isinstance(tool, StatefulTool):
             state = states[spec.partition(":")[0]] = tool.open(prompt, live)
