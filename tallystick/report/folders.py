@@ -59,8 +59,8 @@ def read_folder(path: Path, number: int) -> RunData:
         fixed_state=fixed_state,
         settings=asdict(config.settings) | {f"model: {name}": value for name, value in config.model_settings.items()},
         environment=_shorten(environment or {}),
-        metrics=metrics[:: math.ceil(len(metrics) / MOST_METRICS) or 1] + metrics[-1:],
-        rows=measured["rows"] if measured else None,
+        metrics=[dict(row) for row in metrics[:: math.ceil(len(metrics) / MOST_METRICS) or 1] + metrics[-1:]],
+        rows=[dict(row) for row in measured["rows"]] if measured else None,
         command=command,
         notes=notes,
     )
