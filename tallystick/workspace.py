@@ -21,6 +21,7 @@ class Solvable(toolbox.ToolUser, Protocol):
     notes: Collection[str]
     marks: int
     answers_by_token: bool
+    text: bool
 
     def truth(self, prompt: list[str]) -> list[str]:
         """Return the answer as a list of symbols."""
@@ -218,7 +219,7 @@ class Workspace:
             self._push(token)
 
     def finish(self) -> None:
-        """End the episode with [EOS]. Raises ProgramError for output shorter than the answer, and for files that fail."""
+        """End the episode with [EOS]. Raises ProgramError if the output is too short or the files do not score."""
         if self._expected is None:
             raise ProgramError("the program ended without calling answer()")
         missing = next(self._expected, None) if self._task.answers_by_token else None

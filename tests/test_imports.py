@@ -31,7 +31,7 @@ ALLOWED = {
     "models": "kernels ranges suffix userfile",
     "config": "tasks models ranges",
     "runs": "tasks models config rows storage provenance",
-    "data": "episode problem trajectory vocab workspace replay tasks config storage launch",
+    "data": "episode problem trajectory vocab workspace replay tools tasks config storage launch",
     "locality": "episode vocab tasks suffix",
     "engine": "episode workspace tasks models rows",
     "evaluation": "episode problem vocab tasks models data runs engine rows",

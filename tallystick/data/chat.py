@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from tallystick.episode import EOS
+from tallystick.episode import EOS, MARKS
 from tallystick.replay import Command, Replay
+from tallystick.tools.shell.tool import BASH
 
 Message = dict[str, Any]
 """A message with the convention's keys: role and content, and optionally tool_calls, tool_call_id and name."""
@@ -16,9 +17,10 @@ Message = dict[str, Any]
 def messages(replay: Replay) -> list[Message]:
     """Return the episode as messages: the problem from the user, then the model's messages and the tools' answers.
 
-    Contents are symbols joined by spaces.
+    Contents are symbols joined by spaces; of a text task they are its texts, without marks.
     """
-    chat: list[Message] = [{"role": "user", "content": " ".join(replay.prompt)}]
+    prompt = replay.ids[1 : replay.prompt_end].tolist()
+    chat: list[Message] = [{"role": "user", "content": _content(replay, prompt)}]
     calls = 0
     for turn in _turns(replay):
         chat += turn.messages(replay, calls)
@@ -35,17 +37,14 @@ class _Turn:
 
     def messages(self, replay: Replay, calls: int) -> list[Message]:
         """Return the message, and a tool's message for each call; calls: the number of earlier calls."""
-        tokens = replay.tokens
-        message: Message = {"role": "assistant", "content": " ".join(tokens[token] for token in self.said)}
+        message: Message = {"role": "assistant", "content": _content(replay, self.said)}
         answers: list[Message] = []
         for number, command in enumerate(self.commands, calls):
             ids = replay.ids[command.start : command.answered].tolist()
             said, answer = ids[: command.end - command.start], ids[command.end - command.start :]
-            name, arguments = _function(tokens[said[0]])
-            if said[0] in replay.closing_marks:
-                arguments = {"symbols": " ".join(tokens[token] for token in said[1:-1])}
+            name, arguments = _call(replay, said)
             call = {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
-            content = " ".join(tokens[token] for token in answer)
+            content = _content(replay, answer[1:-1] if replay.part.text else answer)
             message.setdefault("tool_calls", []).append(call)
             answers.append({"role": "tool", "tool_call_id": call["id"], "name": name, "content": content})
         return [message, *answers]
@@ -72,6 +71,21 @@ def _say(turns: list[_Turn], said: list[int]) -> None:
     turns[-1].said += said
 
 
+def _content(replay: Replay, ids: list[int]) -> str:
+    """Return the text of tokens: joined by spaces, or in a text task as they stand, without marks."""
+    if not replay.part.text:
+        return " ".join(replay.tokens[token] for token in ids)
+    return replay.part.format([replay.tokens[token] for token in ids if token >= len(MARKS)])
+
+
+def _call(replay: Replay, said: list[int]) -> tuple[str, dict[str, str]]:
+    """Return the function and arguments of a command."""
+    if replay.part.text:
+        return replay.tokens[said[1]], {"command": _content(replay, said[2:-1])}
+    name, arguments = _function(replay.tokens[said[0]])
+    return name, {"symbols": _content(replay, said[1:-1])} if said[0] in replay.closing_marks else arguments
+
+
 def _function(command: str) -> tuple[str, dict[str, str]]:
     """Return a command's function name and arguments: [tape.write 1] is tape_write with the symbol 1."""
     word, _, symbol = command[1:-1].partition(" ")
@@ -80,6 +94,8 @@ def _function(command: str) -> tuple[str, dict[str, str]]:
 
 def schemas(replay: Replay) -> list[dict[str, Any]]:
     """Return the JSON schemas of the functions that can be called in the episode."""
+    if replay.part.text:
+        return [_schema(BASH, {"command": {"type": "string", "description": "the command line"}})]
     functions: dict[str, dict[str, Any]] = {}
     for token in replay.command_ids:
         name, arguments = _function(replay.tokens[token])

@@ -60,6 +60,8 @@ class Task:
     """Whether the name may have options after a colon, as in turing:bb5; they are then in `self.options`."""
     blank = "[_]"
     """The symbol of unwritten cells of the tape."""
+    text = False
+    """Whether problems are texts with files, as those of a TextTask."""
     answers_by_token = True
     """Whether only `answer(prompt)` is right, token for token; False if `score` also accepts other outputs."""
     parts: Mapping[str, Task] = {}

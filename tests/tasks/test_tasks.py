@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 OPTIONS = ("turing:multiplication", "turing:palindrome", "turing:bb3", "turing:bb5", "turing-universal:bb3")
 MIXTURES = ("addition:0.33,multiplication-2:0.67", "turing:bb3:1,logic-graph:2,sort:3,reverse:1,shared")
 CASES = [(name, variant) for name in (*TASKS, *OPTIONS, *MIXTURES) for variant in load(name).variants]
+SYMBOLIC = [case for case in CASES if not load(*case).text]
 SPLITS = ("train", "holdout", "check", "test")
 
 
@@ -57,7 +58,7 @@ def test_problems_are_pure_functions_of_their_keys(task):
 
 
 def test_problems_and_worst_cases_are_in_the_vocabulary(task):
-    worst_cases = [prompt for n in lengths(task) for prompt in task.worst_cases(n)]
+    worst_cases = [prompt for n in lengths(task) for prompt in task.worst_problems(n)]
     for prompt in [*(prompt for prompt, _ in recorded(task)), *worst_cases]:
         assert task.vocab.decode(task.vocab.encode(prompt)) == list(prompt)
 
@@ -70,9 +71,10 @@ def test_programs_give_the_answer(task):
 
 def test_programs_give_the_answer_in_the_worst_cases(task):
     for length in (*lengths(task), task.defaults.check[-1]):
-        assert all(record(task, prompt).ok for prompt in task.worst_cases(length))
+        assert all(record(task, prompt).ok for prompt in task.worst_problems(length))
 
 
+@pytest.mark.parametrize("task", SYMBOLIC, indirect=True, ids="-".join)
 def test_the_output_scores(task):
     for prompt, sink in recorded(task):
         output = task.vocab.decode(sink.ids[sink.roles == Role.OUTPUT])
@@ -85,6 +87,7 @@ def test_answers_are_text_too(task):
         assert task.part_of(prompt)[0].format(task.answer(prompt)) or not task.answer(prompt)
 
 
+@pytest.mark.parametrize("task", SYMBOLIC, indirect=True, ids="-".join)
 @pytest.mark.parametrize("text", ["§", "§\n"])
 def test_a_foreign_symbol_is_refused_in_one_line(task, text):
     with pytest.raises(ValueError, match="§") as error:

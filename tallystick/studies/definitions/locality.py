@@ -90,7 +90,7 @@ class Row(NamedTuple):
 
 def experiments(budget: str) -> list[Declared]:
     """Declare a check, and an experiment with every model, for each program of each task."""
-    named = [*tasks.TASKS, *OPTIONS]
+    named = [*(name for name in tasks.TASKS if not tasks.load(name).text), *OPTIONS]
     return [each for name in named for variant in _variants(name) for each in _of(name, variant)]
 
 

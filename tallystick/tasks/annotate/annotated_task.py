@@ -14,7 +14,7 @@ from typing import Any
 
 from tallystick.tasks.annotate.control import Named
 from tallystick.tasks.base import Task
-from tallystick.tools import Tool
+from tallystick.tools import StatefulTool, Tool
 from tallystick.workspace import PointerHandle, TapeHandle, Workspace
 
 Notes = Callable[[FrameType], Sequence[str]]
@@ -104,7 +104,7 @@ class AnnotatedTask(Task):
         """Whether the program has read w.prompt in any of its runs."""
 
     @property
-    def built_tools(self) -> list[Tool]:
+    def built_tools(self) -> list[Tool | StatefulTool]:
         """The original task's tools."""
         return self.task.built_tools
 
