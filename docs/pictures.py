@@ -50,7 +50,7 @@ def trajectory(page: browser.Page, folder: Path) -> None:
     task = tasks.load("addition")
     recorder = record(task, task.problem("show", 3, 1, 0))
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
-    console.print(coloured(recorder.ids[1:], recorder.roles[1:], task.vocab.tokens))
+    console.print(coloured(recorder.ids[1:], recorder.roles[1:], task))
     html = console.export_html(theme=DEFAULT_TERMINAL_THEME, inline_styles=True, code_format=FORM)
     file = folder / "trajectory.html"
     file.write_text(html, encoding="utf-8")

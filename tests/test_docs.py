@@ -29,6 +29,8 @@ def test_tasks_in_the_documentation_are_those_of_the_examples():
     text = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) >= 6
+    agents = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    blocks += re.findall(r"```python\n(from tallystick import Problem.*?)```", agents, re.DOTALL)
     for block in blocks:
         code = block[block.index("class ") :].strip()
         assert any(code in example for example in EXAMPLES), code.splitlines()[0]

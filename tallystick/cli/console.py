@@ -13,8 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from tallystick.episode import Role
+from tallystick.tasks import Task
+from tallystick.tools.shell.tool import BASH
 from tallystick.trajectory import cut
 
+NEWLINE = "\n"
 WIDTH = 80 if os.environ.get("COLUMNS") == "0" else None
 """Width of the terminal where COLUMNS=0, on which rich would print nothing; None: rich finds it out."""
 STYLES = {
@@ -72,12 +75,22 @@ def visible_line(tokens: Iterable[str]) -> str:
     return " ".join(map(visible, tokens))
 
 
-def coloured(ids: np.ndarray, roles: np.ndarray, tokens: tuple[str, ...]) -> Text:
-    """Colour a stretch of an episode by role; tokens: the vocabulary's strings by id."""
+def coloured(ids: np.ndarray, roles: np.ndarray, task: Task) -> Text:
+    """Colour a stretch of an episode by role: symbols with spaces between, or a text task's texts, line by line."""
     text = Text()
-    for role, symbols in cut(ids, roles, tokens):
-        text.append(f"{visible_line(symbols)} ", STYLES[role])
+    for role, symbols in cut(ids, roles, task.vocab.tokens):
+        shown = _as_text(role, list(symbols), task) if task.text else f"{visible_line(symbols)} "
+        text.append(shown, STYLES[role])
     return text
+
+
+def _as_text(role: Role, symbols: list[str], task: Task) -> str:
+    """Return a segment as text that ends its line, without marks; a command has a prompt before it."""
+    if role == Role.THOUGHT:
+        return ""
+    words = symbols[2:] if symbols[:2] == ["[call]", BASH] else symbols
+    text = task.format([word for word in words if word not in ("[call]", "[/call]", "[obs]", "[/obs]")])
+    return f"{'$ ' if words is not symbols else ''}{text}{'' if text.endswith(NEWLINE) else NEWLINE}"
 
 
 def note(line: str) -> None:

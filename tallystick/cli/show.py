@@ -79,7 +79,9 @@ def print_episode(task: Task, recorder: Recorder) -> None:
     """Print an episode coloured by role, then its final memory and pointer positions."""
     replay = Replay(task, recorder.ids, recorder.roles)
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in Role)))
-    OUT.print(coloured(replay.ids[1:], replay.roles[1:], replay.tokens))
+    OUT.print(coloured(replay.ids[1:], replay.roles[1:], task))
+    if task.text:
+        return
     cells = [replay.tokens[token] for token in replay.ids[replay.memory].tolist()]
     OUT.print(f"\nmemory, {len(cells)} cells: {visible_line(cells)}", markup=False)
     for token, (name, verb) in replay.pointer_commands.items():

@@ -53,12 +53,12 @@ class Trace:
     """A sink that prints an episode on stderr while it runs, coloured by role."""
 
     def __init__(self, task: Task):
-        self._tokens = task.vocab.tokens
+        self._task = task
         self._skip = 1  # [BOS]
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
         """Print a block."""
-        ERR.print(coloured(ids[self._skip :], roles[self._skip :], self._tokens), end="", soft_wrap=True)
+        ERR.print(coloured(ids[self._skip :], roles[self._skip :], self._task), end="", soft_wrap=True)
         self._skip = 0
 
     def close(self, ok: bool) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
-from tallystick.problem import symbols_of
+from tallystick.problem import prompt_digest, symbols_of
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.guard import task_code
+from tallystick.tasks.text import TextTask
 
 REQUIRED = ("sample", "answer")
 """Methods that every task writes, beside a program for each variant."""
+REQUIRED_OF_TEXT = ("sample", "score")
 GUARDED = ("parse", "format", "score", "partial_score")
 """Methods of the task's own that the commands call outside of its program."""
 DRAWS = 20
@@ -23,9 +25,13 @@ DRAWS = 20
 def require(cls: type[Task]) -> None:
     """Check a user's class. Raises ValueError naming what is missing or of a wrong kind, and the right form."""
     name = cls.__name__
-    missing = [method for method in REQUIRED if getattr(cls, method) is getattr(Task, method)]
+    required = REQUIRED_OF_TEXT if cls.text else REQUIRED
+    bases = (Task, TextTask)
+    missing = [method for method in required if getattr(cls, method) in [getattr(base, method) for base in bases]]
     if missing:
         needs = "a task needs symbols, sample(length, rng), answer(prompt) and solve(w)"
+        if cls.text:
+            needs = "a text task needs sample(length, rng), score(prompt, output, tools) and solve(w)"
         raise ValueError(f"{name} has no {' and no '.join(f'{method}()' for method in missing)}: {needs}")
     _require_kinds(cls)
     for variant, method in cls.variants.items():
@@ -42,7 +48,7 @@ def _require_kinds(cls: type[Task]) -> None:
     name = cls.__name__
     if isinstance(cls.symbols, set | frozenset):
         raise ValueError(f"{name}.symbols is a set, whose order changes from process to process; use a string or tuple")
-    if not _are_symbols(cls.symbols):
+    if not cls.text and not _are_symbols(cls.symbols):
         raise ValueError(f'{name}.symbols must be a string or a sequence of strings, as "01>", not {cls.symbols!r}')
     if isinstance(cls.tools, str) or not _are_symbols(cls.tools):
         raise ValueError(f'{name}.tools must be a tuple, such as ("pointer:1",), not {cls.tools!r}')
@@ -129,6 +135,6 @@ def _ignores_length(task: Task, length: int) -> bool:
     return all(_draw(task, length, seed) == _draw(task, task.min_length, seed) for seed in range(25 * DRAWS))
 
 
-def _draw(task: Task, length: int, seed: int) -> list[str]:
+def _draw(task: Task, length: int, seed: int) -> str:
     with task_code(task, f"drawing a problem of length {length}"):
-        return symbols_of("sample", task.sample(length, random.Random(seed)))
+        return prompt_digest(symbols_of("sample", task.sample(length, random.Random(seed))))

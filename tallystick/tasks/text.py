@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +34,7 @@ class TextTask(Task):
         """Return nothing: `score` judges the files."""
         return []
 
-    def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> float:
+    def score(self, prompt: Any, output: list[str], tools: Any = None) -> float:
         """Score what ``tools["shell"].files()`` holds: 1 if it is right, else 0."""
         raise NotImplementedError
 
@@ -83,32 +84,32 @@ class TextTask(Task):
 
     def _texts(self) -> list[str]:
         """Run the program on some problems, and collect what is said and read."""
-        draft, length = _Draft(), max(self.defaults.train_length, self.min_length)
+        texts: list[str] = []
+        length = max(self.defaults.train_length, self.min_length)
         for index in range(SEEN):
-            drawn = super().problem("pieces", 0, length, index, up_to=True)
-            draft.begin(drawn)
-            self.program(draft)
-        return draft.texts
+            with closing(_Draft(super().problem("pieces", 0, length, index, up_to=True), texts)) as draft:
+                self.program(draft)
+        return texts
 
 
 class _Draft:
     """Stands in for a Workspace before there are tokens: it keeps the texts."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def begin(self, problem: list[str]) -> None:
-        """Begin a problem."""
-        self.prompt = problem
+    def __init__(self, problem: list[str], texts: list[str]):
+        self.prompt, self._texts = problem, texts
         self._state = ShellState(problem, live=False)
-        self.texts.append("".join(problem))
+        texts.append("".join(problem))
 
     def say(self, text: str) -> None:
         """Keep what is said."""
-        self.texts.append(text)
+        self._texts.append(text)
 
     def bash(self, command: str) -> Ran:
         """Run a command line; keep it and its answer."""
         ran = self._state.run(command)
-        self.texts += [command, f"{ran.returncode}\n{ran.output}"]
+        self._texts += [command, f"{ran.returncode}\n{ran.output}"]
         return ran
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._state.close()
