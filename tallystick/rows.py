@@ -156,7 +156,7 @@ class Progress(Reached):
     config: dict[str, Any]
     """The run's configuration, as in config.json."""
     fingerprint: NotRequired[str]
-    """`Source.fingerprint` of the task; checkpoints of earlier versions have none."""
+    """`Source.fingerprint` of the task, for `resume`; checkpoints of earlier versions have none."""
 
 
 def require(kind: Any, value: object, name: str) -> None:

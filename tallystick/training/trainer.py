@@ -25,6 +25,8 @@ from tallystick.training.cuda_graph import GraphedStep
 from tallystick.training.schedule import Schedule
 from tallystick.training.validation import Validation
 
+FINGERPRINTED = 100
+"""Number of problems by which `resume` notices that the task gives others than before."""
 Report = Callable[[MetricsRow], None]
 """A callback that receives each row of metrics."""
 
@@ -49,7 +51,7 @@ class Trainer:
         self.schedule = Schedule(self.settings)
         self.validation = Validation(self.task, self.settings)
         self.state: State | None = None
-        self._fingerprint = self.source.fingerprint(self.task)
+        self._fingerprint = self.source.fingerprint(self.task, FINGERPRINTED)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[Tensor] = []
         self.positions: list[Any] | None = None
