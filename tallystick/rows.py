@@ -155,6 +155,8 @@ class Progress(Reached):
     """Digests of the held-out problems that training has drawn."""
     config: dict[str, Any]
     """The run's configuration, as in config.json."""
+    fingerprint: NotRequired[str]
+    """`Source.fingerprint` of the task, for `resume`; checkpoints of earlier versions have none."""
 
 
 def require(kind: Any, value: object, name: str) -> None:

@@ -61,6 +61,8 @@ class Run:
     """Number of training examples begun."""
     trained: Trained | None
     """Training progress; None if the folder has no optimizer.safetensors to tell."""
+    weights: str
+    """SHA-256 of the weights that were loaded; those in the folder are newer if it is still being trained."""
 
 
 def check_new(path: Path) -> None:
@@ -90,6 +92,12 @@ def create(path: Path, config: RunConfig, task: Task) -> None:
         shutil.rmtree(making, ignore_errors=True)
 
 
+def is_trained_now(path: Path) -> bool:
+    """Return whether another process is training the run."""
+    with locked(path, wait=False) as free:
+        return not free
+
+
 @contextmanager
 def training(path: Path) -> Iterator[None]:
     """Lock a run folder for training. Raises RunError if another process holds the lock."""
@@ -105,6 +113,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     config = read_config(path)
     loaded = load_task(path, config)
     model = models.build(config.model, vocab_size=len(loaded.task.vocab), **config.model_settings)
+    weights = weights_hash(path)
     tensors, meta = read_tensors(path / "model.safetensors")
     try:
         model.load_state_dict(tensors)
@@ -112,7 +121,7 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     except (RuntimeError, KeyError, ValueError) as error:
         raise RunError(f"{path}: model.safetensors does not fit config.json, or is not tallystick's") from error
     trained = read_trained(path, config)
-    return Run(path, config, loaded.task, model.to(device).eval(), loaded.changed, examples, trained)
+    return Run(path, config, loaded.task, model.to(device).eval(), loaded.changed, examples, trained, weights)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -280,14 +289,19 @@ def keep_metrics(path: Path, step: int) -> None:
     write_text(path / "metrics.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
-def write_eval(path: Path, report: EvalReport) -> None:
-    """Add rows to eval.json, or to eval-PART.json for one part of a mixture.
+def weights_hash(path: Path) -> str:
+    """Return the SHA-256 of model.safetensors; "" if there is none."""
+    file = path / "model.safetensors"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+
+
+def write_eval(path: Path, report: EvalReport, weights: str) -> None:
+    """Add rows to eval.json, or to eval-PART.json for one part of a mixture; weights: hash of those measured.
 
     Rows of the same weights are kept, unless a new one with the same length, worst_cases and mode replaces them.
     """
     part = report.get("part")
     with locked(path / "config.json", wait=True):  # two evals may add rows at the same time
-        weights = hashlib.sha256((path / "model.safetensors").read_bytes()).hexdigest()
         before = read_eval(path, part)
         old = before["rows"] if before and before.get("weights") == weights else []
         rows = {(row["mode"], row["length"], row["worst_cases"]): row for row in [*old, *report["rows"]]}

@@ -423,11 +423,10 @@ def test_a_pipe_or_device_is_not_replaced_by_a_file(tmp_path):
 
 def test_evals_of_the_same_weights_add_up(folder):
     rows = [ROW | {"length": n, "exact": n} for n in (5, 9)]
-    runs.write_eval(folder, {"task": "reverse", "rows": rows})
-    runs.write_eval(folder, {"task": "reverse", "rows": [rows[0] | {"exact": 0}]})
+    runs.write_eval(folder, {"task": "reverse", "rows": rows}, "these")
+    runs.write_eval(folder, {"task": "reverse", "rows": [rows[0] | {"exact": 0}]}, "these")
     assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [0, 9]
-    (folder / "model.safetensors").write_bytes(b"others")
-    runs.write_eval(folder, {"task": "reverse", "rows": rows[:1]})
+    runs.write_eval(folder, {"task": "reverse", "rows": rows[:1]}, "others")
     assert [row["exact"] for row in runs.read_eval(folder)["rows"]] == [5]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,7 +65,7 @@ def _measure(
     def take(row: EvalRow) -> None:
         try:
             if keep:
-                runs.write_eval(run.path, sweep.report(run, [row], part))
+                runs.write_eval(run.path, sweep.report(run, [row], part), run.weights)
         finally:
             table.row(row)
 
@@ -94,14 +95,20 @@ def _is_kept(run: Run, part: str | None) -> bool:
 
 
 def _warn(loaded: list[Run]) -> None:
-    """Print warnings about untrained and interrupted runs, and about tasks that have changed since training."""
+    """Print warnings about untrained and unfinished runs, and about tasks that have changed since training."""
+    from tallystick import runs
+
     for run in loaded:
         trained = run.trained
         if trained and not trained["step"]:
             note(f"warning: {run.path} has made no training step; its weights are random")
         elif trained and not trained["finished"]:
             steps = f"step {trained['step']:,} of at most {run.config.settings.steps:,}"
-            note(f"warning: {run.path} was interrupted at {steps}; continue with: tallystick resume {run.path}")
+            if runs.is_trained_now(run.path):
+                note(f"warning: {run.path} is still being trained; its weights of {steps} are measured")
+            else:
+                again = f"tallystick resume {shlex.quote(str(run.path))}"
+                note(f"warning: {run.path} was interrupted at {steps}; continue with: {again}")
     for name in dict.fromkeys(run.config.task for run in loaded if run.changed):
         used = "; the copy in the run folder is used" if ".py:" in name and "," not in name else ""
         note(f"warning: {name} has changed since it was trained on{used}")

@@ -112,9 +112,21 @@ def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None
 
 @contextmanager
 def _can_go_on(*paths: Path) -> Iterator[None]:
-    """On Ctrl-C or an OSError, such as a full disk, print how to continue the runs."""
+    """On Ctrl-C or an OSError, such as a full disk, print how to continue the runs.
+
+    On a mistake that shows late, as in a user's task, name the new folders: resumed, they would come to it again.
+    """
+    from tallystick.runs import RunError
+
+    new = [path for path in paths if not path.exists()]
     try:
         yield
+    except RunError:
+        raise
+    except ValueError:
+        for path in filter(Path.exists, new):
+            note(f"what was trained so far is in {path}")
+        raise
     except (KeyboardInterrupt, OSError):
         for path in paths:
             if path.exists():

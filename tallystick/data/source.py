@@ -54,9 +54,9 @@ class Source:
         """Draw the prompt of an example."""
         return task.problem("train", self.seed, self.largest(task, example), example, up_to=True)
 
-    def fingerprint(self, task: Task) -> str:
+    def fingerprint(self, task: Task, problems: int = SAMPLED) -> str:
         """Hash the vocabulary and the first trajectories: equal in all processes unless the task is impure."""
         digest = hashlib.sha256(repr(task.vocab.tokens).encode())
-        for example in range(SAMPLED):
+        for example in range(problems):
             digest.update(runner.record(task, self.problem(task, example), limit=SAMPLED_TOKENS).ids.tobytes())
         return digest.hexdigest()

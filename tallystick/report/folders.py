@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shlex
@@ -39,7 +38,7 @@ def read_folder(path: Path, number: int) -> RunData:
     config, notes = runs.read_config(path), []
     command = f"tallystick eval {shlex.quote(str(path))}"
     measured = attempt(lambda: runs.read_eval(path), "eval.json", notes)
-    weights = _weights_hash(path)
+    weights = runs.weights_hash(path)
     if measured and measured.get("weights", weights) != weights:
         notes.append(f"eval.json was measured on weights that have since changed; measure again: {command}")
     metrics = attempt(lambda: runs.read_metrics(path), "metrics.jsonl", notes) or []
@@ -70,12 +69,6 @@ def load_task(run: RunData) -> Task | None:
     """Load the run's task; return None, with a note, if it cannot be loaded any more."""
     path = Path(run.path)
     return attempt(lambda: runs.load_task(path, runs.read_config(path)).task, "the task", run.notes)
-
-
-def _weights_hash(path: Path) -> str | None:
-    """Return the SHA-256 of the weights, as in eval.json; None if there are none."""
-    weights = path / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None
 
 
 def _shorten(environment: dict[str, Any]) -> dict[str, Any]:

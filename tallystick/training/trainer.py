@@ -19,12 +19,14 @@ from tallystick.data.packing import Batch
 from tallystick.data.source import Source
 from tallystick.models.base import Model, State
 from tallystick.rows import MetricsRow, Summary
-from tallystick.runs import LoadedTask
+from tallystick.runs import LoadedTask, RunError
 from tallystick.training import allocator, checkpoint, memory, optimizer
 from tallystick.training.cuda_graph import GraphedStep
 from tallystick.training.schedule import Schedule
 from tallystick.training.validation import Validation
 
+FINGERPRINTED = 100
+"""Number of problems by which `resume` notices that the task gives others than before."""
 Report = Callable[[MetricsRow], None]
 """A callback that receives each row of metrics."""
 
@@ -49,6 +51,7 @@ class Trainer:
         self.schedule = Schedule(self.settings)
         self.validation = Validation(self.task, self.settings)
         self.state: State | None = None
+        self._fingerprint = self.source.fingerprint(self.task, FINGERPRINTED)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[Tensor] = []
         self.positions: list[Any] | None = None
@@ -151,6 +154,7 @@ class Trainer:
                 "schedule": self.schedule.progress,
                 "overlap": sorted(self.overlap),
                 "config": self.config.to_json(),
+                "fingerprint": self._fingerprint,
             },
             self.examples,
         )
@@ -162,9 +166,14 @@ class Trainer:
         return max(begun, default=-1) + 1
 
     def restore(self) -> None:
-        """Restore the last checkpoint."""
+        """Restore the last checkpoint. Raises RunError if it does not fit the run folder or the task."""
         last = checkpoint.load(self.path, self.config, self.model, self.optimizer)
         progress, self.state = last.progress, last.state
+        if progress.get("fingerprint", self._fingerprint) != self._fingerprint:
+            raise RunError(
+                f"{self.path}: {self.config.task} no longer gives the problems or trajectories that this run began "
+                "with, since a file that it reads or imports has changed; undo that change, or train anew"
+            )
         self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
         self.positions, self.passed = progress["positions"], progress["passed"]
         self.overlap = set(progress["overlap"])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tallystick import runs, tasks
+from tallystick.cli import evaluate
+from tallystick.cli.console import ERR
 from tallystick.evaluation import sweep
 from tallystick.tasks.addition import Addition
 
@@ -63,8 +65,17 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(tallystick, cop
     assert printed.err.count("\n") == 1
 
 
+def test_rows_keep_the_hash_of_the_weights_that_were_measured(copy):
+    """Training may replace the weights meanwhile."""
+    run = runs.load(copy)
+    runs.save_model(copy, run.model, run.examples + 1)
+    evaluate._measure(run, [3, 5], 2, "verify", 0, None, True, evaluate.Table(run, ERR))
+    measured = runs.read_eval(copy)
+    assert measured["weights"] == run.weights != runs.weights_hash(copy)
+
+
 def test_unfinished_trainings_are_told(tallystick, tmp_path):
-    out = tmp_path / "run"
+    out = tmp_path / "a run"
     small = ("batch_size=4", "seq_len=64", "validate_every=4", "min_margin=99", "train_length=3")
     tallystick("train", "reverse", *small, "--steps", 4, "--out", out)
     measure = ("eval", out, "--lengths", "3", "--samples", 2)
@@ -73,7 +84,10 @@ def test_unfinished_trainings_are_told(tallystick, tmp_path):
     document = json.loads((out / "config.json").read_text())
     document["settings"]["steps"] = 8
     (out / "config.json").write_text(json.dumps(document))
-    assert f"warning: {out} was interrupted at step 4 of at most 8" in tallystick(*measure).err
+    again = f"warning: {out} was interrupted at step 4 of at most 8; continue with: tallystick resume '{out}'\n"
+    assert tallystick(*measure).err == again
+    with runs.training(out):
+        assert "is still being trained; its weights of step 4 of at most 8 are measured" in tallystick(*measure).err
     report = json.loads(tallystick(*measure, "--json").out)
     assert report["trained"] == {"step": 4, "finished": False, "passed": False}
     shutil.rmtree(out)

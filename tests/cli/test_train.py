@@ -74,6 +74,15 @@ def test_ctrl_c_says_how_to_go_on(start, tmp_path):
     ]
 
 
+def test_a_training_that_fails_late_names_its_folder(tallystick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("batch_size=2", "seq_len=64", "validate_every=2", "train_length=3")
+    error = tallystick("train", "reverse", *small, "lr=1000000", "grad_clip=1000", "--steps", 40, code=2).err
+    assert "what was trained so far is in runs/reverse-mamba2-tiny-s0\n" in error
+    assert error.splitlines()[-1].startswith("tallystick: the loss is nan")
+    assert "what was trained" not in tallystick("train", "reverse", "--out", "runs", code=2).err
+
+
 def test_a_changed_file_is_noted_and_its_copy_used(tallystick, tmp_path):
     from pathlib import Path
 

@@ -142,7 +142,7 @@ def test_where_nothing_can_be_written_nothing_is_run(tmp_path, out):
 def test_rows_of_older_weights_are_noted(tmp_path):
     path = folder(tmp_path / "run")
     runs.save_model(path, fresh_model(runs.read_config(path), 30), 1)
-    runs.write_eval(path, {"rows": [row(5)]})
+    runs.write_eval(path, {"rows": [row(5)]}, runs.weights_hash(path))
     assert build.collect([path], PROBLEMS).runs[0].notes == []
     (path / "model.safetensors").write_bytes(b"others")
     (note,) = build.collect([path], PROBLEMS).runs[0].notes

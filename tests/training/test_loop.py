@@ -195,6 +195,19 @@ def test_a_changed_task_file_is_noticed(tmp_path):
     assert runs.load(run).changed
 
 
+def test_a_change_of_a_file_that_the_task_reads_is_noticed(tmp_path, monkeypatch):
+    """Such a file is neither copied nor hashed, as the task's own is."""
+    monkeypatch.chdir(tmp_path)  # the problems depend on the name of the task
+    machine, run = Path("machine.txt"), Path("run")
+    text = (Path(tasks.__file__).parent / "machines" / "increment.txt").read_text()
+    machine.write_text(text)
+    trained(run, task=f"turing:{machine}", overrides=SMALL | {"train_length": "10"}, steps=4)
+    loop.resume(run, steps=8)
+    machine.write_text(text.replace("A 0 0 R A", "A 0 1 R A").replace("A 1 1 R A", "A 1 0 R A"))
+    with pytest.raises(runs.RunError, match="since a file that it reads or imports has changed"):
+        loop.resume(run, steps=12)
+
+
 def test_lookup_is_resumed_by_fitting_it(tmp_path, lookup_run):
     """This holds wherever it was interrupted."""
     folder = shutil.copytree(lookup_run, tmp_path / "copy")
