@@ -138,7 +138,7 @@ from tallystick import Problem, TextTask
 
 class Mine(TextTask):
     def sample(self, length, rng):
-        return Problem("Do it.", {"a.txt": str(rng.random())})
+        return Problem("Do it.", {"a.txt": str(rng.randrange(10**length))})
 
     def solve(self, w):
         w.bash("cat a.txt")
