@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tallystick import tools as toolbox
 from tallystick.episode import ANS, END_NOTE, END_THINK, EOS, NOTE, THINK, Episode, Sink
-from tallystick.tools.shell import Ran
+
+if TYPE_CHECKING:  # which most programs do without
+    from tallystick.tools.shell import Ran
 
 
 class ProgramError(ValueError):
@@ -32,7 +34,7 @@ class Solvable(toolbox.ToolUser, Protocol):
         ...
 
     def spell(self, text: str) -> list[str]:
-        """The symbols of a text, in a text task."""
+        """Return the symbols of a text, in a text task."""
         ...
 
     def part_of(self, prompt: list[str]) -> tuple[Solvable, list[str]]:
@@ -149,9 +151,9 @@ class Workspace:
         self._say(*self._encode(self._task.spell(text)))
 
     def bash(self, command: str) -> Ran:
-        """Run a command line in the shell; returns its output and return code."""
+        """Run a command line in the shell, in a text task; return its output and return code."""
         self._begin()
-        self._ask("bash", "[call]", ["bash", *self._task.spell(command)], "[/call]")
+        self._ask("bash", "[call]", [toolbox.BASH, *self._task.spell(command)], "[/call]")
         return self._tools.states["shell"].last
 
     def _begin(self) -> None:

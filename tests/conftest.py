@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -52,3 +53,47 @@ def found_once():
         patch.setattr(held_out, "choose", once(held_out.choose))
         patch.setattr(locality, "check", once(locality.check))
         yield
+
+
+@pytest.fixture
+def tallystick(capsys):
+    """Run a command in this process; returns what it printed on stdout and stderr."""
+
+    from tallystick import cli
+
+    def run(*arguments, code=0):
+        before, sys.argv = sys.argv, ["tallystick", *map(str, arguments)]
+        try:
+            with pytest.raises(SystemExit) as exit:
+                cli.main()
+        finally:
+            sys.argv = before
+        printed = capsys.readouterr()
+        assert (exit.value.code or 0) == code, printed.err
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def says():
+    """Return a maker of scripted models: each says the given tokens, whatever it is answered."""
+    import torch
+
+    from tallystick.models.base import Model
+
+    class Says(Model):
+        chunk = 64
+
+        def __init__(self, task, script):
+            super().__init__(None)
+            self.script, self.size = torch.tensor(task.vocab.encode(script)), len(task.vocab)
+            self.register_buffer("device", torch.zeros(1))
+
+        def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
+            state = {"said": torch.zeros(len(ids_BL), dtype=torch.int64)} if state is None else state
+            said_BL = state["said"][:, None].expand(ids_BL.shape).clamp(max=len(self.script) - 1)
+            logits_BLV = torch.nn.functional.one_hot(self.script[said_BL], self.size).float()
+            return logits_BLV, {"said": state["said"] + 1}
+
+    return Says

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tallystick.episode import Role
 from tallystick.tasks import Task
-from tallystick.tools.shell.tool import BASH
+from tallystick.tools import BASH
 from tallystick.trajectory import cut
 
 NEWLINE = "\n"

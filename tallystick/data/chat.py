@@ -8,7 +8,7 @@ from typing import Any
 
 from tallystick.episode import EOS, MARKS
 from tallystick.replay import Command, Replay
-from tallystick.tools.shell.tool import BASH
+from tallystick.tools import BASH
 
 Message = dict[str, Any]
 """A message with the convention's keys: role and content, and optionally tool_calls, tool_call_id and name."""

@@ -161,9 +161,15 @@ class _Speaker:
         self._episode.flush()
         ids, roles = self._recorder.ids, self._recorder.roles
         self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
-        ended = self.result.stop == StopReason.EOS
-        self.result.answer = ended and self._task.score(self._prompt, self.result.output, self._tools.states) == 1
-        self.result.score = self._task.partial_score(self._prompt, self.result.output, self._tools.states)
+        left = self._prompt, self.result.output, self._tools.states
+        try:
+            right = self._task.score(*left) == 1
+            self.result.score = 1.0 if right else self._task.partial_score(*left)
+        except ToolError:  # what is left cannot be read
+            right, self.result.score = False, 0.0
+            if self.result.stop == StopReason.EOS:
+                self.result.stop = StopReason.TOOL_ERROR
+        self.result.answer = right and self.result.stop == StopReason.EOS
         return self.result
 
     def close(self) -> None:

@@ -31,12 +31,16 @@ PROBLEMS = 300
 RARE, MANY_RARE = 8, 0.01
 """A state met in fewer problems is rare; with a larger share of rare ones there may be others that were not met."""
 PAIRS = 300_000
-"""Pairs of states that a search looks at."""
+"""Pairs of states after which a search is given up."""
 SHOWN = 40
 """Characters shown of what a local holds."""
 
 Pair = tuple[int, int]
 """Numbers of two states, the smaller one first."""
+
+
+class Unfinished(Exception):
+    """There are too many pairs of states to look at."""
 
 
 class _Question(NamedTuple):
@@ -114,10 +118,16 @@ def doubt(task: Task, lengths: Sequence[int], problems: int, seed: int) -> str:
 
     problems: random ones of each length, beside the worst cases; at least PROBLEMS.
     """
+    if task.text:
+        return "what the program of a text task keeps in its locals is not looked at"
     for questions in QUESTIONS:
         machines = _observe(task, lengths, max(problems, PROBLEMS), seed, questions)
         for machine in machines:
-            if pair := _lasting(machine):
+            try:
+                pair = _lasting(machine)
+            except Unfinished:
+                return f"the program has too many states, {len(machine.problems):,}, for all pairs to be compared"
+            if pair:
                 one, other = machine.describe(*pair)
                 return f"the program may go on alike for ever, at {one} or at {other}, and then say something different"
         reason = next(filter(None, map(_rare, machines)), "")
@@ -160,7 +170,8 @@ def _observe(task: Task, lengths: Sequence[int], problems: int, seed: int, most:
 def _lasting(machine: Machine) -> Pair | None:
     """Find two states that may take like steps around a cycle, for any time, and differ in what they say later.
 
-    The search goes back, from pairs that differ at once to pairs that lead there by the same tokens.
+    The search goes back, from pairs that differ at once to pairs that lead there by the same tokens. Raises Unfinished
+    if there are too many.
     """
     back = _steps_back(machine)
     done: set[Pair] = set()
@@ -180,7 +191,7 @@ def _lasting(machine: Machine) -> Pair | None:
                 path.append((following, _leading_to(following, back)))
                 on_path.add(following)
         if len(done) > PAIRS:
-            break
+            raise Unfinished
     return None
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from tallystick.problem import prompt_digest, symbols_of
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.guard import task_code
-from tallystick.tasks.text import TextTask
 
 REQUIRED = ("sample", "answer")
 """Methods that every task writes, beside a program for each variant."""
@@ -25,13 +24,14 @@ DRAWS = 20
 def require(cls: type[Task]) -> None:
     """Check a user's class. Raises ValueError naming what is missing or of a wrong kind, and the right form."""
     name = cls.__name__
-    required = REQUIRED_OF_TEXT if cls.text else REQUIRED
-    bases = (Task, TextTask)
-    missing = [method for method in required if getattr(cls, method) in [getattr(base, method) for base in bases]]
+    base, required, needs = Task, REQUIRED, "a task needs symbols, sample(length, rng), answer(prompt) and solve(w)"
+    if cls.text:
+        from tallystick.tasks.text import TextTask  # with the shell, which other tasks do without
+
+        base, required = TextTask, REQUIRED_OF_TEXT
+        needs = "a text task needs sample(length, rng), score(prompt, output, tools) and solve(w)"
+    missing = [method for method in required if getattr(cls, method) is getattr(base, method)]
     if missing:
-        needs = "a task needs symbols, sample(length, rng), answer(prompt) and solve(w)"
-        if cls.text:
-            needs = "a text task needs sample(length, rng), score(prompt, output, tools) and solve(w)"
         raise ValueError(f"{name} has no {' and no '.join(f'{method}()' for method in missing)}: {needs}")
     _require_kinds(cls)
     for variant, method in cls.variants.items():

@@ -56,6 +56,8 @@ class Mixture(Task):
     marks = 1
 
     def __init__(self, parts: dict[str, Task], weights: list[float], shared: bool = False):
+        if texts := [name for name, part in parts.items() if part.text]:
+            raise ValueError(f"{texts[0]} is a text task, and mixtures are of symbolic ones")
         self.parts, self._weights = parts, weights
         variants = [[next(iter(part.variants)) for part in parts.values()], [part.variant for part in parts.values()]]
         self.variants = {"+".join(names): "solve" for names in variants}

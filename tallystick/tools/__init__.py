@@ -21,6 +21,8 @@ TOOLS = {
     "calculator": "tallystick.tools.calculator:Calculator",
     "shell": "tallystick.tools.shell.tool:ShellTool",
 }
+BASH = "bash"
+"""The name by which the shell is called."""
 Command = Callable[[], Sequence[int]]
 """A one-token command: acts on the tool's own state and returns the ids of the observation."""
 

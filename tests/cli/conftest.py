@@ -7,27 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick import cli
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def tallystick(capsys):
-    """Run a command in this process; returns what it printed on stdout and stderr."""
-
-    def run(*arguments, code=0):
-        before, sys.argv = sys.argv, ["tallystick", *map(str, arguments)]
-        try:
-            with pytest.raises(SystemExit) as exit:
-                cli.main()
-        finally:
-            sys.argv = before
-        printed = capsys.readouterr()
-        assert (exit.value.code or 0) == code, printed.err
-        return printed
-
-    return run
 
 
 @pytest.fixture

@@ -349,63 +349,10 @@ def test_a_curriculum_grows_evenly_from_the_shortest_to_the_longest():
     assert max(longest) == 5
 
 
-IMPURE = """
-from tallystick import Task
-
-print("printed at import")
-
-
-class Hashed(Task):
-    '''The order of its first symbols follows the hash seed of the process.'''
-
-    symbols = "abcdefgh>"
-
-    def sample(self, length, rng):
-        return [*sorted("abcdefgh", key=hash), *rng.choices("ab", k=length), ">"]
-
-    def answer(self, prompt):
-        return [">"]
-
-    def solve(self, w):
-        w.answer()
-        w.output(">")
-
-
-class SaysASet(Hashed):
-    '''The order of its thoughts does.'''
-
-    def sample(self, length, rng):
-        return [*rng.choices("ab", k=length), ">"]
-
-    def solve(self, w):
-        w.think(*{*"abcdefgh"})
-        super().solve(w)
-
-
-class Prints(SaysASet):
-    def solve(self, w):
-        print("printed by a program")
-        w.answer()
-        w.output(">")
-
-
-class Silent(Prints):
-    '''It hangs where the test says so.'''
-
-    def solve(self, w):
-        import os, pathlib, time
-        if "HANG" in os.environ:
-            pathlib.Path(os.environ["HANG"]).touch()
-            time.sleep(60)  # no CPU time: no watchdog
-        super().solve(w)
-"""
-
-
-@pytest.fixture(scope="module")
-def impure(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tasks") / "impure.py"
-    path.write_text(IMPURE)
-    return str(path)
+@pytest.fixture
+def impure():
+    """Return the path of tasks that differ from process to process, print or hang."""
+    return str(Path(__file__).parent / "impure.py")
 
 
 @pytest.mark.parametrize("name", ["Hashed", "SaysASet"])

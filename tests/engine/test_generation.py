@@ -1,13 +1,11 @@
 """Tests of `generate` with every tool: observations of several tokens, and episodes ended by a tool."""
 
 import pytest
-import torch
 
 from tallystick import Task, engine, models, tasks
 from tallystick.episode import Recorder, StopReason
 from tallystick.evaluation.verify import verify
 from tallystick.locality import sequences
-from tallystick.models.base import Model
 from tallystick.tasks.runner import run
 
 
@@ -46,23 +44,6 @@ def test_generate_is_verify_whatever_the_tool(name):
         assert one.tokens == other.tokens == len(sink.ids)
 
 
-class Says(Model):
-    """A scripted model that says the given tokens, whatever it is answered."""
-
-    chunk = 64
-
-    def __init__(self, script):
-        super().__init__(None)
-        self.script = torch.tensor(Sum().vocab.encode(script))
-        self.register_buffer("device", torch.zeros(1))
-
-    def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
-        state = {"said": torch.zeros(len(ids_BL), dtype=torch.int64)} if state is None else state
-        said_BL = state["said"][:, None].expand(ids_BL.shape).clamp(max=len(self.script) - 1)
-        logits_BLV = torch.nn.functional.one_hot(self.script[said_BL], len(Sum().vocab)).float()
-        return logits_BLV, {"said": state["said"] + 1}
-
-
 @pytest.mark.parametrize(
     ("script", "stop"),
     [
@@ -77,7 +58,7 @@ class Says(Model):
         ("[call] 1", StopReason.TOKEN_LIMIT),
     ],
 )
-def test_how_an_episode_with_a_tool_ends(script, stop):
-    (result,) = engine.generate(Says(script.split()), Sum(), [[*"12+7"]])
+def test_how_an_episode_with_a_tool_ends(says, script, stop):
+    (result,) = engine.generate(says(Sum(), script.split()), Sum(), [[*"12+7"]])
     assert result.stop == stop
     assert result.answer == result.score == (stop == StopReason.EOS)

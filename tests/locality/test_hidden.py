@@ -1,43 +1,24 @@
 """What a program keeps in its locals is found where no sample shows it, and a local program is not doubted."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from tallystick import Defaults, Task, locality, tasks
+from tallystick import Defaults, locality, tasks
 from tallystick.locality import hidden
+
+sys.path.insert(0, str(Path(__file__).parent))
+import walks
 
 LENGTHS = [3, 5, 10]
 
 
-class Walk(Task):
-    """Walks over the prompt once, with something in a local, and says it at the end."""
-
+class Walk(walks.Walk):
     symbols = "abcdefghijqxyz.01234="
     drawn = "abcdefghij"
     start = "a"
     defaults = Defaults(train_length=5, check=(3, 5, 10, 20))
-
-    def draw(self, length, rng):
-        return rng.choices(self.drawn, k=length)
-
-    def sample(self, length, rng):
-        return [*self.draw(length, rng), "="]
-
-    def answer(self, prompt):
-        kept = self.start
-        for symbol in prompt[:-1]:
-            kept = self.keep(kept, symbol)
-        return [self.say(kept)]
-
-    def solve(self, w):
-        p, kept = w.pointer(0), self.start
-        while (symbol := p.read()) != "=":
-            kept = self.keep(kept, symbol)
-            p.right()
-        w.answer()
-        w.output(self.say(kept))
-
-    def say(self, kept):
-        return kept
 
 
 class LastThatIsNoD(Walk):

@@ -1,38 +1,17 @@
 """Tests that `check` recognises programs that keep a value in a local: a wrong "local" would be its worst fault."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from tallystick import Task, locality
+from tallystick import locality
 from tallystick.locality.verdict import Growth, judge, predict
 
+sys.path.insert(0, str(Path(__file__).parent))
+from walks import Walk
+
 LENGTHS = [3, 5, 10, 20]
-
-
-class Walk(Task):
-    """Walks over the prompt once with a value in a local, and says it at the end."""
-
-    symbols = "012="
-    start = ""
-
-    def sample(self, length, rng):
-        return [*rng.choices(self.symbols[:-1], k=length), "="]
-
-    def answer(self, prompt):
-        kept = self.start
-        for symbol in prompt[:-1]:
-            kept = self.keep(kept, symbol)
-        return [self.say(kept)]
-
-    def solve(self, w):
-        p, kept = w.pointer(0), self.start
-        while (symbol := p.read()) != "=":
-            kept = self.keep(kept, symbol)
-            p.right()
-        w.answer()
-        w.output(self.say(kept))
-
-    def say(self, kept):
-        return kept
 
 
 class Largest(Walk):

@@ -1,11 +1,10 @@
 """Tests of mixtures: valid names, drawing of parts, and locality, which a mixture inherits from its parts."""
 
 import json
-import sys
 
 import pytest
 
-from tallystick import cli, locality, runs
+from tallystick import locality, runs
 from tallystick.config import configure
 from tallystick.engine.generation import generate
 from tallystick.evaluation import sweep
@@ -128,29 +127,18 @@ def test_one_part_is_posed_the_problems_of_the_task_alone(run, monkeypatch):
     assert all(row["exact"] == row["samples"] for row in rows)
 
 
-def tallystick(capsys, *arguments, code=0):
-    before, sys.argv = sys.argv, ["tallystick", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as exit:
-            cli.main()
-    finally:
-        sys.argv = before
-    assert (exit.value.code or 0) == code
-    return capsys.readouterr()
-
-
-def test_commands(capsys, run):
-    assert tallystick(capsys, "solve", run, "addition 99+1").out == "100\n"
-    assert tallystick(capsys, "solve", run, "reverse 110").out == "011\n"
-    assert "part's name" in tallystick(capsys, "solve", run, "99+1", code=2).err
-    document = json.loads(tallystick(capsys, "eval", run, "--part", "addition", "--lengths", "4", "--json").out)
+def test_commands(tallystick, run):
+    assert tallystick("solve", run, "addition 99+1").out == "100\n"
+    assert tallystick("solve", run, "reverse 110").out == "011\n"
+    assert "part's name" in tallystick("solve", run, "99+1", code=2).err
+    document = json.loads(tallystick("eval", run, "--part", "addition", "--lengths", "4", "--json").out)
     assert document["part"] == "addition"
     assert [row["worst_cases"] for row in document["rows"]] == [False, True]
     assert json.loads((run / "eval-addition.json").read_text())["rows"] == document["rows"]
     assert not (run / "eval.json").exists()
-    refusal = tallystick(capsys, "eval", run, "--part", "sort", code=2).err
+    refusal = tallystick("eval", run, "--part", "sort", code=2).err
     assert "no part 'sort'; its parts are: reverse, addition" in refusal
-    shown = tallystick(capsys, "show", NAME, "--length", 3).out
+    shown = tallystick("show", NAME, "--length", 3).out
     assert "memory" in shown
     assert ".p0 ends on cell -1, [BOS]" in shown
 

@@ -1,14 +1,18 @@
 """Text tasks: problems with files, texts in pieces, and episodes that are judged by the files they leave."""
 
+from contextlib import closing
+
 import pytest
 
-from tallystick import models, tasks
+from tallystick import locality, models, tasks
 from tallystick.engine.generation import generate
 from tallystick.episode import Recorder, StopReason
 from tallystick.problem import Problem, distinct, prompt_digest
 from tallystick.tasks import runner, text
 from tallystick.tasks.text import TextTask
 from tallystick.text.tokenizers import Bytes, Pieces
+from tallystick.tools.shell import Ran, Shell, tool
+from tallystick.tools.shell.tool import ShellState
 from tallystick.workspace import ProgramError, start_episode, start_tools
 
 
@@ -33,6 +37,16 @@ class Lazy(Rename):
 
     def solve(self, w):
         w.say("Done.")
+
+
+class Constant(Rename):
+    """Say the same thing, whatever the problem is."""
+
+    def solve(self, w):
+        w.say("Nothing is to be done.")
+
+    def score(self, prompt, output, tools=None):
+        return 1.0
 
 
 class Spoken(Rename):
@@ -93,6 +107,74 @@ def test_a_program_whose_files_do_not_score_is_refused():
     task = Lazy()
     with pytest.raises(ProgramError, match="the files that it leaves do not score"):
         runner.record(task, task.problem("test", 0, 3, 0))
+
+
+class Twice(Rename):
+    """Change a file in the same command line that the simulation then does not know."""
+
+    def solve(self, w):
+        w.bash("sed -i 's/?/??/' b.txt && cp b.txt c.txt")
+
+    def score(self, prompt, output, tools=None):
+        return float(tools["shell"].files()["c.txt"] == "??\n")
+
+
+def test_bash_takes_over_before_the_command_that_is_not_known(monkeypatch):
+    monkeypatch.setattr(text, "SEEN", 2)
+    task = Twice()
+    assert runner.record(task, task.problem("test", 0, 3, 0)).ok
+
+
+def test_the_simulation_shortens_what_bash_would():
+    state = ShellState(Problem("", {"long.txt": "0123456789\n" * 2000}), live=False)
+    with closing(state), Shell({"long.txt": "0123456789\n" * 2000}) as shell:
+        assert state.run("cat long.txt") == shell.run("cat long.txt")
+        assert "characters left out" in state.last.output
+
+
+class Failing:
+    """A scripted shell: every command takes too long, and the files cannot be read."""
+
+    def run(self, command):
+        return Ran("", -1, "timeout after 30 s")
+
+    def files(self):
+        raise OSError("too many bytes")
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("script", "stop"),
+    [
+        ("[ANS] [call] bash a [/call]", StopReason.TIMEOUT),
+        ("[ANS] [EOS]", StopReason.TOOL_ERROR),
+        ("[ANS] [call] a [/call]", StopReason.BAD_COMMAND),
+        ("[ANS] [call] [EOS]", StopReason.BAD_COMMAND),
+        ("[call] bash a", StopReason.TOKEN_LIMIT),
+    ],
+)
+def test_how_an_episode_with_a_failing_shell_ends(monkeypatch, says, script, stop):
+    task = Rename()
+    prompt = task.problem("test", 0, 2, 0)
+    monkeypatch.setattr(tool, "Shell", lambda files: Failing())
+    (result,) = generate(says(task, script.split()), task, [prompt])
+    assert (result.stop, result.answer, result.exact) == (stop, False, False)
+
+
+def test_text_tasks_take_no_notes_and_no_mixture():
+    with pytest.raises(ValueError, match="codefix: notes are for programs of symbols; this is a text task"):
+        tasks.load("codefix", "one+notes")
+    with pytest.raises(ValueError, match="codefix is a text task, and mixtures are of symbolic ones"):
+        tasks.load("codefix:1,reverse:1")
+
+
+def test_a_text_task_is_never_called_local():
+    """Its k stays, but what its teacher keeps is not looked at."""
+    report = locality.check(Constant(), [2, 3, 4], 60)
+    assert report["local"] is None
+    assert "text task" in report["reason"]
 
 
 def test_bash_takes_over_from_the_simulation(monkeypatch):

@@ -261,28 +261,11 @@ def test_the_last_row_names_what_is_wrong(tmp_path):
     assert known["first_errors"][0].keys() == {"index", "position", "context", "want", "got", "margin"}
 
 
-IMPURE = """
-from tallystick import Task
-
-
-class Hashed(Task):
-    symbols = "abcdefgh>"
-
-    def sample(self, length, rng):
-        return [*sorted("abcdefgh", key=hash), *rng.choices("ab", k=length), ">"]
-
-    def answer(self, prompt):
-        return [">"]
-
-    def solve(self, w):
-        w.answer()
-        w.output(">")
-"""
+IMPURE = Path(__file__).parents[1] / "data" / "impure.py"
 
 
 @pytest.mark.parametrize("model", ["mamba2:tiny", "lookup"])
 def test_an_impure_task_writes_nothing(tmp_path, model):
-    (tmp_path / "impure.py").write_text(IMPURE)
     with pytest.raises(ValueError, match="another process draws other problems"):
-        trained(tmp_path / "run", f"{tmp_path}/impure.py:Hashed", model, {})
-    assert [path.name for path in tmp_path.iterdir()] == ["impure.py"]
+        trained(tmp_path / "run", f"{IMPURE}:Hashed", model, {})
+    assert not list(tmp_path.iterdir())

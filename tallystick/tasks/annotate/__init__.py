@@ -33,6 +33,8 @@ _KNOWN: dict[tuple[type[Task], str, str], Notes] = {}
 
 def annotate(task: Task, ending: str) -> AnnotatedTask:
     """Return the task with notes; ending: appended to its variant. Raises ValueError if no notes make it local."""
+    if task.text:
+        raise ValueError(f"{task.name}: notes are for programs of symbols; this is a text task")
     key = (task.home, task.options, task.variant)
     if key not in _KNOWN:
         try:

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from tallystick.tools.shell import copying
 from tallystick.tools.shell.limits import Limits
-from tallystick.tools.shell.output import Output
+from tallystick.tools.shell.output import LIMIT, Output
 from tallystick.tools.shell.remote import LONGEST_COMMAND, Remote
 from tallystick.tools.shell.sandbox import Level, probe
 
@@ -50,7 +50,7 @@ class Shell:
         repo: str | os.PathLike[str] | Mapping[str, str],
         sandbox: str = "auto",
         timeout: float = 30.0,
-        output_limit: int = 10_000,
+        output_limit: int = LIMIT,
         limits: Limits | None = None,
     ):
         if not timeout > 0 or output_limit < 1:

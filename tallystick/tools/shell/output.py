@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 
+LIMIT = 10_000
+"""Characters kept of what a command prints."""
+
 
 class Output:
     """Keep the first and the last characters of what a command prints, and count those between.
@@ -35,3 +38,10 @@ class Output:
         self.feed(b"", final=True)
         between = f"\n... {self._left_out} characters left out ...\n" if self._left_out else ""
         return self._head + between + self._tail
+
+
+def shorten(text: str, limit: int = LIMIT) -> str:
+    """Return a text as `Output` would keep it."""
+    output = Output(limit)
+    output.feed(text.encode())
+    return output.text()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
-from tallystick.episode import BadCommand, Brackets, Commands, ToolTimeout, not_said
+from tallystick.episode import BadCommand, Brackets, Commands, ToolError, ToolTimeout, not_said
 from tallystick.problem import Problem
-from tallystick.tools import ToolUser
+from tallystick.tools import BASH, ToolUser
 from tallystick.tools.shell import Ran, Shell
 from tallystick.tools.shell.fast import FastShell, Unknown
+from tallystick.tools.shell.output import shorten
 from tallystick.vocab import Vocabulary
-
-BASH = "bash"
-"""The name by which the shell is called."""
 
 
 class AnyShell(Protocol):
@@ -46,23 +45,41 @@ class ShellState:
         self._shell: AnyShell = Shell(problem.files) if live else FastShell(problem.files, problem.root)
 
     def run(self, command: str) -> Ran:
-        """Run a command line. Raises ToolTimeout."""
-        try:
-            self.last = self._shell.run(command)
-        except Unknown:
-            self._shell = Shell(self._shell.files())
-            self.last = self._shell.run(command)
+        """Run a command line. Raises ToolTimeout, or ToolError if the shell itself fails."""
+        with _shell_failing():
+            self.last = self._run(command)
         if self.last.timed_out:
             raise ToolTimeout(self.last.exception)
         return self.last
 
+    def _run(self, command: str) -> Ran:
+        if not isinstance(self._shell, FastShell):
+            return self._shell.run(command)
+        before = self._shell.files()  # a command may change files before it comes to what the simulation does not know
+        try:
+            ran = self._shell.run(command)
+        except Unknown:
+            self._shell = Shell(before)
+            return self._shell.run(command)
+        return Ran(shorten(ran.output), ran.returncode)
+
     def files(self) -> Mapping[str, str]:
-        """Read all files: text by path."""
-        return self._shell.files()
+        """Read all files: text by path. Raises ToolError if they cannot be read."""
+        with _shell_failing():
+            return self._shell.files()
 
     def close(self) -> None:
         """Remove them."""
         self._shell.close()
+
+
+@contextmanager
+def _shell_failing() -> Iterator[None]:
+    """Make an OSError of the shell (its helper has died, its files are too large) a ToolError."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(str(error)) from error
 
 
 class ShellTool:
