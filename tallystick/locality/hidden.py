@@ -126,7 +126,7 @@ def doubt(task: Task, lengths: Sequence[int], problems: int, seed: int) -> str:
             try:
                 pair = _lasting(machine)
             except Unfinished:
-                return f"the program has too many states, {len(machine.problems):,}, for all pairs to be compared"
+                return _rare(machine) or f"too many pairs of {len(machine.problems):,} states of the program to compare"
             if pair:
                 one, other = machine.describe(*pair)
                 return f"the program may go on alike for ever, at {one} or at {other}, and then say something different"

@@ -210,6 +210,15 @@ PIPELINES = st.lists(FILTERS, max_size=3).flatmap(lambda rest: SOURCES.map(lambd
 LINES = st.builds("{}{}{}".format, PIPELINES, st.sampled_from([" && ", " || ", "; "]), PIPELINES) | PIPELINES
 
 
+def test_a_broken_file_matters_only_to_those_who_import_it():
+    shell = FastShell({"main.py": "import other\n", "other.py": "def f():\n    print(1)\n"})
+    assert shell.run("python main.py").returncode == 0
+    assert shell.run("sed -i 's/^ .*//' main.py; sed -i 's/import.*/while/' main.py").returncode == 0
+    assert shell.run("python other.py").returncode == 0
+    with pytest.raises(Unknown):
+        shell.run("python main.py")
+
+
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(st.lists(LINES, min_size=30, max_size=30))
 def test_random_command_lines_print_what_they_print_in_bash(tmp_path_factory, commands):

@@ -90,13 +90,16 @@ class Interpreter:
         return self._modules[file]
 
     def _update(self, files: Mapping[str, str]) -> bool:
-        """Exchange functions that were edited; False where that is not enough."""
+        """Exchange functions that were edited; False where that is not enough, or where a file is beyond `parse`."""
         for name in self._modules:
             text, before = self._parsed[name]
             if files.get(name) is text:
                 continue
-            source = self.source(files, name) if name in files else None
-            if source is None or source.syntax_error or source.links != before.links:
+            try:
+                source = self.source(files, name)
+            except (KeyError, Unknown):
+                return False
+            if source.syntax_error or source.links != before.links:
                 return False
             for _, statement in source.statements:
                 if isinstance(statement, Function):
