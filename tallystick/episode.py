@@ -187,8 +187,10 @@ class Episode:
     def _call(self, token: int, command: Callable[[], Sequence[int]]) -> Sequence[int]:
         observation = command()
         self._record(token, Role.COMMAND)
-        for symbol in observation:
-            self._record(symbol, Role.OBSERVATION)
+        if len(observation) == 1:
+            self._record(observation[0], Role.OBSERVATION)
+        else:
+            self._record_all(observation, Role.OBSERVATION)
         return observation
 
     def _opening(self, token: int, brackets: Brackets) -> Callable[[], Sequence[int]]:
@@ -218,6 +220,12 @@ class Episode:
     def _record(self, token: int, role: int) -> None:
         self._ids.append(token)
         self._roles.append(role)
+        if len(self._ids) >= BLOCK:
+            self.flush()
+
+    def _record_all(self, tokens: Sequence[int], role: int) -> None:
+        self._ids.extend(tokens)
+        self._roles.frombytes(bytes((role,)) * len(tokens))
         if len(self._ids) >= BLOCK:
             self.flush()
 

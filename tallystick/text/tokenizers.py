@@ -59,14 +59,11 @@ class Pieces(Bytes):
         counts = Counter(piece for text in texts for piece in PIECE.findall(text))
         common = {piece for piece, count in counts.items() if count >= at_least and len(piece) > 1}
         self.tokens: Sequence[str] = (*BYTES, *sorted(common - BYTE_OF.keys()))
-        self._known = frozenset(self.tokens)
+        self._spelled = {piece: (piece,) for piece in common - BYTE_OF.keys()}
 
     def spell(self, text: str) -> list[str]:
         """Return the pieces of a text."""
         tokens: list[str] = []
         for piece in PIECE.findall(text):
-            if piece in self._known and piece not in BYTE_OF:
-                tokens.append(piece)
-            else:
-                tokens += super().spell(piece)
+            tokens += self._spelled.get(piece) or super().spell(piece)
         return tokens

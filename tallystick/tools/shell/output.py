@@ -42,6 +42,8 @@ class Output:
 
 def shorten(text: str, limit: int = LIMIT) -> str:
     """Return a text as `Output` would keep it."""
+    if len(text) <= limit and "\r" not in text:
+        return text
     output = Output(limit)
     output.feed(text.encode())
     return output.text()
