@@ -184,6 +184,17 @@ class Episode:
             self.memory.append(token)
         return ()
 
+    def push_all(self, tokens: Sequence[int]) -> None:
+        """Take several tokens, as `push` takes them one by one. Their answers, if they have any, are not returned."""
+        plain = self._arguments is not None or (self.memory is None and not self._notes)
+        if plain and min(tokens, default=0) >= len(MARKS) and self._commands.keys().isdisjoint(tokens):
+            self._record_all(tokens, self.role)
+            if self._arguments is not None:
+                self._arguments += tokens
+        else:
+            for token in tokens:
+                self.push(token)
+
     def _call(self, token: int, command: Callable[[], Sequence[int]]) -> Sequence[int]:
         observation = command()
         self._record(token, Role.COMMAND)

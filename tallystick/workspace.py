@@ -164,7 +164,8 @@ class Workspace:
     def _ask(self, what: str, opening: str, said: Sequence[str], closing: str) -> list[str]:
         """Say a command with arguments and return the observation without its brackets."""
         first, last = self._commands(what, opening, closing)
-        self._say(first, *self._encode(said))
+        self._push(first)
+        self._say(*self._encode(said))
         return [self._tokens[token] for token in self._push(last)[1:-1]]
 
     def _commands(self, what: str, *names: str) -> list[int]:
@@ -217,8 +218,7 @@ class Workspace:
             raise ProgramError(f"{symbol!r} is not in the vocabulary: add it to the task's symbols") from None
 
     def _say(self, *ids: int) -> None:
-        for token in ids:
-            self._push(token)
+        self._episode.push_all(ids)
 
     def finish(self) -> None:
         """End the episode with [EOS]. Raises ProgramError if the output is too short or the files do not score."""

@@ -59,7 +59,7 @@ class Pieces(Bytes):
         counts = Counter(piece for text in texts for piece in PIECE.findall(text))
         common = {piece for piece, count in counts.items() if count >= at_least and len(piece) > 1}
         self.tokens: Sequence[str] = (*BYTES, *sorted(common - BYTE_OF.keys()))
-        self._spelled = {piece: (piece,) for piece in common - BYTE_OF.keys()}
+        self._spelled = {piece: (piece,) for piece in self.tokens if len(piece) == 1 or piece not in BYTE_OF}
 
     def spell(self, text: str) -> list[str]:
         """Return the pieces of a text."""
