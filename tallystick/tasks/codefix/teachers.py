@@ -28,6 +28,8 @@ class Agent(Protocol):
 Policy = Callable[[str], tuple[str, str] | None]
 """From the last command's output to the next thought and command; None: done."""
 
+ROWS = 150
+"""Lines of code that are printed at once: the shell shows 10,000 characters."""
 SHORT_RUN = r"""python main.py 2>&1 | grep -oE '\w+\.py", line [0-9]+|\w+Error: [^.]*' | tail -n 2"""
 """Runs the code and prints where the error is, and its message up to a suggestion, which not every Python makes."""
 RUN = r"""python main.py 2>&1 | grep -oE '\w+\.py", line [0-9]+|^    [a-z].*|\w+Error(: name .\w+)?' | tail -n 3"""
@@ -165,12 +167,23 @@ def _edit(place: re.Match[str], shown: str) -> tuple[str, str] | None:
 def single_turn(w: Agent) -> None:
     """Pass v10 in one long command of all edits, after printing all files."""
     w.say("Read all files.")
-    shown = w.bash("tail -n +1 *.py").output
-    parts = re.split(r"(?:\A|\n)==> (.+) <==\n", shown)
+    parts = re.split(r"(?:\A|\n)==> (.+) <==\n", _all_files(w))
     texts = dict(zip(parts[1::2], parts[2::2], strict=True))
     w.say("Pass v10 everywhere.")
     w.bash(" && ".join(_all_edits({file: text.split("\n") for file, text in texts.items()})))
     w.say("All edits are made.")
+
+
+def _all_files(w: Agent) -> str:
+    """Print all files, with as many lines at once as the shell shows whole."""
+    shown = w.bash(f"tail -n +1 *.py | head -n {ROWS}").output
+    while shown.count("\n") % ROWS == 0:
+        first = shown.count("\n") + 1
+        more = w.bash(f"tail -n +1 *.py | tail -n +{first} | head -n {ROWS}").output
+        if not more:
+            break
+        shown += more
+    return shown
 
 
 def _all_edits(rows: dict[str, list[str]]) -> list[str]:

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("tallystick.tasks.text")
-
 from tallystick.tasks.codefix.task import CodeFix
 from tallystick.tasks.runner import record
 
@@ -36,3 +34,9 @@ def test_trajectories_are_recorded(options, variant):
     task = CodeFix(options, variant)
     record(task, task.problem("test", 0, 8, 0))
     record(task, task.worst_problems(8)[0])
+
+
+@pytest.mark.parametrize("length", [30, 100])
+def test_all_files_are_read_though_the_shell_shortens_long_outputs(length):
+    task = CodeFix("", "single-turn")
+    record(task, task.problem("test", 0, length, 0))
