@@ -17,6 +17,7 @@ MODULES = {
     "targets": "targets",
     "targets-fresh": "targets",
     "far": "far",
+    "figure1": "coding",
     "figure2": "paper",
     "table1": "paper",
     "table2": "paper",

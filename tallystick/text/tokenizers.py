@@ -15,6 +15,8 @@ PIECE = re.compile(r"\d| ?[^\W\d]+| ?[^\w\s]+|\s+")
 """What `Pieces` looks for: a digit; a word or a run of signs, with the space before it; a stretch of white space."""
 BYTES = tuple(chr(byte) if 32 <= byte < 127 or byte == 10 else f"<0x{byte:02X}>" for byte in range(256))
 """The token of each byte: a printable ASCII character or newline is its own."""
+WRITTEN = frozenset(token for token in BYTES if len(token) > 1)
+"""Tokens that are not what they stand for."""
 BYTE_OF = {token: byte for byte, token in enumerate(BYTES)}
 
 
@@ -28,7 +30,7 @@ class Tokenizer(Protocol):
         """Return the tokens of a text."""
         ...
 
-    def join(self, tokens: Iterable[str]) -> str:
+    def join(self, tokens: Sequence[str]) -> str:
         """Return the text of tokens; bytes that are no UTF-8 become the replacement character."""
         ...
 
@@ -42,8 +44,10 @@ class Bytes:
         """Return a token for each byte."""
         return [BYTES[byte] for byte in text.encode(errors="replace")]
 
-    def join(self, tokens: Iterable[str]) -> str:
+    def join(self, tokens: Sequence[str]) -> str:
         """Return the text of tokens."""
+        if WRITTEN.isdisjoint(tokens):
+            return "".join(tokens)
         return b"".join(bytes((BYTE_OF[token],)) if token in BYTE_OF else token.encode() for token in tokens).decode(
             errors="replace"
         )

@@ -16,6 +16,21 @@ MISSING = "-"
 """Text shown where nothing was measured."""
 
 
+Count = Callable[[Row], int]
+"""A function that counts the problems of a row that are right."""
+
+
+def exact(row: Row) -> int:
+    """Count exact problems: every token that the model has to say is right."""
+    return row.exact
+
+
+def passed(row: Row) -> int:
+    """Count problems that are solved, whatever was said on the way; only free-running episodes tell."""
+    assert row.answer is not None, "answers are judged in mode generate"
+    return round(row.answer * row.samples)
+
+
 class Place(NamedTuple):
     """A place of measurement: a length, random problems or worst cases, and the mode."""
 
@@ -83,19 +98,23 @@ def error_bound(cells: Sequence[Cell]) -> str:
     return f"{poisson_bound(errors) / tokens:.0e}" if tokens else MISSING
 
 
-def cells(runs: Iterable[Outcome]) -> dict[Place, Cell]:
-    """Return a cell for each place where the runs were measured, the shortest length first."""
+def cells(runs: Iterable[Outcome], count: Count = exact) -> dict[Place, Cell]:
+    """Return a cell for each place where the runs were measured, the shortest length first.
+
+    count: what is counted in the place of exact problems.
+    """
     by_place: dict[Place, list[Row]] = {}
     for run in runs:
         for row in rows_of(run):
             by_place.setdefault(Place(row.length, row.worst_cases, row.mode), []).append(row)
-    return {place: _cell(rows) for place, rows in sorted(by_place.items())}
+    return {place: _cell(rows, count) for place, rows in sorted(by_place.items())}
 
 
-def _cell(rows: Sequence[Row]) -> Cell:
-    percents = tuple(100 * row.exact / row.samples for row in rows)
+def _cell(rows: Sequence[Row], count: Count) -> Cell:
+    counts = tuple(map(count, rows))
+    percents = tuple(100 * right / row.samples for right, row in zip(counts, rows, strict=True))
     return Cell(
-        counts=tuple(row.exact for row in rows),
+        counts=counts,
         problems=sum(row.samples for row in rows),
         tokens=add_known(row.model_tokens for row in rows),
         percents=percents,
@@ -158,15 +177,18 @@ class Line(NamedTuple):
         return f"{min(found):.0f}-{max(found):.0f}" if found else MISSING
 
 
-def panels(declared: Iterable[Declared], results: Results) -> dict[str, list[Line]]:
-    """Group the experiments by panel and line, both in order of first appearance."""
+def panels(declared: Iterable[Declared], results: Results, count: Count = exact) -> dict[str, list[Line]]:
+    """Group the experiments by panel and line, both in order of first appearance.
+
+    count: what is counted in the place of exact problems.
+    """
     groups: dict[str, dict[str, list[Experiment]]] = {}
     for each in declared:
         if isinstance(each, Experiment):
             groups.setdefault(each.panel, {}).setdefault(each.line, []).append(each)
-    return {panel: [_line(group, results) for group in lines.values()] for panel, lines in groups.items()}
+    return {panel: [_line(group, results, count) for group in lines.values()] for panel, lines in groups.items()}
 
 
-def _line(experiments: list[Experiment], results: Results) -> Line:
+def _line(experiments: list[Experiment], results: Results, count: Count) -> Line:
     runs = [run for experiment in experiments for run in results.of(experiment)]
-    return Line(experiments, runs, cells(runs))
+    return Line(experiments, runs, cells(runs, count))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from tallystick.studies.framework.cells import Cell, Line, panels
+from tallystick.studies.framework.cells import Cell, Count, Line, exact, panels
 from tallystick.studies.framework.experiment import Declared
 from tallystick.studies.framework.results import Results
 
@@ -34,9 +34,14 @@ STAR: dict[str, Any] = {"color": "C1", "marker": "*", "s": 90, "alpha": 0.8, "zo
 TRAINED: dict[str, Any] = {"color": "grey", "linewidth": 0.8, "linestyle": ":"}
 
 
-def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
-    """Write a PNG of small multiples, with axes for each line of each panel."""
-    groups = panels(declared, results)
+def draw(
+    title: str, declared: Sequence[Declared], results: Results, path: Path, *, count: Count = exact
+) -> None:  # fmt: skip
+    """Write a PNG of small multiples, with axes for each line of each panel.
+
+    count: what is counted in the place of exact problems.
+    """
+    groups = panels(declared, results, count)
     longest = max(len(group) for group in groups.values())
     across = min(ACROSS, longest) if len(groups) == 1 else longest
     down = math.ceil(longest / across) if len(groups) == 1 else len(groups)
