@@ -63,8 +63,8 @@ class TextTask(Task):
         return self.spelling.join(tokens)
 
     def parse(self, text: str) -> list[str]:
-        """Spell a prompt; it has no files."""
-        return Problem(self.spell(text))
+        """Spell a prompt, which ends with a newline so that its end is seen; it has no files."""
+        return Problem(self.spell(f"{text.rstrip()}\n"))
 
     def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
         """Draw problem `index`, with its prompt in pieces."""
@@ -80,7 +80,7 @@ class TextTask(Task):
 
     def _spelled(self, prompt: list[str]) -> Problem:
         drawn = prompt if isinstance(prompt, Problem) else Problem(prompt)
-        return drawn.spelled(self.spell("".join(drawn)))
+        return drawn.spelled(self.parse("".join(drawn)))
 
     def _texts(self) -> list[str]:
         """Run the program on some problems, and collect what is said and read."""

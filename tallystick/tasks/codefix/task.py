@@ -8,16 +8,12 @@ from typing import Any
 
 from tallystick.problem import Problem
 from tallystick.tasks.base import Defaults
-from tallystick.tasks.codefix import teachers
+from tallystick.tasks.codefix import prompts, teachers
 from tallystick.tasks.codefix.bugs import KINDS, Case, draw_case
 from tallystick.tasks.codefix.checker import Verdict, judge
 from tallystick.tasks.text import TextTask
 from tallystick.tools.shell import Ran, Shell
 
-PROMPT = (
-    "Fix the code in this folder, so that python main.py runs without an error. v10 is declared in main() and used in "
-    "foo(): pass it to foo() and to all functions between them. Change only what is wrong."
-)
 TRAINED_BUGS = 3
 """Most bugs of a problem whose name gives no number."""
 WORST_OF = 8
@@ -58,13 +54,13 @@ class CodeFix(TextTask):
         super().__init__(options, variant)
 
     def sample(self, length, rng):
-        """Draw a codebase of `length` functions with bugs."""
-        return self._problem(self._case(length, rng))
+        """Draw a codebase of `length` functions with bugs, and a prompt."""
+        return self._problem(self._case(length, rng), prompts.draw(rng))
 
     def worst_cases(self, length):
         """The codebase with the most places to repair, of several."""
         cases = [self._case(length, random.Random(f"worst {length} {i}")) for i in range(WORST_OF)]
-        return [self._problem(max(cases, key=lambda case: case.places))]
+        return [self._problem(max(cases, key=lambda case: case.places), prompts.SENTENCE)]
 
     def one(self, w):
         """Pass v10 with one edit a run."""
@@ -99,8 +95,8 @@ class CodeFix(TextTask):
     def _case(self, length: int, rng: random.Random) -> Case:
         return draw_case(self.kind, length, rng, self.bugs or rng.randint(1, TRAINED_BUGS))
 
-    def _problem(self, case: Case) -> Problem:
-        return Problem([PROMPT], case.files, data=case)
+    def _problem(self, case: Case, prompt: str) -> Problem:
+        return Problem([prompt], case.files, data=case)
 
 
 def read_options(options: str) -> tuple[str, int | None]:

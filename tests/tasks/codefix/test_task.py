@@ -24,8 +24,8 @@ def test_other_kinds_have_the_general_teacher_alone():
         CodeFix("mixed", "three")
 
 
-def test_the_prompt_is_the_same_for_all_kinds():
-    prompts = {"".join(CodeFix(options).problem("test", 0, 11, 0)) for options in ("", "import", "mixed-10")}
+def test_the_sentence_is_the_same_for_all_kinds():
+    prompts = {"".join(CodeFix(options).worst_problems(11)[0]) for options in ("", "import", "mixed-10")}
     assert len(prompts) == 1
 
 
