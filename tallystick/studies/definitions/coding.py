@@ -23,10 +23,12 @@ MODELS = ("mamba2", "pythia")
 LENGTHS = (4, 8, 16, 30)
 FAR = 100
 """Length at which models of constant state are also measured, unless they learn from single turns."""
-LARGE: dict[str, Setting] = {"batch_size": 32, "seq_len": 512}
+LARGE: dict[str, Setting] = {"batch_size": 32, "seq_len": 512, "validate_every": 200}
 """Batches of 16,384 tokens."""
-ATTENDING: dict[str, Setting] = {"batch_size": 8, "seq_len": 2048, "lr": 1e-3}
+ATTENDING: dict[str, Setting] = {"batch_size": 8, "seq_len": 2048, "lr": 1e-3, "validate_every": 200}
 """Batches of 16,384 tokens, in windows that hold most trajectories whole."""
+STEPS = {"one": 2400, "three": 4000, "all": 2400, "single-turn": 3200}
+"""Steps of such batches."""
 WHOLE: dict[str, Setting] = {"min_margin": 1e9}
 """No training ends early: rows whose tests fail are to have at least the tokens that the others needed."""
 
@@ -41,7 +43,7 @@ def _experiment(teacher: str, model: str) -> Experiment:
     at = [At(length, 20, mode="generate") for length in LENGTHS]
     if model != "pythia" and teacher != "single-turn":
         at.append(At(FAR, 5, mode="generate"))
-    settings = {**given, "validate_every": 100, "workers": 4}
+    settings = {**given, "workers": 4}
     return Experiment(
         task="codefix", variant=teacher, model=name, at=tuple(at), settings=settings, panel=teacher, seeds=(1, 2, 3)
     )
@@ -50,12 +52,12 @@ def _experiment(teacher: str, model: str) -> Experiment:
 def _settings(teacher: str, model: str) -> tuple[str, dict[str, Setting]]:
     """Return the model's preset and the settings that differ from the defaults."""
     if model == "pythia":
-        return "pythia:small", {**ATTENDING, **WHOLE, "steps": 2400 if teacher in ("one", "all") else 4000}
+        return "pythia:small", {**ATTENDING, **WHOLE, "steps": STEPS[teacher]}
     if teacher == "single-turn":
-        return f"{model}:small", {**LARGE, **WHOLE, "d_state": 256, "steps": 4000}
+        return f"{model}:small", {**LARGE, **WHOLE, "d_state": 256, "steps": STEPS[teacher]}
     if teacher == "three":
-        return f"{model}:small", {**LARGE, "d_state": 256, "steps": 4000}
-    return f"{model}:tiny", {"steps": 3000}
+        return f"{model}:small", {**LARGE, "d_state": 256, "steps": STEPS[teacher]}
+    return f"{model}:tiny", {"steps": 3000, "validate_every": 100}
 
 
 READ = (
