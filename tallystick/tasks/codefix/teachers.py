@@ -43,7 +43,7 @@ _SHORT = re.compile(r'(?P<module>\w+)\.py", line (?P<line>\d+)\n(?P<error>\w+): 
 _ERROR = re.compile(
     r'(?P<file>\w+\.py)", line (?P<line>\d+)\n    (?P<source>.*)\n(?P<error>\w+)(: name .(?P<name>\w+))?'
 )
-_CALL_PLACE = re.compile(r"(\w+\.py):(\d+):")
+_CALL_PLACE = re.compile(r"(\w+\.py):(\d+):    (\w+)$", re.MULTILINE)
 _DEFINITION = re.compile(r"(?P<module>\w+)\.py:\d+:def (?P<name>\w+)\((?P<parameters>.*)\):")
 _IMPORT = re.compile(r"from (?P<module>\w+) import (?P<name>\w+)")
 _PLACE = re.compile(r"(?P<file>\w+\.py) (?P<line>\d+) (?P<what>\w+)(?: (?P<name>\w+))?\n")
@@ -90,22 +90,26 @@ def one_policy(seen: str) -> tuple[str, str] | None:
 
 
 def three_policy(seen: str) -> tuple[str, str] | None:
-    """List calls that do not pass v10, then edit those; a function that has just been given v10 is the third file."""
+    """List up to three calls that do not pass v10, and edit them one by one; then the code runs again.
+
+    A function that has just been given v10 is the first of three files. The list shows how many edits are left.
+    """
     if places := _CALL_PLACE.findall(seen):
-        edits = [f"sed -i '{line}{{{ADD}}}' {file}" for file, line in places]
-        return "These calls have to pass v10.", " && ".join([*edits, SHORT_RUN])
+        (file, line, name), left = places[0], len(places) - 1
+        edit = f"sed -i '{line}{{{ADD}}}' {file}"
+        return "This call has to pass v10.", f"{edit} && {_callers(name, left) if left else SHORT_RUN}"
     found = _SHORT.match(seen)
     if found is None:
         return None
     if found["error"] == "NameError":
-        module = found["module"]
-        edit = f"sed -i '/^def/{{{ADD}}}' {module}.py"
-        return "This function has to take v10.", f"{edit} && {_callers(module, 2)}"
+        edit = f"sed -i '/^def/{{{ADD}}}' {found['module']}.py"
+        return "This function has to take v10.", f"{edit} && {_callers(found['module'], 2)}"
     return "Calls have to pass v10.", _callers(found["name"], 3)
 
 
 def _callers(name: str, most: int) -> str:
-    return f"grep -n '^    {name}(' *.py | grep -v v10 | head -n {most}"
+    """Return a command that lists calls without v10, as "f1.py:7:    f2"."""
+    return f"grep -n '^    {name}(' *.py | grep -v v10 | grep -o '^[^(]*' | head -n {most}"
 
 
 def everywhere_policy(seen: str) -> tuple[str, str] | None:
