@@ -146,8 +146,7 @@ def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any
     for key in given.keys() & overrides.keys():
         option = key.replace("_", "-")
         raise ValueError(f"{key} is given twice: --{option} {given[key]} and {key}={overrides[key]}; leave one out")
-    if models.split_preset(model) == models.split_preset(task.defaults.model):
-        overrides = {**task.defaults.settings, **overrides}
+    overrides = {**_needed(task, model), **overrides}
     own = {key: value for key, value in overrides.items() if key not in KINDS}
     model_class, model_config = _resolve(model, len(task.vocab), own)
     values: dict[str, Any] = {"train_length": task.defaults.train_length, "steps": task.defaults.steps}
@@ -159,6 +158,14 @@ def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any
     check_device(settings.device)
     own = {key: value for key, value in asdict(model_config).items() if key != "vocab_size"}
     return RunConfig(task=task.name, variant=task.variant, model=model, model_settings=own, settings=settings)
+
+
+def _needed(task: Task, model: str) -> dict[str, str]:
+    """Return the settings that a task needs, as far as this model has them."""
+    defaults, kinds = task.defaults, models.setting_kinds(model)
+    needed = {key: value for key, value in defaults.memory.items() if key in kinds}
+    same = models.split_preset(model) == models.split_preset(defaults.model)
+    return {**needed, **defaults.settings} if same else needed
 
 
 def _resolve(model: str, vocab_size: int, overrides: dict[str, str]) -> tuple[type[Model], Config]:

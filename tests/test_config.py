@@ -37,6 +37,23 @@ def test_a_task_sets_its_own_model(model, overrides, dt_min, lr):
     assert (made.model_settings["dt_min"], made.settings.lr) == (dt_min, lr)
 
 
+class Remembering(Reverse):
+    """A task that needs a longer memory of any model."""
+
+    defaults = Defaults(settings={"d_state": "32"}, memory={"dt_min": "0.001"})
+
+
+@pytest.mark.parametrize("model", [name for name in models.names() if "dt_min" in models.setting_kinds(name)])
+def test_a_task_sets_the_memory_of_every_model_that_has_one(model):
+    preset = list(models.load_class(model).PRESETS)[-1]
+    assert configure(Remembering(), f"{model}:{preset}", {}).model_settings["dt_min"] == 0.001
+    assert configure(Remembering(), f"{model}:{preset}", {"dt_min": "0.002"}).model_settings["dt_min"] == 0.002
+
+
+def test_models_without_such_a_memory_need_not_know_it():
+    assert "dt_min" not in configure(Remembering(), "lstm", {}).model_settings
+
+
 def test_a_model_that_is_not_the_tasks_own_need_not_know_its_settings():
     assert configure(Slow(), "lookup", {}).settings.lr == 6e-3
 

@@ -89,7 +89,7 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None, *, vocab_s
     model_class = load_class(path)
     if preset not in model_class.PRESETS:
         raise ValueError(f"model {path!r} has no preset {preset!r}; choose from {', '.join(model_class.PRESETS)}")
-    kinds = {key: kind for key, kind in get_type_hints(model_class.Config).items() if key != "vocab_size"}
+    kinds = setting_kinds(name)
     values = dict(model_class.PRESETS[preset])
     for key, value in (overrides or {}).items():
         if key not in kinds:
@@ -97,6 +97,12 @@ def resolve(name: str, overrides: Mapping[str, object] | None = None, *, vocab_s
         values[key] = read_value(key, value, kinds[key])
     config: Any = model_class.Config
     return model_class, config(vocab_size=vocab_size, **values)
+
+
+def setting_kinds(name: str) -> dict[str, type]:
+    """Return the type of each setting of a model. Raises ValueError for an unknown model."""
+    path, _ = split_preset(name)
+    return {key: kind for key, kind in get_type_hints(load_class(path).Config).items() if key != "vocab_size"}
 
 
 @overload

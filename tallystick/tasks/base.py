@@ -28,6 +28,8 @@ class Defaults:
     """Name and preset of the model to train."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of that model and its training that the task needs; a user's key=value overrides them."""
+    memory: Mapping[str, str] = field(default_factory=dict)
+    """Settings of every model that has them, such as initial step sizes, which say how long a model remembers."""
     check: tuple[int, ...] = (3, 5, 10, 20, 50)
     """Lengths of `check`'s rows."""
     eval: tuple[int, ...] = (5, 10, 20, 100, 1000)
