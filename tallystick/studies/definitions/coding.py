@@ -19,45 +19,58 @@ TEACHERS = {
     "all": "one command a function",
     "single-turn": "all files read, all edits at once, nothing run",
 }
-MODELS = ("mamba2", "pythia")
+MODELS = ("mamba2", "mamba1", "lstm", "pythia")
 LENGTHS = (4, 8, 16, 30)
 FAR = 100
-"""Length at which models of constant state are also measured, unless they learn from single turns."""
-LARGE: dict[str, Setting] = {"batch_size": 32, "seq_len": 512, "validate_every": 200}
+SINGLE = "single-turn"
+LARGE: dict[str, Setting] = {"batch_size": 32, "seq_len": 512, "lr": 3e-3, "validate_every": 200}
 """Batches of 16,384 tokens."""
 ATTENDING: dict[str, Setting] = {"batch_size": 8, "seq_len": 2048, "lr": 1e-3, "validate_every": 200}
 """Batches of 16,384 tokens, in windows that hold most trajectories whole."""
-STEPS = {"one": 2400, "three": 4000, "all": 2400, "single-turn": 3200}
+STEPS = {"one": 2400, "three": 4000, "all": 2400, SINGLE: 3200}
 """Steps of such batches."""
 WHOLE: dict[str, Setting] = {"min_margin": 1e9}
 """No training ends early: rows whose tests fail are to have at least the tokens that the others needed."""
+CONSTANT: dict[str, tuple[str, dict[str, Setting]]] = {
+    "mamba2": ("tiny", {"steps": 3000, "validate_every": 100}),
+    "mamba1": ("small", {"batch_size": 32, "seq_len": 256, "lr": 2e-3, "steps": 3000, "validate_every": 100}),
+    "lstm": ("small", {"batch_size": 128, "seq_len": 256, "lr": 3e-3, "forget_bias": 3.0, "steps": 3000}),
+}  # fmt: skip
+"""Presets and settings of the models of constant state; with smaller batches an LSTM does not learn to copy names."""
+WIDE: dict[str, dict[str, Setting]] = {"mamba2": {"d_state": 256}, "mamba1": {"d_state": 64}, "lstm": {"d_model": 512}}
+"""Larger states, for files that have to be kept in mind."""
 
 
 def experiments(budget: str) -> list[Experiment]:
-    """Declare every model with every teacher."""
-    return [_experiment(teacher, model) for teacher in TEACHERS for model in MODELS]
+    """Declare every model with every teacher; problems of 100 functions apart, since they take long."""
+    pairs = [(teacher, model) for teacher in TEACHERS for model in MODELS]
+    near = [
+        _experiment(teacher, model, [At(length, 20, mode="generate") for length in LENGTHS]) for teacher, model in pairs
+    ]
+    far = [
+        _experiment(teacher, model, [At(FAR, 5, mode="generate")], piece=f"{FAR} functions")
+        for teacher, model in pairs
+        if teacher != SINGLE
+    ]
+    return near + far
 
 
-def _experiment(teacher: str, model: str) -> Experiment:
+def _experiment(teacher: str, model: str, at: Sequence[At], piece: str = "") -> Experiment:
     name, given = _settings(teacher, model)
-    at = [At(length, 20, mode="generate") for length in LENGTHS]
-    if model != "pythia" and teacher != "single-turn":
-        at.append(At(FAR, 5, mode="generate"))
-    settings = {**given, "workers": 4}
     return Experiment(
-        task="codefix", variant=teacher, model=name, at=tuple(at), settings=settings, panel=teacher, seeds=(1, 2, 3)
-    )
+        task="codefix", variant=teacher, model=name, at=tuple(at), settings={**given, "workers": 4},
+        panel=teacher, piece=piece, seeds=(1, 2, 3),
+    )  # fmt: skip
 
 
 def _settings(teacher: str, model: str) -> tuple[str, dict[str, Setting]]:
-    """Return the model's preset and the settings that differ from the defaults."""
+    """Return the model with its preset, and the settings that differ from the defaults."""
     if model == "pythia":
         return "pythia:small", {**ATTENDING, **WHOLE, "steps": STEPS[teacher]}
-    if teacher == "single-turn":
-        return f"{model}:small", {**LARGE, **WHOLE, "d_state": 256, "steps": STEPS[teacher]}
-    if teacher == "three":
-        return f"{model}:small", {**LARGE, "d_state": 256, "steps": STEPS[teacher]}
-    return f"{model}:tiny", {"steps": 3000, "validate_every": 100}
+    if teacher == SINGLE:
+        return f"{model}:small", {**LARGE, **WHOLE, **WIDE[model], "steps": STEPS[teacher]}
+    preset, given = CONSTANT[model]
+    return f"{model}:{preset}", given
 
 
 READ = (
@@ -80,7 +93,7 @@ def tables(declared: Sequence[Declared], results: Results) -> str:
 
 
 def _planned(line: Line) -> list[Place]:
-    return [Place(at.length, mode=at.mode) for at in line.first.at]
+    return [Place(at.length, mode=at.mode) for experiment in line.experiments for at in experiment.at]
 
 
 def _count(line: Line, place: Place) -> str:
