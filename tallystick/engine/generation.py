@@ -49,9 +49,7 @@ def generate(
     if task.predict_observations:
         raise ValueError(f"{task.name}, {task.variant}: this model works without tools; measure it with verify")
     if not task.live:
-        raise ValueError(
-            f"{task.name} has recorded answers alone: no tool can be run for a model; measure it with verify"
-        )
+        raise ValueError(f"{task.name} is recorded: there is no live tool to run for a model; measure it with verify")
     numbered, results, low = enumerate(prompts), list[Generated](), 0.0
     while part := list(islice(numbered, BATCH)):
         assert sink is None or (len(part) == 1 and not results)

@@ -80,10 +80,8 @@ def _single(name: str, variant: str | None) -> Task:
         module, class_name = TASKS[head].split(":")
         task = getattr(import_module(module), class_name)(rest, of_task)
     else:
-        raise ValueError(
-            f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class, or one "
-            "of trajectories, FILE.jsonl"
-        )
+        known = f"there are: {', '.join(TASKS)}, or your own file, my_task.py:Class, or trajectories, FILE.jsonl"
+        raise ValueError(f"unknown task {name!r}; {known}")
     task.name = name
     return annotate(task, NOTES) if (variant or "").endswith(NOTES) else task
 

@@ -19,12 +19,8 @@ SIZES = (256, 2**20)
 FILE = "tokenizer.json"
 """Name of the file in a checkpoint's folder."""
 PROBES = (
-    "a",
-    " a",
-    "a  b\n\n\tc ",
-    "x = foo_1(v10, 'it')s)\r\n",
-    "größe – 10 €, 漢字, \U0001f642, e\u0301, \x00",
-    "<s> [INST]",
+    *("a", " a", "a  b\n\n\tc ", "x = foo_1(v10, 'it')s)\r\n"),
+    *("größe – 10 €, 漢字, \U0001f642, e\u0301, \x00", "<s> [INST]"),
 )
 """Texts that a tokenizer must give back unchanged."""
 
