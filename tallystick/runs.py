@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,9 +28,9 @@ from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
 from tallystick.rows import EvalReport, EvalRow, MetricsRow, Progress, Reached, Trained, require
 from tallystick.storage import (
-    beside_name,
     check_makable,
     locked,
+    make_folder,
     parse_json,
     replace_file,
     write_json,
@@ -79,11 +78,9 @@ def check_new(path: Path) -> None:
 def create(path: Path, config: RunConfig, task: Task) -> None:
     """Create a run folder, whole or not at all. Raises RunError if it exists, OSError if it cannot be created."""
     check_new(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        making = beside_name(path)
-        (making / "task").mkdir(parents=True)
-    try:
+
+    def fill(making: Path) -> None:
+        (making / "task").mkdir()
         text, digest = source(task)
         write_text(making / "task" / source_file(task), text)
         write_text(making / "task" / "sha256", digest + "\n")
@@ -93,9 +90,8 @@ def create(path: Path, config: RunConfig, task: Task) -> None:
         write_json(making / "vocab.json", list(task.vocab.tokens))
         write_json(making / "environment.json", environment())
         (making / "metrics.jsonl").touch()
-        making.rename(path)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+
+    make_folder(path, fill)
 
 
 def is_trained_now(path: Path) -> bool:

@@ -68,6 +68,8 @@ class Task:
     """Whether its tools can be run, as those of recorded trajectories cannot."""
     known_split = "holdout"
     """Split of the problems that `check` takes for known ones."""
+    functions: Collection[str] = (toolbox.BASH,)
+    """Names that ``[call]`` takes in a text task."""
     answers_by_token = True
     """Whether only `answer(prompt)` is right, token for token; False if `score` also accepts other outputs."""
     parts: Mapping[str, Task] = {}

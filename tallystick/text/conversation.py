@@ -12,6 +12,8 @@ from tallystick.trajectory import Segment
 
 USER = "[user]"
 """Name of the call by which an agent ends its turn and hears what it is told next; no function has such a name."""
+BASH = "bash"
+"""Name of the shell."""
 NAME = re.compile(r"[^\s\[\]]+")
 """Form of a function's name."""
 
@@ -107,6 +109,14 @@ def argument_text(arguments: object) -> str:
     if not parsed and not isinstance(parsed, str):
         return ""
     return parsed if isinstance(parsed, str) else json.dumps(parsed, ensure_ascii=False)
+
+
+def arguments_of(name: str, text: str) -> dict[str, Any]:
+    """Return the arguments that `argument_text` wrote, of a function of this name."""
+    parsed = _parsed(text)
+    if isinstance(parsed, dict) and ("command" in parsed or name != BASH):
+        return parsed
+    return {"command": text} if text or name == BASH else {}
 
 
 def _parsed(text: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tallystick.episode import Role
-from tallystick.text.conversation import Conversation, content_text
+from tallystick.text.conversation import BASH, Conversation, content_text
 
 Message = Mapping[str, Any]
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -38,7 +38,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
         except ValueError as error:
             raise ValueError(f"message {number} ({_role(message)}): {error}") from None
     if "trajectory_format" in document:
-        conversation.drop_last_call("bash", SUBMIT)
+        conversation.drop_last_call(BASH, SUBMIT)
     return conversation
 
 
@@ -114,7 +114,7 @@ def _commands_in_text(messages: list[Message]) -> re.Pattern[str] | None:
 def _written_call(found: re.Match[str]) -> tuple[str, Any]:
     """Return the name and arguments of a call that stands in text."""
     if found.re is not _FUNCTION:
-        return "bash", {"command": found[1]}
+        return BASH, {"command": found[1]}
     arguments: dict[str, str] = {}
     for name, before, value, after in _PARAMETER.findall(found[2]):
         arguments[name] = value if before and after else f"{before}{value}{after}"

@@ -20,7 +20,7 @@ QUICK = ["--model", "lookup", "examples=500"]
 
 COMMANDS = {
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
-    "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "seed", "as_json"},
+    "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "form", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
