@@ -110,9 +110,9 @@ def load(path: str) -> Subwords:
 def _without_composition(document: str) -> str:
     """Drop the normalization to composed characters (NFC), which changes text and which bytes do not need."""
     parsed: dict[str, Any] = json.loads(document)
-    if (parsed.get("normalizer") or {}).get("type") == "NFC":
-        parsed["normalizer"] = None
-    return json.dumps(parsed, ensure_ascii=False)
+    if (parsed.get("normalizer") or {}).get("type") != "NFC":
+        return document
+    return json.dumps({**parsed, "normalizer": None}, ensure_ascii=False)
 
 
 def _parse(document: str) -> Tokenizer:
