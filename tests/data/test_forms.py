@@ -15,7 +15,7 @@ from tallystick.text import files
 LENGTHS, SAMPLES = [5, 6], 3
 MINI = os.environ.get("TALLYSTICK_MINI_PYTHON", "")
 HARBOR = os.environ.get("TALLYSTICK_HARBOR_PYTHON", "")
-"""Pythons that have mini-swe-agent 2.4.6, and Harbor, in environments of their own, since their pins collide with ours."""
+"""Pythons of environments with mini-swe-agent 2.4.6 and with Harbor, whose pins collide with ours."""
 
 
 def written(path, form, name="codefix"):
