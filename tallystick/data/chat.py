@@ -8,7 +8,8 @@ from typing import Any
 
 from tallystick.episode import EOS, MARKS
 from tallystick.replay import Command, Replay
-from tallystick.text.conversation import BASH, USER, arguments_of
+from tallystick.text.conversation import USER, arguments_of
+from tallystick.tools import BASH
 
 Message = dict[str, Any]
 """A message with the convention's keys: role and content, and optionally tool_calls, tool_call_id and name."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import tallystick
 from tallystick.data.chat import Message
-from tallystick.text.conversation import BASH
 from tallystick.text.messages import SUBMIT
+from tallystick.tools import BASH
 
 Document = dict[str, Any]
 Form = Callable[[Sequence[Message], Sequence[Document], Mapping[str, Any]], Document]

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tallystick.episode import Role
+from tallystick.tools import BASH
 from tallystick.trajectory import Segment
 
 USER = "[user]"
 """Name of the call by which an agent ends its turn and hears what it is told next; no function has such a name."""
-BASH = "bash"
-"""Name of the shell."""
 NAME = re.compile(r"[^\s\[\]]+")
 """Form of a function's name."""
 
@@ -87,7 +86,7 @@ class Conversation:
             self._steps.pop()
         if not self._steps:
             raise ValueError("the agent says nothing in it")
-        segments: list[Segment] = [(Role.PROMPT, "\n\n".join(filter(None, self._given)))]
+        segments: list[Segment] = [(Role.PROMPT, "\n".join(filter(None, self._given)))]
         for step in self._steps:
             segments += _of_call(step) if isinstance(step, Call) else [step]
         return [(role, valid(text)) for role, text in segments if isinstance(text, str)]

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from tallystick.episode import Role
-from tallystick.text.conversation import BASH, Conversation, content_text
+from tallystick.text.conversation import Conversation, content_text, valid
+from tallystick.tools import BASH
+from tallystick.tools.shell.output import shorten
 
 Message = Mapping[str, Any]
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 """The command by which mini-swe-agent's agents end."""
 GIVEN = ("system", "developer", "user")
 """Roles of messages that are given to the agent."""
-KEPT_OUTPUT = 10_000
-"""Characters up to which mini-swe-agent shows an agent the whole output of a command."""
 
 _FUNCTION = re.compile(r"<function=([^>\s]+)>(.*?)</function>", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>\s]+)>(\n?)(.*?)(\n?)</parameter>", re.DOTALL)
@@ -124,9 +124,11 @@ def _written_call(found: re.Match[str]) -> tuple[str, Any]:
 def _answer(message: Message) -> str:
     """Return a tool's answer; mini-swe-agent's is written as the shell's here: return code, newline, output."""
     extra = message.get("extra")
-    output = extra.get("raw_output") if isinstance(extra, dict) else None
-    if isinstance(extra, dict) and isinstance(output, str) and len(output) < KEPT_OUTPUT:
-        return f"{extra.get('returncode')}\n{output}{extra.get('exception_info') or ''}"
+    if isinstance(extra, dict) and isinstance(extra.get("raw_output"), str):
+        code, exception = extra.get("returncode"), extra.get("exception_info") or ""
+        if isinstance(code, int) and code < 0 and not exception:
+            code = 128 - code  # the number of a signal
+        return f"{code}\n{shorten(valid(extra['raw_output']))}{exception}"
     return content_text(message.get("content", message.get("output")))
 
 

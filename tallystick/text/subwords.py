@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tallystick.text.tokenizers import PIECE
-
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -60,16 +58,16 @@ class Subwords:
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def train(texts: Iterable[str], size: int = SIZE) -> Subwords:
-    """Train byte pair encoding on texts: at most `size` tokens, no merge beyond a piece of text (see `PIECE`).
+def train(texts: Iterable[str], size: int, piece: str) -> Subwords:
+    """Train byte pair encoding on texts: at most `size` tokens, and no merge beyond a piece of text.
 
-    So digits stay apart, and white space never joins a word but for the single space before it.
+    piece: regular expression of a piece, which decides what stays apart.
     """
     _require()
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    pieces = pre_tokenizers.Split(Regex(PIECE.pattern), "isolated")
+    pieces = pre_tokenizers.Split(Regex(piece), "isolated")
     as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pieces, as_bytes])  # type: ignore[reportAttributeAccessIssue]
     tokenizer.decoder = decoders.ByteLevel()  # type: ignore[reportAttributeAccessIssue]

@@ -87,7 +87,9 @@ def choose(name: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
     if kind in ("bpe", "hf"):
         from tallystick.text import subwords  # needs Hugging Face's tokenizers
 
-        return subwords.load(option) if kind == "hf" else subwords.train(texts(), subwords.size(option))
+        if kind == "hf":
+            return subwords.load(option)
+        return subwords.train(texts(), subwords.size(option), PIECE.pattern)
     raise ValueError(f"unknown tokenizer {name!r}; there are: {', '.join(NAMES)}")
 
 

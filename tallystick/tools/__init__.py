@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from tallystick.episode import Commands, id_array
-from tallystick.text.conversation import BASH as BASH
 from tallystick.vocab import Vocabulary
 
 TOOLS = {
@@ -22,6 +21,8 @@ TOOLS = {
     "calculator": "tallystick.tools.calculator:Calculator",
     "shell": "tallystick.tools.shell.tool:ShellTool",
 }
+BASH = "bash"
+"""The name by which the shell is called."""
 Command = Callable[[], Sequence[int]]
 """A one-token command: acts on the tool's own state and returns the ids of the observation."""
 

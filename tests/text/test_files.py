@@ -11,7 +11,7 @@ from tallystick.trajectory import Trajectory
 
 P, T, C, A, S = Role.PROMPT, Role.THOUGHT, Role.COMMAND, Role.OBSERVATION, Role.OUTPUT
 SEGMENTS = [
-    (P, "You fix code.\n\nFix it."),
+    (P, "You fix code.\nFix it."),
     (S, "Look first."),
     (C, "bash ls -a"),
     (A, "0\nmain.py\n"),
@@ -180,7 +180,7 @@ def test_descriptions_of_tools_stand_in_the_prompt_where_they_differ(tmp_path):
     plain = {"messages": OPENAI}
     same, other = files.load(write(tmp_path / "a.jsonl", plain, {**plain, "tools": [{"name": "x"}]}))
     assert same.segments == SEGMENTS
-    assert other.segments[0] == (P, '[{"name": "x"}]\n\nYou fix code.\n\nFix it.')
+    assert other.segments[0] == (P, '[{"name": "x"}]\n\nYou fix code.\nFix it.')
 
 
 def test_parquet_of_our_own_is_read(tmp_path):
@@ -248,7 +248,7 @@ def test_steps_that_no_model_said_are_given(tmp_path):
     ]
     segments = read(tmp_path, {"schema_version": "ATIF-v1.7", "steps": steps})
     assert segments == [
-        (P, "Go on.\n\nEarlier.\nbash ls\nx"),
+        (P, "Go on.\nEarlier.\nbash ls\nx"),
         *[(T, "Hm."), (S, "Now."), (C, "[user]"), (A, "seen"), (C, "[user]"), (A, "Later."), (S, "End.")],
     ]
 
