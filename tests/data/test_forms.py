@@ -52,7 +52,7 @@ def test_recorded_trajectories_are_written_again(folder, tmp_path):
     """A conversation with other functions and with a user goes through ATIF unchanged; mini has no form for it."""
     call = {"id": "a", "function": {"name": "open", "arguments": {"path": "x"}}}
     messages = [
-        {"role": "user", "content": "Hi."},
+        {"role": "user", "content": "Hi.\n"},
         {"role": "assistant", "content": "What?"},
         {"role": "user", "content": "Open it."},
         {"role": "assistant", "content": "", "tool_calls": [call]},

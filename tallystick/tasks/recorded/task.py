@@ -17,8 +17,10 @@ from tallystick.trajectory import Trajectory
 from tallystick.vocab import Vocabulary
 from tallystick.workspace import Workspace
 
-SETTINGS = {"dt_min": "0.001", "dt_max": "0.1", "batch_size": "16", "lr": "0.003"}
-"""Settings of the default model: text needs a longer memory than symbols."""
+SETTINGS = {"d_state": "32", "batch_size": "16", "lr": "0.003", "decay_at_error": "0.0001"}
+"""Settings of the default model and its training, as for codefix."""
+MEMORY = {"dt_min": "0.001", "dt_max": "0.1"}
+"""Settings of the memory of any model: text needs a longer one than symbols."""
 
 
 def is_recorded(name: str) -> bool:
@@ -43,10 +45,6 @@ class RecordedProblem(Problem):
         """The trajectory: one prompt may have several."""
         return self.trajectory.to_json()
 
-    def spelled(self, symbols: Iterable[str]) -> RecordedProblem:
-        """Return the same problem with its prompt in other symbols."""
-        return RecordedProblem(symbols, self.trajectory)
-
 
 class Recorded(TextTask):
     """The trajectories of a file or folder. No tool can be run, so a model of them is measured by `verify`.
@@ -68,7 +66,7 @@ class Recorded(TextTask):
         self._built_tools = [RecordedTool(self.functions)]
         self.min_length, self.max_length = self.collection.range
         rows = self.collection.rows
-        self.defaults = Defaults(train_length=self.max_length, settings=SETTINGS, check=rows, eval=rows)
+        self.defaults = Defaults(train_length=self.max_length, settings=SETTINGS, memory=MEMORY, check=rows, eval=rows)
 
     def solve(self, w: Workspace) -> None:
         """Say again what the agent said."""
@@ -103,7 +101,7 @@ class Recorded(TextTask):
     def problem(self, split: str, seed: int, length: int, index: int, *, up_to: bool = False) -> list[str]:
         """Take problem `index` of those that there are, in a random order."""
         trajectory = self.collection.take(split, seed, length, index, up_to=up_to)
-        return self._spelled(RecordedProblem([str(trajectory.segments[0][1])], trajectory))
+        return RecordedProblem(super().parse(str(trajectory.segments[0][1])), trajectory)
 
     def indices(self, split: str, length: int, wanted: int, *, up_to: bool = False) -> range:
         """Return the indices of at most `wanted` different problems. Raises ValueError if there are none."""
