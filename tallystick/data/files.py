@@ -99,7 +99,7 @@ def _folder_writer(form: forms.Form, suffix: str) -> Writer:
     return write_files
 
 
-def _write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+def write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
     """Write a row for each trajectory."""
     try:
         from pyarrow import parquet
@@ -165,8 +165,8 @@ def _source(task: Task, problem: Problem) -> dict[str, Any]:
 
 Writer = Callable[[Task, Path, Iterable[Problem]], None]
 FORMS: dict[str, dict[str, Writer]] = {
-    "tokens": {".jsonl": _write_jsonl, ".parquet": _write_parquet},
-    "openai": {".jsonl": _write_openai, ".parquet": _write_parquet},
+    "tokens": {".jsonl": _write_jsonl, ".parquet": write_parquet},
+    "openai": {".jsonl": _write_openai, ".parquet": write_parquet},
     "mini": {"": _folder_writer(forms.mini, ".traj.json")},
     "atif": {"": _folder_writer(forms.atif, ".trajectory.json")},
 }

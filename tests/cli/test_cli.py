@@ -20,6 +20,9 @@ QUICK = ["--model", "lookup", "examples=500"]
 
 COMMANDS = {
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
+    "collect": {
+        *("task", "endpoint", "model", "out", "lengths", "samples", "steps", "config", "seed", "as_json"),
+    },
     "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "form", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},

@@ -1,9 +1,11 @@
 """Tests of trajectories in others' forms: our reader gives the same texts back, and the others' programs open them."""
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,8 @@ from tallystick.data.files import write
 from tallystick.text import files
 
 LENGTHS, SAMPLES = [5, 6], 3
-MINI = os.environ.get("TALLYSTICK_MINI_PYTHON", "")
 HARBOR = os.environ.get("TALLYSTICK_HARBOR_PYTHON", "")
-"""Pythons of environments with mini-swe-agent 2.4.6 and with Harbor, whose pins collide with ours."""
+"""The Python of an environment with Harbor, whose pins collide with ours."""
 
 
 def written(path, form, name="codefix"):
@@ -92,10 +93,6 @@ def run(python, code, path, tmp_path):
     return json.loads(done.stdout)
 
 
-def installed(python, variable):
-    return pytest.mark.skipif(not shutil.which(python), reason=f"{variable} names no Python that has it installed")
-
-
 INSPECT = """
 import asyncio, json, sys
 from pathlib import Path
@@ -114,9 +111,9 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-@installed(MINI, "TALLYSTICK_MINI_PYTHON")
+@pytest.mark.skipif(not importlib.util.find_spec("minisweagent"), reason="mini-swe-agent is not installed")
 def test_the_inspector_of_mini_swe_agent_opens_ours(folder, tmp_path):
-    trajectories, steps, (said, answered) = run(MINI, INSPECT, folder / "mini", tmp_path)
+    trajectories, steps, (said, answered) = run(sys.executable, INSPECT, folder / "mini", tmp_path)
     assert trajectories == len(LENGTHS) * SAMPLES
     first = json.loads(min((folder / "mini").iterdir()).read_text())
     assert steps == 1 + sum(message["role"] == "assistant" for message in first["messages"])
@@ -135,7 +132,7 @@ print(json.dumps([[trajectory.schema_version, len(trajectory.steps)] for traject
 
 
 @pytest.mark.slow
-@installed(HARBOR, "TALLYSTICK_HARBOR_PYTHON")
+@pytest.mark.skipif(not shutil.which(HARBOR), reason="TALLYSTICK_HARBOR_PYTHON names no Python that has Harbor")
 @pytest.mark.parametrize("name", ["codefix", "addition"])
 def test_harbor_validates_ours(tmp_path, name):
     folder = written(tmp_path / "atif", "atif", name)
