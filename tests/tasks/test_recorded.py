@@ -12,6 +12,7 @@ from tallystick.data.files import write
 from tallystick.data.loader import Share, produce
 from tallystick.data.source import Source
 from tallystick.engine.generation import generate
+from tallystick.episode import Role
 from tallystick.evaluation import sweep
 from tallystick.evaluation.verify import verify
 from tallystick.problem import prompt_digest
@@ -119,7 +120,9 @@ def test_no_more_problems_are_measured_than_there_are(many):
     assert [row["problems"] for row in report["rows"]] == sorted({row["problems"] for row in report["rows"]})
     assert report["rows"][-1]["problems"] == 8
     assert report["train_problems"] == 72
-    with pytest.raises(ValueError, match="many.jsonl: no trajectory of the split test has 101 to 200 calls; they have"):
+    with pytest.raises(
+        ValueError, match="many.jsonl: no trajectory for test has 101 to 200 calls; there are some with"
+    ):
         task.indices("test", 200, 10)
 
 
@@ -129,6 +132,32 @@ def test_long_held_out_trajectories_are_limited(many, monkeypatch):
     assert 1 <= len(task.indices("holdout", 8, 1000, up_to=True)) < 8
     monkeypatch.setattr(collection, "HELD_OUT_TEXT", 1)
     assert len(task.indices("holdout", 8, 1000, up_to=True)) == 1
+
+
+def test_all_that_an_agent_does_has_its_tokens(tmp_path):
+    function = {"name": "open", "arguments": {"path": "x"}}
+    messages = [
+        {"role": "user", "content": "Go."},
+        {"role": "assistant", "content": "What?", "reasoning_content": "Hm."},
+        {"role": "user", "content": "On."},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "function": function}]},
+        {"role": "tool", "tool_call_id": "a", "content": "[obs]"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "b", "function": {"name": "end", "arguments": "{}"}}],
+        },
+    ]
+    task = tasks.load(saved(tmp_path / "a.jsonl", [{"messages": messages}]), None, "bytes")
+    record = runner.record(task, task.problem("show", 0, 3, 0))
+    words = task.vocab.decode(record.ids.tolist())
+    assert "".join(words) == (
+        "[BOS]Go.\n[ANS][think]Hm.[/think]What?[call][user][/call][obs]On.[/obs]"
+        '[call]open{"path": "x"}[/call][obs][obs][/obs][call]end[/call][EOS]'
+    )
+    said = np.isin(record.roles, [Role.PROMPT, Role.OBSERVATION], invert=True)
+    heard = "".join(word for word, own in zip(words, said, strict=True) if not own)
+    assert heard == "[BOS]Go.\n[obs]On.[/obs][obs][obs][/obs]"
 
 
 def test_one_trajectory_can_be_shown_but_not_learned(tmp_path):

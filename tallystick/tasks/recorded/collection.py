@@ -19,10 +19,13 @@ ROWS = 4
 
 
 class Collection:
-    """Trajectories of texts, some of them held out. The length of one is its number of calls, but at least 1."""
+    """Trajectories of texts, some of them held out. The length of one is its number of calls, but at least 1.
 
-    def __init__(self, trajectories: Sequence[Trajectory]):
-        self.trajectories = trajectories
+    name: of their file, for errors.
+    """
+
+    def __init__(self, name: str, trajectories: Sequence[Trajectory]):
+        self._name, self.trajectories = name, trajectories
         self._lengths = [max(1, sum(role == Role.COMMAND for role, _ in each.segments)) for each in trajectories]
         held_out = _held_out(trajectories)
         numbers = range(len(trajectories))
@@ -73,10 +76,13 @@ class Collection:
         least = 1 if up_to and split != "check" else length // 2 + 1  # rows of `check` contain the previous ones anyway
         pool = [number for number in side if least <= self._lengths[number] <= length]
         if not pool and not self._held_out:
-            raise ValueError("one trajectory alone cannot be learned and tested; give at least two different ones")
+            raise ValueError(
+                f"{self._name}: one trajectory alone cannot be learned and tested; give two different ones"
+            )
         if not pool:
             lengths = ", ".join(map(str, sorted({self._lengths[number] for number in side})))
-            raise ValueError(f"no trajectory of the split {split} has {least} to {length} calls; they have {lengths}")
+            wanted = f"no trajectory for {split} has {least} to {length} calls"
+            raise ValueError(f"{self._name}: {wanted}; there are some with {lengths}")
         return pool
 
 

@@ -61,7 +61,7 @@ class Recorded(TextTask):
     def __init__(self, path: str):
         super().__init__()
         self.name = path
-        self.collection = Collection(files.load(Path(path)))
+        self.collection = Collection(path, files.load(Path(path)))
         self.functions = tuple(sorted({_call(text)[0] for text in self._all_texts(Role.COMMAND)}))
         self._built_tools = [RecordedTool(self.functions)]
         self.min_length, self.max_length = self.collection.range
@@ -105,10 +105,7 @@ class Recorded(TextTask):
 
     def indices(self, split: str, length: int, wanted: int, *, up_to: bool = False) -> range:
         """Return the indices of at most `wanted` different problems. Raises ValueError if there are none."""
-        try:
-            return range(min(wanted, self.collection.count(split, length, up_to=up_to)))
-        except ValueError as error:
-            raise ValueError(f"{self.name}: {error}") from None
+        return range(min(wanted, self.collection.count(split, length, up_to=up_to)))
 
     def _texts(self) -> list[str]:
         """Return the texts of the training trajectories, by which a tokenizer is made."""
