@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from tallystick import models
+from tallystick import models, tasks
 from tallystick.ranges import check_ranges, ranged
 from tallystick.tasks import Task
 
@@ -84,14 +84,16 @@ class RunConfig:
     model_settings: Mapping[str, Any]
     """Every field of the model's Config except vocab_size."""
     settings: Settings
+    tokenizer: str = ""
+    """Name of a text task's tokenizer, as given to `tasks.load`; "" for the task's own."""
     extended_from: tuple[int, ...] = ()
     """Earlier maximum numbers of steps, each raised by `resume --steps`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of config.json."""
         document = asdict(self) | {"model_settings": dict(self.model_settings)}
-        extended = document.pop("extended_from")
-        return document | ({"extended_from": list(extended)} if extended else {})
+        optional = {"tokenizer": self.tokenizer, "extended_from": list(self.extended_from)}
+        return {key: value for key, value in (document | optional).items() if key not in optional or value}
 
     @classmethod
     def from_json(cls, document: object) -> RunConfig:
@@ -100,7 +102,7 @@ class RunConfig:
         Raises ValueError naming a key that is missing or unknown, of a wrong type or out of range.
         """
         known = _typed("the document", document, dict)
-        _check_keys(cls, known, "", optional={"extended_from"})
+        _check_keys(cls, known, "", optional={"tokenizer", "extended_from"})
         if "vocab_size" in _typed("model_settings", known["model_settings"], dict):
             raise ValueError("model_settings.vocab_size is no setting: it is the task's number of tokens")
         given = _typed("settings", known["settings"], dict)
@@ -112,6 +114,7 @@ class RunConfig:
             model=_typed("model", known["model"], str),
             model_settings=known["model_settings"],
             settings=Settings(**{key: _typed(f"settings.{key}", value, KINDS[key]) for key, value in given.items()}),
+            tokenizer=_typed("tokenizer", known.get("tokenizer", ""), str),
             extended_from=tuple(_typed("extended_from", steps, int) for steps in extended),
         )
 
@@ -139,9 +142,12 @@ def _typed(key: str, value: Any, kind: type) -> Any:
 def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any) -> RunConfig:
     """Resolve every setting of training and model: the user's, else the model's own, else the task's, else the default.
 
-    overrides: fields of `Settings` or of the model's Config, as text. given: fields of `Settings`; None is ignored.
-    Raises ValueError for an unknown key, a value out of range, or a key that is given twice.
+    overrides: as text, fields of `Settings` or of the model's Config, or a text task's tokenizer. given: fields of
+    `Settings`; None is ignored. Raises ValueError for an unknown key, a value out of range, or a key given twice.
     """
+    overrides = dict(overrides)
+    if tokenizer := overrides.pop("tokenizer", ""):
+        task = tasks.load(task.name, task.variant, tokenizer)
     given = {key: value for key, value in given.items() if value is not None}
     for key in given.keys() & overrides.keys():
         option = key.replace("_", "-")
@@ -157,7 +163,9 @@ def configure(task: Task, model: str, overrides: Mapping[str, str], **given: Any
     task.check_length(settings.train_length)
     check_device(settings.device)
     own = {key: value for key, value in asdict(model_config).items() if key != "vocab_size"}
-    return RunConfig(task=task.name, variant=task.variant, model=model, model_settings=own, settings=settings)
+    return RunConfig(
+        task=task.name, variant=task.variant, model=model, model_settings=own, settings=settings, tokenizer=tokenizer
+    )
 
 
 def _needed(task: Task, model: str) -> dict[str, str]:
@@ -175,7 +183,7 @@ def _resolve(model: str, vocab_size: int, overrides: dict[str, str]) -> tuple[ty
     try:
         return models.resolve(model, overrides, vocab_size=vocab_size)
     except ValueError as error:
-        extra = f"; training settings: {', '.join(KINDS)}" if "no setting" in str(error) else ""
+        extra = f"; training settings: {', '.join(KINDS)}, tokenizer" if "no setting" in str(error) else ""
         raise ValueError(f"{error}{extra}") from None
 
 

@@ -29,6 +29,11 @@ class Problem(list[str]):
         """Return the same problem with its prompt in other symbols."""
         return Problem(symbols, self.files, self.root, self.data)
 
+    @property
+    def identity(self) -> str:
+        """What tells it from other problems with the same prompt."""
+        return repr((self.root, sorted(self.files.items())))
+
 
 def symbols_of(what: str, value: object) -> list[str]:
     """Require a sequence of strings, and make it a list; a Problem stays one. what: the method that returned it."""
@@ -51,5 +56,5 @@ def prompt_digest(prompt: Sequence[str]) -> str:
     """Digest a prompt and its files, so that many can be told apart in little memory."""
     text = "\0".join(prompt)
     if isinstance(prompt, Problem):
-        text += repr((prompt.root, sorted(prompt.files.items())))
+        text += prompt.identity
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -2,7 +2,8 @@
 
 config.json            task, model, settings      model.safetensors       the model, for use
 vocab.json             tokens by id               optimizer.safetensors   the checkpoint for `resume`
-task/                  the task's source, hash    metrics.jsonl           one line per validation
+task/                  the task's source, hash,   metrics.jsonl           one line per validation
+                       tokenizer
 environment.json       versions, device, commit   eval.json, report.html  results of `eval` and `report`
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
 from tallystick.rows import EvalReport, EvalRow, MetricsRow, Progress, Reached, Trained, require
 from tallystick.storage import (
-    beside_name,
     check_makable,
     locked,
+    make_folder,
     parse_json,
     replace_file,
     write_json,
@@ -38,9 +38,12 @@ from tallystick.storage import (
     writing,
 )
 from tallystick.tasks import Task
-from tallystick.tasks.registry import source
+from tallystick.tasks.registry import RECORDED, source, source_file
+from tallystick.tasks.text import TextTask
 
 FORMAT_VERSION = 2
+TOKENIZER = "task/tokenizer.json"
+"""Name of the file with a text task's tokenizer, if it does not follow from the task."""
 
 
 class RunError(ValueError):
@@ -75,21 +78,20 @@ def check_new(path: Path) -> None:
 def create(path: Path, config: RunConfig, task: Task) -> None:
     """Create a run folder, whole or not at all. Raises RunError if it exists, OSError if it cannot be created."""
     check_new(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        making = beside_name(path)
-        (making / "task").mkdir(parents=True)
-    try:
+
+    def fill(making: Path) -> None:
+        (making / "task").mkdir()
         text, digest = source(task)
-        write_text(making / "task" / "source.py", text)
+        write_text(making / "task" / source_file(task), text)
         write_text(making / "task" / "sha256", digest + "\n")
+        if isinstance(task, TextTask) and task.spelling.document:
+            write_text(making / TOKENIZER, task.spelling.document)
         write_config(making, config)
         write_json(making / "vocab.json", list(task.vocab.tokens))
         write_json(making / "environment.json", environment())
         (making / "metrics.jsonl").touch()
-        making.rename(path)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+
+    make_folder(path, fill)
 
 
 def is_trained_now(path: Path) -> bool:
@@ -154,36 +156,57 @@ class LoadedTask:
     task: Task
     name: str
     """Name that `tasks.load` takes: of the stored copy, if the user's file has changed or is gone."""
+    tokenizer: str
+    """Name of a text task's tokenizer that `tasks.load` takes; "" for the task's own."""
     changed: bool
     """Whether the task's file is no longer the one that the run was trained with."""
+
+    @classmethod
+    def of(cls, config: RunConfig) -> LoadedTask:
+        """Load the task of a run that has no folder yet."""
+        task = tasks.load(config.task, config.variant, config.tokenizer)
+        return cls(task, config.task, config.tokenizer, changed=False)
 
 
 def load_task(path: Path, config: RunConfig) -> LoadedTask:
     """Load the run's task. Raises RunError if its vocabulary has changed since training, ValueError if it is gone."""
-    task, changed = _from_its_file(path, config)
+    tokenizer = f"hf:{path / TOKENIZER}" if (path / TOKENIZER).exists() else config.tokenizer
+    task, changed = _from_its_file(path, config, tokenizer)
     name = config.task
     if task is None:
-        head, _, rest = config.task.partition(":")
-        name = f"{path / 'task' / 'source.py'}:{rest}"
-        task = tasks.load(name, config.variant)
+        name = _stored_name(path, config)
+        task = tasks.load(name, config.variant, tokenizer)
         task.name = config.task
     if list(task.vocab.tokens) != _read_json(path / "vocab.json"):
         raise RunError(f"{path}: the vocabulary of {config.task} has changed since training; train anew")
-    return LoadedTask(task, name, changed)
+    return LoadedTask(task, name, tokenizer, changed)
 
 
-def _from_its_file(path: Path, config: RunConfig) -> tuple[Task | None, bool]:
+def _from_its_file(path: Path, config: RunConfig, tokenizer: str) -> tuple[Task | None, bool]:
     """Load the task from its own file; return it, or None to use the stored copy, and whether the file has changed."""
-    file = Path(config.task.partition(":")[0])
-    own = file.suffix == ".py" and "," not in config.task
+    own = _own_file(path, config)
     try:
-        task = tasks.load(config.task, config.variant)
+        task = tasks.load(config.task, config.variant, tokenizer)
     except ValueError:
-        if not own:
+        if own is None:
             raise
-        return None, file.exists()
+        return None, own.exists()
     changed = source(task)[1] != _read_text(path / "task" / "sha256").strip()
     return (None if own and changed else task), changed
+
+
+def _own_file(path: Path, config: RunConfig) -> Path | None:
+    """Return the user's file, or folder of trajectories, that the task was; None for a built-in one and a mixture."""
+    head = config.task.partition(":")[0]
+    if (path / "task" / RECORDED).exists():
+        return Path(config.task)
+    return Path(head) if head.endswith(".py") and "," not in config.task else None
+
+
+def _stored_name(path: Path, config: RunConfig) -> str:
+    """Return the name of the task's stored copy, as `tasks.load` takes it."""
+    head, _, rest = config.task.partition(":")
+    return f"{path / 'task' / 'source.py'}:{rest}" if head.endswith(".py") else str(path / "task" / RECORDED)
 
 
 def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

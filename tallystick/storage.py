@@ -34,6 +34,23 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
             beside.unlink(missing_ok=True)
 
 
+def make_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a folder beside `path`, then rename it: either the whole folder is there or none.
+
+    Raises OSError if that fails.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = beside_name(path)
+        beside.mkdir()
+    try:
+        write(beside)
+        with writing(path):
+            beside.rename(path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Make an OSError raised in the block say which path cannot be written, and why."""

@@ -39,8 +39,13 @@ class Trajectory:
     @classmethod
     def from_json(cls, line: str) -> Trajectory:
         """Build a trajectory from one JSONL line. Raises ValueError for another format version or an unknown role."""
-        record = json.loads(line)
-        if not isinstance(record, dict) or record.pop("format", None) != FORMAT_VERSION or "segments" not in record:
+        return cls.from_document(json.loads(line))
+
+    @classmethod
+    def from_document(cls, document: object) -> Trajectory:
+        """Build a trajectory from the value of a JSONL line. Raises ValueError as `from_json` does."""
+        record = dict(document) if isinstance(document, dict) else {}
+        if record.pop("format", None) != FORMAT_VERSION or "segments" not in record:
             raise ValueError(f"not a tallystick trajectory of format {FORMAT_VERSION}")
         roles = {role.name.lower(): role for role in Role}
         segments = record.pop("segments")

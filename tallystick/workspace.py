@@ -24,6 +24,7 @@ class Solvable(toolbox.ToolUser, Protocol):
     marks: int
     answers_by_token: bool
     text: bool
+    functions: Collection[str]
 
     def truth(self, prompt: list[str]) -> list[str]:
         """Return the answer as a list of symbols."""

@@ -23,23 +23,23 @@ ALLOWED = {
     "trajectory": "episode",
     "vocab": "episode trajectory",
     "problem": "",
-    "text": "",
     "tools": "episode vocab problem",
+    "text": "episode trajectory tools",
     "workspace": "episode tools",
     "replay": "episode tools workspace",
-    "tasks": "episode vocab tools workspace suffix userfile problem text",
+    "tasks": "episode trajectory vocab tools workspace suffix userfile problem text",
     "models": "kernels ranges suffix userfile",
     "config": "tasks models ranges",
     "runs": "tasks models config rows storage provenance",
-    "data": "episode problem trajectory vocab workspace replay tools tasks config storage launch",
+    "data": "episode problem trajectory vocab workspace replay text tools tasks config storage launch",
     "locality": "episode vocab tasks suffix",
     "engine": "episode workspace tasks models rows",
     "evaluation": "episode problem vocab tasks models data runs engine rows",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
     "report": "episode vocab replay tasks models config runs locality storage",
     "studies": "tasks models config runs rows storage provenance locality evaluation training launch",
-    "cli": "episode trajectory replay tools tasks models config runs data locality engine evaluation training report "
-    "launch studies rows storage provenance",
+    "cli": "episode trajectory replay text tools tasks models config runs data locality engine evaluation training "
+    "report launch studies rows storage provenance",
     "__main__": "cli",
 }
 """Parts of the package that each part may import beside itself, imports for type checkers included: a part stands below

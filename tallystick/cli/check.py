@@ -58,7 +58,7 @@ def check(
 def _print(task: tasks.Task, report: CheckReport) -> None:
     _print_rows(report)
     own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones; the task gives none"
-    _say(f"\nworst cases: {own}")
+    _say(f"\nworst cases: {own if task.live else 'none; only the recorded problems are known'}")
     if "notes" in report:
         _say(_notes(report["notes"], report["local"]))
     last, length = report["rows"][-1], report["train_length"]

@@ -25,12 +25,13 @@ from tallystick.cli.options import (
 @app.command("data")
 def write_data(
     task: TaskName,
-    out: Annotated[Path, typer.Option(help="file to write: .jsonl, or .parquet with chat messages and token ids")],
+    out: Annotated[Path, typer.Option(help="file to write, .jsonl or .parquet; a folder for mini and atif")],
     variant: Variant = None,
     annotate: Annotate = False,
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="problems of each length")] = 1000,
     split: Annotated[str, typer.Option(help="train, holdout, check (up to a length) or test (exactly)")] = "train",
+    form: Annotated[str, typer.Option(help="tokens, openai (messages and tools), mini or atif")] = "tokens",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def write_data(
 
     loaded = load_task(task, variant, annotate)
     wanted = read_lengths(lengths, loaded, (loaded.defaults.train_length,))
-    made = files.write(loaded, out, wanted, samples, split, seed)
+    made = files.write(loaded, out, wanted, samples, split, seed, form)
     if as_json:
         print_json(made)
     else:

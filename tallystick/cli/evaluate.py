@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from tallystick import tasks
 from tallystick.cli.console import ERR, OUT, note
 from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.rows import EvalReport, EvalRow
@@ -34,6 +35,7 @@ def evaluate(
     """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
+    from tallystick.engine.generation import check_live
     from tallystick.evaluation import sweep
 
     check_device(device)
@@ -41,6 +43,8 @@ def evaluate(
     if mode not in sweep.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     loaded = [runs.load(folder, device) for folder in folders]
+    for run in loaded if mode == "generate" else []:
+        check_live(run.task)
     posed = [sweep.part_of(run.task, part) for run in loaded]
     wanted = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
     kept = [_is_kept(run, part) for run in loaded]
@@ -110,7 +114,8 @@ def _warn(loaded: list[Run]) -> None:
                 again = f"tallystick resume {shlex.quote(str(run.path))}"
                 note(f"warning: {run.path} was interrupted at {steps}; continue with: {again}")
     for name in dict.fromkeys(run.config.task for run in loaded if run.changed):
-        used = "; the copy in the run folder is used" if ".py:" in name and "," not in name else ""
+        built_in = name.partition(":")[0] in tasks.TASKS or "," in name
+        used = "" if built_in else "; the copy in the run folder is used"
         note(f"warning: {name} has changed since it was trained on{used}")
 
 

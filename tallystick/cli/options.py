@@ -25,7 +25,9 @@ app = typer.Typer(
     help="Small-state models that solve problems through tools, at any length.",
 )  # fmt: skip
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="such as addition, or your own file: my_task.py:Class")]
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="such as addition, or your own file: my_task.py:Class, trajectories.jsonl")
+]
 Variant = Annotated[str | None, typer.Option(help="one of the task's programs")]
 Annotate = Annotated[bool, typer.Option("--annotate", help="add notes of the program's control state: variant V+notes")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]

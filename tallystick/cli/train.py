@@ -20,6 +20,7 @@ from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.launch.seeds import parse_seeds
 from tallystick.storage import check_writable
+from tallystick.text.files import SUFFIXES
 
 if TYPE_CHECKING:  # imports torch, which takes a second
     from tallystick.config import RunConfig
@@ -149,7 +150,10 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 def _folder(out: Path | None, task: tasks.Task, model: str, seed: int | None) -> Path:
     """Return --out, or a fresh path under runs/."""
-    name = [Path(task.name.replace(":", "-")).name.replace(".py", ""), *([task.variant] if _other(task) else [])]
+    file = Path(task.name.replace(":", "-")).name
+    for suffix in (".py", *SUFFIXES):
+        file = file.replace(suffix, "")
+    name = [file, *([task.variant] if _other(task) else [])]
     base, number = out or Path("runs") / "-".join([*name, model.replace(":", "-")]), 1
     while True:
         again = "" if number == 1 else f"-{number}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from tallystick.episode import EOS, MARKS
 from tallystick.replay import Command, Replay
+from tallystick.text.conversation import USER, arguments_of
 from tallystick.tools import BASH
 
 Message = dict[str, Any]
@@ -43,10 +44,14 @@ class _Turn:
             ids = replay.ids[command.start : command.answered].tolist()
             said, answer = ids[: command.end - command.start], ids[command.end - command.start :]
             name, arguments = _call(replay, said)
+            if name == USER:
+                answers.append({"role": "user", "content": _content(replay, answer[1:-1])})
+                continue
             call = {"id": f"call_{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
             content = _content(replay, answer[1:-1] if replay.part.text else answer)
             message.setdefault("tool_calls", []).append(call)
-            answers.append({"role": "tool", "tool_call_id": call["id"], "name": name, "content": content})
+            if answer or not replay.part.text:
+                answers.append({"role": "tool", "tool_call_id": call["id"], "name": name, "content": content})
         return [message, *answers]
 
 
@@ -78,10 +83,11 @@ def _content(replay: Replay, ids: list[int]) -> str:
     return replay.part.format([replay.tokens[token] for token in ids if token >= len(MARKS)])
 
 
-def _call(replay: Replay, said: list[int]) -> tuple[str, dict[str, str]]:
+def _call(replay: Replay, said: list[int]) -> tuple[str, dict[str, Any]]:
     """Return the function and arguments of a command."""
     if replay.part.text:
-        return replay.tokens[said[1]], {"command": _content(replay, said[2:-1])}
+        name = replay.tokens[said[1]]
+        return name, arguments_of(name, _content(replay, said[2:-1]))
     name, arguments = _function(replay.tokens[said[0]])
     return name, {"symbols": _content(replay, said[1:-1])} if said[0] in replay.closing_marks else arguments
 
@@ -95,7 +101,9 @@ def _function(command: str) -> tuple[str, dict[str, str]]:
 def schemas(replay: Replay) -> list[dict[str, Any]]:
     """Return the JSON schemas of the functions that can be called in the episode."""
     if replay.part.text:
-        return [_schema(BASH, {"command": {"type": "string", "description": "the command line"}})]
+        command = {"command": {"type": "string", "description": "the command line"}}
+        names = [name for name in replay.part.functions if name != USER]
+        return [_schema(name, command if name == BASH else {}) for name in names]
     functions: dict[str, dict[str, Any]] = {}
     for token in replay.command_ids:
         name, arguments = _function(replay.tokens[token])

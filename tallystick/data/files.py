@@ -1,17 +1,17 @@
-"""Write trajectories to a file for use by other trainers: JSONL, or Parquet with chat messages and token ids."""
+"""Write trajectories for others: JSONL, Parquet with messages and token ids, or the forms of other projects."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from tallystick.data import chat
+from tallystick.data import chat, forms
 from tallystick.episode import Recorder, Role, Sink
 from tallystick.replay import Replay
-from tallystick.storage import check_writable, replace_file
+from tallystick.storage import check_makable, check_writable, make_folder, replace_file
 from tallystick.tasks import Task, runner
 from tallystick.trajectory import FORMAT_VERSION, JsonlWriter
 from tallystick.vocab import loss_mask
@@ -44,23 +44,30 @@ class Written(TypedDict):
     bytes: int
 
 
-def write(task: Task, out: Path, lengths: list[int], samples: int, split: str, seed: int) -> Written:
-    """Write `samples` trajectories of each length to `out`, whole or not at all; its suffix names the format.
+def write(
+    task: Task, out: Path, lengths: list[int], samples: int, split: str, seed: int, form: str = "tokens"
+) -> Written:
+    """Write `samples` trajectories of each length, whole or not at all, to a file or, in some forms, to a folder.
 
-    Raises ValueError for another suffix, an unknown split, an existing file, or if pyarrow is missing; ProgramError if
-    the task's program is wrong.
+    Raises ValueError for an unknown form or split, a suffix that the form has not, an existing file, or if pyarrow is
+    missing; ProgramError if the task's program is wrong.
     """
-    writers = {".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}; there are: {', '.join(FORMS)}")
+    writers = FORMS[form]
     if out.suffix not in writers:
-        raise ValueError(f"{out}: the suffix names the format; use {' or '.join(writers)}")
+        possible = " or ".join(suffix or "a folder's name" for suffix in writers)
+        raise ValueError(f"{out}: the suffix names the format; --form {form} takes {possible}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are: {', '.join(SPLITS)}")
     if out.exists():
         raise ValueError(f"{out} already exists: choose another --out")
-    problems = (Problem(split, seed, length, index) for length in lengths for index in range(samples))
-    check_writable(out)
-    replace_file(out, lambda beside: writers[out.suffix](task, beside, problems))
-    return {"file": str(out), "trajectories": len(lengths) * samples, "bytes": out.stat().st_size}
+    chosen = {length: task.indices(split, length, samples, up_to=split != "test") for length in lengths}
+    problems = (Problem(split, seed, length, index) for length in lengths for index in chosen[length])
+    (check_writable if out.suffix else check_makable)(out)
+    (replace_file if out.suffix else make_folder)(out, lambda beside: writers[out.suffix](task, beside, problems))
+    size = sum(file.stat().st_size for file in (out.iterdir() if out.is_dir() else [out]))
+    return {"file": str(out), "trajectories": sum(map(len, chosen.values())), "bytes": size}
 
 
 def _write_jsonl(task: Task, path: Path, problems: Iterable[Problem]) -> None:
@@ -70,7 +77,29 @@ def _write_jsonl(task: Task, path: Path, problems: Iterable[Problem]) -> None:
             problem.run(task, JsonlWriter(file, task.vocab.tokens, _source(task, problem)))
 
 
-def _write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+def _write_openai(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+    """Write a line for each trajectory, with messages and tools."""
+    with path.open("w", encoding="utf-8") as file:
+        for problem in problems:
+            replay = _replay(task, problem)
+            document = forms.openai(chat.messages(replay), chat.schemas(replay), _source(task, problem))
+            file.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def _folder_writer(form: forms.Form, suffix: str) -> Writer:
+    """Return a function that writes a file for each trajectory."""
+
+    def write_files(task: Task, path: Path, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            replay, source = _replay(task, problem), _source(task, problem)
+            document = form(chat.messages(replay), chat.schemas(replay), source)
+            name = f"{problem.split}-s{problem.seed}-n{problem.length}-{problem.index}{suffix}"
+            (path / name).write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+    return write_files
+
+
+def write_parquet(task: Task, path: Path, problems: Iterable[Problem]) -> None:
     """Write a row for each trajectory."""
     try:
         from pyarrow import parquet
@@ -111,9 +140,7 @@ def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _row(task: Task, problem: Problem) -> dict[str, Any]:
     """Run the program on a problem and return the columns of its row."""
-    recorder = Recorder()
-    problem.run(task, recorder)
-    replay = Replay(task, recorder.ids, recorder.roles)
+    replay = _replay(task, problem)
     return {
         **_source(task, problem),
         "messages": json.dumps(chat.messages(replay)),
@@ -124,6 +151,23 @@ def _row(task: Task, problem: Problem) -> dict[str, Any]:
     }
 
 
+def _replay(task: Task, problem: Problem) -> Replay:
+    """Run the program on a problem, and record it."""
+    recorder = Recorder()
+    problem.run(task, recorder)
+    return Replay(task, recorder.ids, recorder.roles)
+
+
 def _source(task: Task, problem: Problem) -> dict[str, Any]:
     """Describe the origin of a trajectory."""
     return {"task": task.name, "variant": task.variant, **asdict(problem)}
+
+
+Writer = Callable[[Task, Path, Iterable[Problem]], None]
+FORMS: dict[str, dict[str, Writer]] = {
+    "tokens": {".jsonl": _write_jsonl, ".parquet": write_parquet},
+    "openai": {".jsonl": _write_openai, ".parquet": write_parquet},
+    "mini": {"": _folder_writer(forms.mini, ".traj.json")},
+    "atif": {"": _folder_writer(forms.atif, ".trajectory.json")},
+}
+"""Functions that write each form, by the suffix of the file; without a suffix, they write into a folder."""

@@ -15,7 +15,6 @@ from multiprocessing.process import BaseProcess
 
 import numpy as np
 
-from tallystick import tasks
 from tallystick.data.packing import Batch, Packer, Position
 from tallystick.data.source import Source
 from tallystick.launch.lifetime import die_with_parent
@@ -171,6 +170,6 @@ def _work(share: Share, pipe: Connection) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the parent's stdout is for results
     with suppress(BrokenPipeError, ConnectionResetError):
         try:
-            produce(tasks.load(share.source.task, share.source.variant), share, pipe.send)
+            produce(share.source.load(), share, pipe.send)
         except MISTAKES as error:
             pipe.send(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from tallystick import tasks
 from tallystick.config import RunConfig
 from tallystick.tasks import Task, runner
 
@@ -20,6 +21,8 @@ class Source:
     """Name of the task, as given to `tasks.load`."""
     variant: str | None
     """Name of the task's program."""
+    tokenizer: str = ""
+    """Name of a text task's tokenizer; "" for the task's own."""
     length: int
     """Maximum length of the examples."""
     seed: int
@@ -32,12 +35,13 @@ class Source:
     examples rather than steps, so that an example is a pure function of its number."""
 
     @classmethod
-    def of(cls, config: RunConfig, task: str | None = None) -> Source:
-        """Return the source of a run's examples; task: the name to load, if other than the configured one."""
+    def of(cls, config: RunConfig, task: str | None = None, tokenizer: str | None = None) -> Source:
+        """Return the source of a run's examples; task, tokenizer: names to load, if other than the configured ones."""
         settings = config.settings
         return cls(
             task=task or config.task,
             variant=config.variant,
+            tokenizer=config.tokenizer if tokenizer is None else tokenizer,
             length=settings.train_length,
             seed=settings.seed,
             state_passing=settings.state_passing,
@@ -49,6 +53,10 @@ class Source:
         if example >= self.curriculum:
             return self.length
         return task.min_length + (self.length - task.min_length + 1) * example // self.curriculum
+
+    def load(self) -> Task:
+        """Load the task."""
+        return tasks.load(self.task, self.variant, self.tokenizer)
 
     def problem(self, task: Task, example: int) -> list[str]:
         """Draw the prompt of an example."""

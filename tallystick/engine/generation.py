@@ -46,8 +46,7 @@ def generate(
     episode, by default 1.1 x the program's tokens + 64. sink: also receives the tokens; only for a single prompt.
     Raises ProgramError if the program is wrong.
     """
-    if task.predict_observations:
-        raise ValueError(f"{task.name}, {task.variant}: this model works without tools; measure it with verify")
+    check_live(task)
     numbered, results, low = enumerate(prompts), list[Generated](), 0.0
     while part := list(islice(numbered, BATCH)):
         assert sink is None or (len(part) == 1 and not results)
@@ -60,6 +59,14 @@ def generate(
             _decode(model, speakers, low)
             results += [speaker.finish() for speaker in speakers]
     return results
+
+
+def check_live(task: Task) -> None:
+    """Check that a model of this task works with tools that can be run. Raises ValueError if not."""
+    if task.predict_observations:
+        raise ValueError(f"{task.name}, {task.variant}: this model works without tools; measure it with verify")
+    if not task.live:
+        raise ValueError(f"{task.name} is recorded: there is no live tool to run for a model; measure it with verify")
 
 
 @torch.inference_mode()

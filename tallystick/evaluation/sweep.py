@@ -47,7 +47,7 @@ def evaluate(
     drawn = _training_digests(run) if min(lengths) <= run.config.settings.train_length else set()
     rows: list[EvalRow] = []
     for length in lengths:
-        random = (posed.problem("test", seed, length, i) for i in range(samples))
+        random = (posed.problem("test", seed, length, i) for i in posed.indices("test", length, samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
             row = _row(run, _Counted(marks, drawn), length, worst, mode, seed)

@@ -123,7 +123,7 @@ def check(
     training length, for coverage. Raises ProgramError if the task's program is wrong.
     """
     trained = train_length or task.defaults.train_length
-    known = sequences.sample(task, "holdout", seed, trained, 4 * problems) + sequences.worst_cases(task, trained)
+    known = sequences.sample(task, task.known_split, seed, trained, 4 * problems) + sequences.worst_cases(task, trained)
     rows: list[CheckRow] = []
     growth: list[Growth] = []
     random: list[Sequence] = []

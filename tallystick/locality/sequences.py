@@ -32,9 +32,10 @@ def of(task: Task, prompt: list[str]) -> Sequence:
 
 def record_sample(task: Task, split: str, seed: int, length: int, problems: int) -> list[Recorder]:
     """Record random problems of at most this length."""
-    recorders = [Recorder() for _ in range(problems)]
-    for index, recorder in enumerate(recorders):
-        runner.run_problem(task, recorder, split, seed, length, index, up_to=True)
+    recorders = []
+    for index in task.indices(split, length, problems, up_to=True):
+        recorders.append(Recorder())
+        runner.run_problem(task, recorders[-1], split, seed, length, index, up_to=True)
     return recorders
 
 

@@ -64,6 +64,12 @@ class Task:
     """The symbol of unwritten cells of the tape."""
     text = False
     """Whether problems are texts with files, as those of a TextTask."""
+    live = True
+    """Whether its tools can be run, as those of recorded trajectories cannot."""
+    known_split = "holdout"
+    """Split of the problems that `check` takes for known ones."""
+    functions: Collection[str] = (toolbox.BASH,)
+    """Names that ``[call]`` takes in a text task."""
     answers_by_token = True
     """Whether only `answer(prompt)` is right, token for token; False if `score` also accepts other outputs."""
     parts: Mapping[str, Task] = {}
@@ -163,6 +169,10 @@ class Task:
         rng = random.Random(int.from_bytes(hashlib.sha256(key.encode()).digest()))
         with task_code(self, f"drawing {split} problem {index} of length {length}, seed {seed}"):
             return symbols_of("sample", self.sample_up_to(length, rng) if up_to else self.sample(length, rng))
+
+    def indices(self, split: str, length: int, wanted: int, *, up_to: bool = False) -> range:
+        """Return the indices of `wanted` problems of a split, or of as many as there are, if there are not so many."""
+        return range(wanted)
 
     def worst_problems(self, length: int) -> list[list[str]]:
         """List the worst cases of complexity `length`, which have a row of their own in `eval`."""

@@ -12,9 +12,13 @@ from tallystick.tasks import contract, mixture
 from tallystick.tasks.annotate import annotate
 from tallystick.tasks.base import Task
 from tallystick.tasks.chomsky import CHOMSKY
+from tallystick.tasks.recorded.task import Recorded, is_recorded
+from tallystick.tasks.text import TextTask
 
 NOTES = "+notes"
 """Suffix of a variant's name that stands for the same program with notes."""
+RECORDED = "recorded.jsonl"
+"""Name under which a run folder keeps recorded trajectories."""
 TASKS = {
     "addition": "tallystick.tasks.addition:Addition",
     "reverse": "tallystick.tasks.reverse:Reverse",
@@ -32,16 +36,26 @@ TASKS = {
 }
 
 
-def load(name: str, variant: str | None = None) -> Task:
+def load(name: str, variant: str | None = None, tokenizer: str = "") -> Task:
     """Load a task: "addition", "turing:bb5" (name:options), "my_task.py:Reverse" (file:class), or a mixture of these.
 
     variant: one of the task's, by default the first; with the suffix +notes, its program says its control state.
-    Raises ValueError, in one line, for an unknown name, class, variant or option, a file that fails to run, a class
-    that does not implement a task, or a program whose control state no notes can say.
+    tokenizer: of a text task, if other than its own. Raises ValueError, in one line, for an unknown name, class,
+    variant, option or tokenizer, a file that fails to run, a class that does not implement a task, or a program whose
+    control state no notes can say.
     """
     task = _mixture(name, variant) if "," in name else _single(name, variant)
     task.name = name
+    if tokenizer:
+        _set_tokenizer(task, tokenizer)
     return task
+
+
+def _set_tokenizer(task: Task, tokenizer: str) -> None:
+    if not isinstance(task, TextTask):
+        raise ValueError(f"{task.name} is no text task, so it takes no tokenizer; leave out tokenizer={tokenizer}")
+    task.tokenizer = tokenizer
+    _ = task.spelling  # whose mistakes are to show here
 
 
 def _mixture(name: str, variant: str | None) -> Task:
@@ -58,11 +72,16 @@ def _single(name: str, variant: str | None) -> Task:
     of_task = (variant or "").removesuffix(NOTES) or None
     if head.endswith(".py"):
         task = _own(head, rest, of_task)
+    elif head not in TASKS and is_recorded(name):
+        task = Recorded(name)
+        if of_task not in (None, task.variant):
+            raise ValueError(f"unknown variant {of_task!r}; there are: {task.variant}")
     elif head in TASKS:
         module, class_name = TASKS[head].split(":")
         task = getattr(import_module(module), class_name)(rest, of_task)
     else:
-        raise ValueError(f"unknown task {name!r}; there are: {', '.join(TASKS)}, or your own file, my_task.py:Class")
+        known = f"there are: {', '.join(TASKS)}, or your own file, my_task.py:Class, or trajectories, FILE.jsonl"
+        raise ValueError(f"unknown task {name!r}; {known}")
     task.name = name
     return annotate(task, NOTES) if (variant or "").endswith(NOTES) else task
 
@@ -86,10 +105,18 @@ def _own(path: str, rest: str, variant: str | None) -> Task:
 
 def source(task: Task) -> tuple[str, str]:
     """Return the text of the task's file, or of a mixture's parts' files, and its SHA-256, as kept in a run folder."""
-    homes = [part.home for part in task.parts.values() or [task]]
-    files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
-    text = "\n".join(map(_read, files))
+    if isinstance(task, Recorded):
+        text = "".join(f"{trajectory.to_json()}\n" for trajectory in task.collection.trajectories)
+    else:
+        homes = [part.home for part in task.parts.values() or [task]]
+        files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
+        text = "\n".join(map(_read, files))
     return text, hashlib.sha256(text.encode()).hexdigest()
+
+
+def source_file(task: Task) -> str:
+    """Return the name under which a run folder keeps the task's source."""
+    return RECORDED if isinstance(task, Recorded) else "source.py"
 
 
 def _read(file: str) -> str:

@@ -27,7 +27,7 @@ class TextTask(Task):
     text = True
     tools = ("shell",)
     tokenizer = "pieces"
-    """How text becomes tokens: "pieces" or "bytes"."""
+    """How text becomes tokens: a name that `tokenizers.choose` takes."""
     answers_by_token = False
 
     def answer(self, prompt: list[str]) -> list[str]:
@@ -43,11 +43,7 @@ class TextTask(Task):
     @cached_property
     def spelling(self) -> tokenizers.Tokenizer:
         """The tokenizer."""
-        if self.tokenizer == "bytes":
-            return tokenizers.Bytes()
-        if self.tokenizer == "pieces":
-            return tokenizers.Pieces(self._texts())
-        raise ValueError(f"{self.name}: unknown tokenizer {self.tokenizer!r}; there are: pieces, bytes")
+        return tokenizers.choose(self.tokenizer, self._texts)
 
     @property
     def symbols(self) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 PIECE = re.compile(r"\d| ?[^\W\d]+| ?[^\w\s]+|\s+")
@@ -25,6 +25,8 @@ class Tokenizer(Protocol):
 
     tokens: Sequence[str]
     """All its tokens, distinct."""
+    document: str
+    """Text of a tokenizer.json from which it can be loaded; "" if it follows from the task."""
 
     def spell(self, text: str) -> list[str]:
         """Return the tokens of a text."""
@@ -39,6 +41,7 @@ class Bytes:
     """One token a byte of UTF-8: 256 tokens for any text."""
 
     tokens: Sequence[str] = BYTES
+    document = ""
 
     def spell(self, text: str) -> list[str]:
         """Return a token for each byte."""
@@ -71,3 +74,24 @@ class Pieces(Bytes):
         for piece in PIECE.findall(text):
             tokens += self._spelled.get(piece) or super().spell(piece)
         return tokens
+
+
+def choose(name: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+    """Make the tokenizer of this name; texts: those from which it is learned, where it is learned.
+
+    Raises ValueError for an unknown name or a bad option.
+    """
+    kind, colon, option = name.partition(":")
+    if kind in ("bytes", "pieces") and not colon:
+        return Bytes() if kind == "bytes" else Pieces(texts())
+    if kind in ("bpe", "hf"):
+        from tallystick.text import subwords  # needs Hugging Face's tokenizers
+
+        if kind == "hf":
+            return subwords.load(option)
+        return subwords.train(texts(), subwords.size(option), PIECE.pattern)
+    raise ValueError(f"unknown tokenizer {name!r}; there are: {', '.join(NAMES)}")
+
+
+NAMES = ("pieces", "bytes", "bpe", "bpe:SIZE", "hf:PATH")
+"""Names that `choose` takes."""

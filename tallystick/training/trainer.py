@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tallystick import models, runs, tasks
+from tallystick import models, runs
 from tallystick.config import RunConfig
 from tallystick.data.packing import Batch
 from tallystick.data.source import Source
@@ -39,8 +39,8 @@ class Trainer:
 
     def __init__(self, path: Path, config: RunConfig, report: Report, task: LoadedTask | None = None):
         self.path, self.config, self.report, self.settings = path, config, report, config.settings
-        task = task or LoadedTask(tasks.load(config.task, config.variant), config.task, changed=False)
-        self.task, self.source = task.task, Source.of(config, task.name)
+        task = task or LoadedTask.of(config)
+        self.task, self.source = task.task, Source.of(config, task.name, task.tokenizer)
         torch.set_num_threads(self.settings.threads)
         allocator.retain_freed_pages()
         memory.check_weights(config, len(self.task.vocab))

@@ -20,7 +20,10 @@ QUICK = ["--model", "lookup", "examples=500"]
 
 COMMANDS = {
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
-    "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "seed", "as_json"},
+    "collect": {
+        *("task", "endpoint", "model", "out", "lengths", "samples", "steps", "config", "seed", "as_json"),
+    },
+    "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "form", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
     "report": {"folders", "out", "problems", "as_json"},
@@ -241,6 +244,13 @@ WRONG = {
     "data of a wrong length": ["data", "addition", "--lengths", "0", "--out", "data.jsonl"],
     "data into no folder": ["data", "addition", "--out", "nowhere/data.jsonl"],
     "data of no file": ["data", "addition"],
+    "data of another form": ["data", "codefix", "--form", "chatml", "--out", "data.jsonl"],
+    "data of a form in a folder": ["data", "codefix", "--form", "mini", "--out", "data.jsonl"],
+    "no file of trajectories": ["train", "nowhere.jsonl"],
+    "no folder of trajectories": ["train", str(ROOT / "docs")],
+    "unknown tokenizer": ["train", "codefix", "tokenizer=words"],
+    "no tokenizer there": ["train", "codefix", "tokenizer=hf:nowhere"],
+    "tokenizer of symbols": ["train", "reverse", "tokenizer=bpe"],
     "zero length": ["show", "addition", "--length", "0"],
     "negative length": ["show", "addition", "--length", "-5"],
     "huge length": ["show", "addition", "--length", str(10**15)],
@@ -304,6 +314,33 @@ def test_mistakes(tallystick, tmp_path, monkeypatch, run, name):
     assert printed.err.startswith("tallystick: ")
     assert printed.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_line_of_trajectories_is_one_line(tallystick, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fixes.jsonl").write_text('\n{"messages": [\n')
+    for command in ("train", "check"):
+        printed = tallystick(command, "fixes.jsonl", code=2)
+        assert printed.err.startswith("tallystick: fixes.jsonl, line 2: not JSON")
+        assert printed.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["fixes.jsonl"]
+
+
+def test_trajectories_are_written_trained_on_and_measured(tallystick, tmp_path, monkeypatch):
+    """A task's trajectories in another project's form train a model, which no tool can serve."""
+    monkeypatch.chdir(tmp_path)
+    tallystick("data", "codefix", "--form", "atif", "--lengths", "4", "--samples", "12", "--out", "fixes")
+    assert tallystick("train", "fixes", *QUICK).out == "runs/fixes-lookup-s0\n"
+    shutil.rmtree("fixes")
+    report = json.loads(tallystick("eval", "runs/fixes-lookup-s0", "--json").out)
+    assert [row["samples"] > 0 for row in report["rows"]]
+    assert sum(row["samples"] for row in report["rows"]) <= 2
+    refused = tallystick("eval", "runs/fixes-lookup-s0", "--mode", "generate", code=2)
+    assert refused.out == ""
+    assert (
+        refused.err
+        == "tallystick: fixes is recorded: there is no live tool to run for a model; measure it with verify\n"
+    )
 
 
 BROKEN = {

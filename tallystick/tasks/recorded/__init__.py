@@ -1,0 +1,1 @@
+"""Trajectories of any agent, recorded in a file, as a task."""
