@@ -75,15 +75,19 @@ def _command(actions: Sequence[Message]) -> str:
 
 
 def _answer(extra: Message) -> Ran:
-    """Return what was printed as this package's shell would have returned it."""
     output, returncode, exception = extra.get("raw_output"), extra["returncode"], extra.get("exception_info") or ""
     if not isinstance(output, str) or not isinstance(returncode, int):
         raise ValueError("its extra.raw_output is no text, or its extra.returncode no number")
     if extra.get("exception_type") == "TimeoutExpired":
         exception = f"timeout: {exception}"
-    if returncode < 0 and not exception:  # ended by a signal
-        returncode = 128 - returncode
-    return Ran(shorten(output.encode(errors="replace").decode()), returncode, exception)
+    return Ran(output, returncode, exception)
+
+
+def as_shell(ran: Ran) -> Ran:
+    """Return the result of a command as this package's shell would have returned it."""
+    signalled = ran.returncode < 0  # as Python counts
+    output = shorten(ran.output.encode(errors="replace").decode())
+    return Ran(output, 128 - ran.returncode if signalled else ran.returncode)
 
 
 class Conversation:
@@ -149,7 +153,7 @@ class Conversation:
         if ran.exception:
             self._failure = ran
         else:
-            self.session.hear(ran)
+            self.session.hear(as_shell(ran))
 
     def _said(self, command: str) -> None:
         """Take note of a turn, which waits for an answer or is the last one."""
