@@ -44,7 +44,7 @@ def mini(tmp_path, folder):
         command = [Path(sys.executable).with_name("mini"), "--model-class", "tallystick.mini.Model", "-m", model, "-y"]
         command += ["--exit-immediately", "-o", record, "-t", task, *options]
         environment = os.environ | own | {"PATH": path}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
         assert done.returncode == returncode, done.stdout + done.stderr
         return done, json.loads(record.read_text()) if record.exists() else {}
 
