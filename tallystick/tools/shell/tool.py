@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -102,14 +102,22 @@ class ShellTool:
 
     def start_on(self, state: ShellState, vocab: Vocabulary) -> Commands:
         """Return the command that runs a command line."""
-        ids = vocab.ids
-        first, last = ids["[obs]"], ids["[/obs]"]
+        return calls(self._task, vocab, lambda command: observation(self._task, vocab, state.run(command)))
 
-        def call(said: list[int]) -> Sequence[int]:
-            name, *pieces = vocab.decode(said) or [""]
-            if name != BASH:
-                raise BadCommand(f"a call of the shell begins with {BASH}")
-            ran = state.run(self._task.format(pieces))
-            return [first, *vocab.encode(self._task.spell(f"{ran.returncode}\n{ran.output}")), last]
 
-        return {ids["[call]"]: Brackets(ids["[/call]"], call)} | dict.fromkeys((ids["[/call]"], first, last), not_said)
+def calls(task: ToolUser, vocab: Vocabulary, run: Callable[[str], Sequence[int]]) -> Commands:
+    """Return the commands of an episode with a shell; run: carries a command line out and returns the answer's ids."""
+
+    def call(said: list[int]) -> Sequence[int]:
+        name, *pieces = vocab.decode(said) or [""]
+        if name != BASH:
+            raise BadCommand(f"a call of the shell begins with {BASH}")
+        return run(task.format(pieces))
+
+    opening, closing, *others = (vocab.ids[token] for token in ShellTool.tokens[:4])
+    return {opening: Brackets(closing, call)} | dict.fromkeys((closing, *others), not_said)
+
+
+def observation(task: ToolUser, vocab: Vocabulary, ran: Ran) -> list[int]:
+    """Return the ids of the answer to a command line."""
+    return vocab.encode(["[obs]", *task.spell(f"{ran.returncode}\n{ran.output}"), "[/obs]"])
