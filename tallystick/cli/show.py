@@ -78,8 +78,9 @@ def record(task: Task, prompt: list[str]) -> Recorder:
 def print_episode(task: Task, recorder: Recorder) -> None:
     """Print an episode coloured by role, then its final memory and pointer positions."""
     replay = Replay(task, recorder.ids, recorder.roles)
-    OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in Role)))
-    OUT.print(coloured(replay.ids[1:], replay.roles[1:], task))
+    said = [role for role in Role if not task.text or role in replay.roles and role != Role.THOUGHT]
+    OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in said)))
+    OUT.print(coloured(replay.ids[1:], replay.roles[1:], task), soft_wrap=task.text)
     if task.text:
         return
     cells = [replay.tokens[token] for token in replay.ids[replay.memory].tolist()]

@@ -90,6 +90,7 @@ def read(folder: str, limit: int) -> dict[str, str]:
     Symlinks, pipes and the like are passed over, for what wrote them is not trusted. Raises OSError where all files
     together are longer than `limit` bytes.
     """
+    make_accessible(folder)
     lengths = _regular(folder)
     if sum(lengths.values()) > limit:
         raise OSError(errno.EFBIG, f"the files of the copy have more than {limit >> 20} MiB together")
@@ -99,10 +100,7 @@ def read(folder: str, limit: int) -> dict[str, str]:
 def _regular(folder: str) -> dict[str, int]:
     """Map the names of the regular files below a folder to their lengths."""
     lengths = {}
-    _make_accessible(folder)
-    for path, folders, files in os.walk(folder, onerror=_raise):
-        for name in folders:
-            _make_accessible(f"{path}/{name}")
+    for path, _, files in os.walk(folder, onerror=_raise):
         for name in files:
             status = os.lstat(f"{path}/{name}")
             if stat.S_ISREG(status.st_mode):
@@ -111,12 +109,18 @@ def _regular(folder: str) -> dict[str, int]:
 
 
 def _text(path: str) -> str:
-    _make_accessible(path)
     return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
 
-def _make_accessible(path: str) -> None:
-    """Undo a `chmod` that would keep us out."""
+def make_accessible(folder: str) -> None:
+    """Undo every `chmod` that would keep us out of a folder or of what is below it."""
+    _let_us_in(folder)
+    for path, folders, files in os.walk(folder, onerror=_raise):
+        for name in (*folders, *files):
+            _let_us_in(f"{path}/{name}")
+
+
+def _let_us_in(path: str) -> None:
     mode = os.lstat(path).st_mode
     least = 0o700 if stat.S_ISDIR(mode) else 0o400
     if not stat.S_ISLNK(mode) and mode & least != least:
