@@ -35,7 +35,7 @@ def _copy_folder(source: str, target: str, root: str, left_out: list[str]) -> No
     for entry in os.scandir(source):
         path = f"{target}/{entry.name}"
         if entry.is_symlink():
-            link = _link_within(entry.path, root)
+            link = link_within(entry.path, root)
             if link is not None:
                 Path(path).symlink_to(link)
                 continue
@@ -56,7 +56,7 @@ def _copy_file(entry: os.DirEntry[str], path: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _link_within(path: str, root: str) -> str | None:
+def link_within(path: str, root: str) -> str | None:
     """Return what a symlink says, relative if it was absolute; None if it leads out of `root`."""
     link, folder = str(Path(path).readlink()), str(Path(path).parent)
     goal = os.path.realpath(path)
