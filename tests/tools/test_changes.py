@@ -145,3 +145,10 @@ def test_no_link_out_of_the_folder_is_followed(tmp_path, name):
         carry_over(changes(copy, new), str(new), str(old))
     assert contents(outside) == {"secret": contents(outside)["secret"]}
     assert Path(outside, "secret").read_text() == "secret"
+
+
+def test_no_link_out_of_the_folder_is_made(tmp_path):
+    old, new = fill(tmp_path / "old", {"a": "1"}), fill(tmp_path / "new", {"a": "2", "out": ("link", "/etc/passwd")})
+    with pytest.raises(ValueError, match="out is a link that leads out of the folder"):
+        carry_over(changes(old, new), str(new), str(old))
+    assert contents(old)["a"] != contents(new)["a"]

@@ -12,8 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tallystick.tools.shell import copying
 from tallystick.tools.shell.results import lines
 
+LINK = "120000"
+"""A link's mode."""
 LONGEST = 4 << 20
 """Bytes of the longest file that is compared line by line."""
 
@@ -51,7 +54,7 @@ class Change:
     def parts(self) -> list[Change]:
         """Itself, or a removal and an addition where a file has become a link, or a link a file."""
         modes = {entry.mode for entry in (self.before, self.after) if entry}
-        if len(modes) == 2 and "120000" in modes:
+        if len(modes) == 2 and LINK in modes:
             return [Change(self.name, self.before, None), Change(self.name, None, self.after)]
         return [self]
 
@@ -80,7 +83,7 @@ def _entry(path: str, known: Entry | None) -> Entry | None:
     if known and known.stamp == stamp:
         return known
     if stat.S_ISLNK(status.st_mode):
-        return Entry("120000", os.fsencode(os.readlink(path)), stamp)
+        return Entry(LINK, os.fsencode(os.readlink(path)), stamp)
     if not stat.S_ISREG(status.st_mode):
         return None
     mode = "100755" if status.st_mode & 0o100 else "100644"
@@ -128,7 +131,7 @@ def _text(entry: Entry | None, path: str) -> str | None:
     """Return the text of a file, or what a link says; None if it is not text, or too long to be compared."""
     if entry is None:
         return ""
-    data = entry.digest if entry.mode == "120000" else Path(path).read_bytes()
+    data = entry.digest if entry.mode == LINK else Path(path).read_bytes()
     if b"\0" in data or len(data) > LONGEST:
         return None
     try:
@@ -153,10 +156,11 @@ def _escaped(byte: str) -> str:
 def carry_over(changes: list[Change], source: str, target: str) -> None:
     """Make the changes, which the folder `source` has, in the folder `target`.
 
-    Raises ValueError, before anything is written, if a file there is no longer as it was, or lies behind a link.
+    Raises ValueError, before anything is written, if a file there is no longer as it was, or if it lies behind a link or
+    is a link out of the folder.
     """
     for change in changes:
-        _check(change, target)
+        _check(change, source, target)
     for change in changes:
         if change.after is None:
             _remove(target, change.name)
@@ -165,13 +169,15 @@ def carry_over(changes: list[Change], source: str, target: str) -> None:
             _replace(f"{source}/{change.name}", Path(target, change.name), change.after)
 
 
-def _check(change: Change, target: str) -> None:
+def _check(change: Change, source: str, target: str) -> None:
     path, shown = Path(target, change.name), quoted(change.name)
     links = [parent for parent in list(path.parents)[: change.name.count("/")] if parent.is_symlink()]
     if links:
-        raise ValueError(f"{shown} lies behind the link {links[0]}, so it is not written; use -o for a copy")
+        raise ValueError(f"{shown} lies behind the link {links[0]}, so nothing is written; use -o for a copy")
+    if change.after and change.after.mode == LINK and copying.link_within(f"{source}/{change.name}", source) is None:
+        raise ValueError(f"{shown} is a link that leads out of the folder, so nothing is written; use -o for a copy")
     now = _entry(str(path), None) if os.path.lexists(path) and not path.is_dir() else None
-    linked = now and change.before and now.mode == change.before.mode == "120000"  # the copy's may be another text
+    linked = now and change.before and now.mode == change.before.mode == LINK  # the copy's may be another text
     if now != change.before and not linked:
         raise ValueError(f"{shown} is no longer as it was when it was copied, so nothing is written; use -o for a copy")
 
@@ -192,7 +198,7 @@ def _replace(source: str, path: Path, entry: Entry) -> None:
     old = path.lstat() if path.exists() and not path.is_symlink() else None
     beside = path.with_name(f".tallystick-{os.getpid()}")
     shutil.copy(source, beside, follow_symlinks=False)
-    if entry.mode != "120000" and old:
+    if entry.mode != LINK and old:
         with suppress(PermissionError):
             os.chown(beside, old.st_uid, old.st_gid)
         rights = stat.S_IMODE(old.st_mode) & ~0o111
