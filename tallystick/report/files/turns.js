@@ -121,7 +121,7 @@ function changes(turn) {
       "details",
       { class: "change", open: turn.changes.length <= 3 },
       make("summary", {}, code(inline(change.name)), ` ${change.kind}`),
-      make("pre", { class: "text diff" }, change.diff.split("\n").map(diffLine)),
+      make("pre", { class: "text diff" }, change.diff.replace(/\n$/, "").split("\n").map(diffLine)),
     ),
   );
   return [label(`Files changed: ${count(turn.changes.length)}`), ...files];
