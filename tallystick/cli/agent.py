@@ -14,9 +14,9 @@ from tallystick.cli.progress import AtWork
 from tallystick.cli.sandbox import choose_sandbox
 from tallystick.engine.speaker import Speaker, let_speak
 from tallystick.episode import Recorder
-from tallystick.problem import Problem
 from tallystick.runs import Run
 from tallystick.storage import check_makable
+from tallystick.tasks import Task
 from tallystick.tasks.text import TextTask
 from tallystick.tools import SHELL, Live
 from tallystick.tools.shell import copying
@@ -39,8 +39,9 @@ class Order:
     sandbox: str | None
     max_tokens: int | None
 
-    def check(self, task: TextTask) -> str:
+    def check(self, task: Task) -> str:
         """Return the prompt. Raises ValueError or OSError, before the work, if the order cannot be carried out."""
+        assert isinstance(task, TextTask), "its models work in folders"
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder} is not a folder; models of {task.name} work in one: solve RUN FOLDER")
         if self.out and self.in_place:
@@ -92,8 +93,7 @@ class Document(TypedDict):
 
 def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> None:
     """Let the model work in a copy of the folder, then print what it changed. Exits with 1 if it was stopped."""
-    assert isinstance(run.task, TextTask), "its models work in folders"
-    prompt = Problem(run.task.spell(order.check(run.task)))
+    prompt = run.task.parse(order.check(run.task))
     level = choose_sandbox(run.task, order.sandbox)
     with closing(start_tools(run.task, prompt, live=Live(level, order.folder))) as tools:
         shell: ShellState = tools.states[SHELL]
@@ -103,7 +103,7 @@ def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> N
             run.task, prompt, tools, order.max_tokens or MOST_TOKENS, Trace(run.task) if trace else Recorder()
         )
         before = look(copy)
-        with AtWork(speaker, shell, before, run.model.state_bytes, quiet=trace) as view:
+        with AtWork(run.model, speaker, shell, before, quiet=trace) as view:
             stop = let_speak(run.model, speaker, view.answered)
             seconds = view.seconds
         copying.make_accessible(copy)

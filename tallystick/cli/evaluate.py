@@ -60,9 +60,7 @@ def evaluate(
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})
 
 
-def _measure(
-    run: Run, measure: Callable[..., list[EvalRow]], part: str | None, keep: bool, table: Table
-) -> EvalReport:
+def _measure(run: Run, measure: Callable[..., list[EvalRow]], part: str | None, keep: bool, table: Table) -> EvalReport:
     """Print the rows of one run as they are measured, and keep them in its eval.json."""
     import torch
 
@@ -124,12 +122,12 @@ def _warn(loaded: list[Run]) -> None:
 class Table:
     """Prints the table of one run, row by row; free-running episodes have a column for right answers."""
 
-    COLUMNS = ("length", 12), ("right", 10), ("exact", 10), ("95 % interval", 16), ("model tokens", 14), (
-        "errors a token <", 18), ("min margin", 12), ("low-margin tokens", 19), ("in training", 13), ("seconds", 9)  # fmt: skip
+    WIDTHS = {"length": 12, "right": 10, "exact": 10, "95 % interval": 16, "model tokens": 14, "errors a token <": 18,
+              "min margin": 12, "low-margin tokens": 19, "in training": 13, "seconds": 9}  # fmt: skip
 
     def __init__(self, run: Run, mode: str, console: Console):
         self._run, self._console = run, console
-        self._widths = {name: width for name, width in self.COLUMNS if name != "right" or mode == "generate"}
+        self._widths = {name: width for name, width in self.WIDTHS.items() if name != "right" or mode == "generate"}
 
     def head(self) -> None:
         """Print a description of the run and the columns' names."""

@@ -20,6 +20,7 @@ from tallystick.tools.shell.changes import compare, look
 if TYPE_CHECKING:  # imports torch, which takes a second
     from tallystick.config import RunConfig
     from tallystick.engine.speaker import Speaker
+    from tallystick.models.base import Model
     from tallystick.tools.shell.changes import Entries
     from tallystick.tools.shell.tool import ShellState
 
@@ -123,16 +124,19 @@ def print_verdict(run: str, config: RunConfig, row: MetricsRow) -> None:
 class AtWork:
     """Shows a model at work in a folder: on a terminal a panel that keeps up, else a line now and then.
 
-    before: the folder's files before the work. state_bytes: the size of the model's state after so many tokens.
+    before: the folder's files before the work.
     """
 
-    def __init__(self, speaker: Speaker, shell: ShellState, before: Entries, state_bytes: Callable[[int], int], quiet: bool):
-        self._speaker, self._shell, self._before, self._state_bytes = speaker, shell, before, state_bytes
+    def __init__(self, model: Model, speaker: Speaker, shell: ShellState, before: Entries, quiet: bool):
+        self._model, self._speaker, self._shell, self._before = model, speaker, shell, before
         self._entries, self._next_look = before, 0.0
         self._next_line, self._quiet = LINE_EVERY, quiet
         self._began = time.monotonic()
-        panel = {"transient": True, "redirect_stdout": False, "redirect_stderr": False}
-        self._panel = None if quiet or not ERR.is_terminal else Live(get_renderable=self._draw, console=ERR, **panel)
+        self._panel = self._make_panel() if ERR.is_terminal and not quiet else None
+
+    def _make_panel(self) -> Live:
+        draw = self._draw
+        return Live(console=ERR, transient=True, redirect_stdout=False, redirect_stderr=False, get_renderable=draw)
 
     def __enter__(self) -> AtWork:
         self._began = time.monotonic()
@@ -158,7 +162,7 @@ class AtWork:
     def _facts(self) -> tuple[str, str]:
         tokens, speed = self._speaker.position, self._speaker.position / max(self.seconds, 0.01)
         done = f"{plural(self._files(), 'file')} changed, {plural(self._shell.commands, 'command')}"
-        return done, f"{tokens:,} tokens at {speed:,.0f} tokens/s, state {self._state_bytes(tokens):,} bytes"
+        return done, f"{tokens:,} tokens at {speed:,.0f} tokens/s, state {self._model.state_bytes(tokens):,} bytes"
 
     def _files(self) -> int:
         """Count the files that differ from how they were; the more there are, the more rarely they are looked at."""

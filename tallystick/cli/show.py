@@ -80,7 +80,7 @@ def write_files(task: Task, prompt: list[str], folder: Path) -> None:
     check_makable(folder)
     folder.mkdir(parents=True)
     copying.copy(prompt.files, str(folder))
-    note(f"{plural(len(prompt.files), 'file')}, to be worked on so: {task.format(prompt)}")
+    note(f"{plural(len(prompt.files), 'file')}; the prompt: {task.format(prompt).strip()}")
     result(str(folder))
 
 

@@ -34,9 +34,10 @@ def solve(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="maximum number of tokens of the whole episode")] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the model solve one problem and print the answer alone; of an agent, the files that it changed.
+    """Let the model solve one problem and print the answer alone.
 
-    Exits with 1 if the answer is wrong, or if there is none.
+    An agent, the model of a text task, works in a copy of a folder, and its answer is the list of files that it
+    changed. Exits with 1 if the answer is wrong or there is none, or if the agent is stopped.
     """
     import torch
 

@@ -97,7 +97,9 @@ def _device(model: Model) -> torch.device:
 class _Compared:
     """One generated episode in progress, compared with the program's trajectory."""
 
-    def __init__(self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None, live: Live):
+    def __init__(
+        self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None, live: Live
+    ):
         self._program = runner.record(task, prompt).ids
         limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt

@@ -71,9 +71,7 @@ class _Counted:
             yield prompt
 
 
-def _row(
-    run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int, sandbox: str
-) -> EvalRow | None:
+def _row(run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int, sandbox: str) -> EvalRow | None:
     """Measure the problems of one row; return None if there are none."""
     began = time.monotonic()
     results = MODES[mode](run.model, run.task, problems, **({"sandbox": sandbox} if mode == "generate" else {}))

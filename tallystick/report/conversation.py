@@ -1,4 +1,4 @@
-"""Episodes of text tasks for the report's viewer: what the agent says, its commands, their answers, and changed files."""
+"""Episodes of text tasks for the report's viewer, turn by turn, with the files that each command changes."""
 
 from __future__ import annotations
 

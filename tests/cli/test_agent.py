@@ -82,9 +82,7 @@ def test_the_folder_is_changed_only_if_that_is_said(tallystick, speller, folder)
 
 def test_the_diff_alone_is_printed(tallystick, speller, folder):
     printed = tallystick("solve", speller, "shop", "--diff")
-    assert printed.out == (
-        "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-teh end\n+the end\n"
-    )
+    assert printed.out == ("diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-teh end\n+the end\n")
 
 
 def test_the_document(tallystick, speller, folder):
@@ -129,7 +127,7 @@ WRONG = {
     "out is there": (["shop", "-o", "shop"], "shop already exists"),
     "out below a file": (["shop", "-o", "shop/a.txt/new"], "a.txt"),
     "both targets": (["shop", "-o", "new", "--in-place"], "choose one"),
-    "no such sandbox": (["shop", "--sandbox", "jail"], "unknown sandbox 'jail'; there are: auto, bwrap, landlock, none"),
+    "no such sandbox": (["shop", "--sandbox", "jail"], "unknown sandbox 'jail'; there are: auto, bwrap, landlock"),
 }
 
 

@@ -37,7 +37,7 @@ class CodeFix(TextTask):
     """
 
     takes_options = True
-    default_prompt = PROMPT
+    default_prompt = prompts.SENTENCE
     variants = {"one": "one", "three": "three", "all": "everywhere", "single-turn": "single_turn", "general": "repair"}
     defaults = Defaults(
         train_length=16,
@@ -96,9 +96,7 @@ class CodeFix(TextTask):
         assert tools is not None, "the shell's files are judged"
         return float(self.verdict(prompt, tools).passed)
 
-    def facts(
-        self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None
-    ) -> Mapping[str, bool]:
+    def facts(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> Mapping[str, bool]:
         """Tell whether only files that had to be changed were."""
         assert tools is not None, "the shell's files are judged"
         assert isinstance(prompt, Problem), "a problem of this task"

@@ -83,7 +83,7 @@ def _entry(path: str, known: Entry | None) -> Entry | None:
     if known and known.stamp == stamp:
         return known
     if stat.S_ISLNK(status.st_mode):
-        return Entry(LINK, os.fsencode(os.readlink(path)), stamp)
+        return Entry(LINK, os.fsencode(Path(path).readlink()), stamp)
     if not stat.S_ISREG(status.st_mode):
         return None
     mode = "100755" if status.st_mode & 0o100 else "100644"
@@ -122,8 +122,8 @@ def _body(change: Change, old: str | None, new: str | None) -> Iterator[str]:
     if old is None or new is None:
         yield f"Binary files {before} and {after} differ\n"
         return
-    names = [f"{name}\t" if " " in name and name[0] != '"' else name for name in (before, after)]
-    for line in difflib.unified_diff(lines(old), lines(new), *names):
+    a, b = (f"{name}\t" if " " in name and name[0] != '"' else name for name in (before, after))
+    for line in difflib.unified_diff(lines(old), lines(new), a, b):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
@@ -156,8 +156,8 @@ def _escaped(byte: str) -> str:
 def carry_over(changes: list[Change], source: str, target: str) -> None:
     """Make the changes, which the folder `source` has, in the folder `target`.
 
-    Raises ValueError, before anything is written, if a file there is no longer as it was, or if it lies behind a link or
-    is a link out of the folder.
+    Raises ValueError, before anything is written, if a file there is no longer as it was or lies behind a link, or if
+    a link would lead out of the folder.
     """
     for change in changes:
         _check(change, source, target)
