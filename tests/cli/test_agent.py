@@ -30,6 +30,10 @@ class Spelling(TextTask):
 
     def score(self, prompt, output, tools=None):
         return float("teh" not in tools["shell"].files()["a.txt"])
+
+    def facts(self, prompt, output, tools=None):
+        files = tools["shell"].files()
+        return {"one_file": files["b.txt"] == prompt.files["b.txt"], "long": len(files["a.txt"]) > 100}
 '''
 FILES = {"a.txt": "teh end\n", "b.txt": "b\n", "odd name \x1b[1m": "x\n"}
 
@@ -258,3 +262,41 @@ def test_a_models_files_cannot_write_to_the_terminal(scripted, folder, capsys):
     assert "\x1b" not in printed.out + printed.err
     assert 'added "\\033[31m"' in printed.out
     assert r"\x1b]0;x\x07" in printed.err
+
+
+def test_eval_counts_right_answers_and_facts(tallystick, speller):
+    words = ("eval", speller, "--lengths", 3, "--samples", 2, "--mode", "generate")
+    (row,) = (row for row in json.loads(tallystick(*words, "--json").out)["rows"] if not row["worst_cases"])
+    assert (row["answer"], row["facts"]) == (
+        1.0,
+        {"one_file": {"true": 2, "known": 2}, "long": {"true": 0, "known": 2}},
+    )
+    printed = tallystick(*words, "--sandbox", "landlock")
+    assert printed.err.startswith("sandbox: Landlock version ")
+    table = [line.split() for line in printed.out.splitlines()]
+    assert table[1][:3] == ["length", "right", "exact"]
+    assert table[2][:3] == ["3", "2/2", "2/2"]
+    assert table[3:5] == [["one", "file:", "2/2"], ["long:", "0/2"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sandbox", "bwrap"], "--sandbox has no effect: only --mode generate runs a model's commands"),
+        (["--mode", "generate", "--sandbox", "jail"], "unknown sandbox 'jail'"),
+    ],
+)
+def test_a_sandbox_of_eval_that_cannot_be(tallystick, speller, options, message):
+    assert message in tallystick("eval", speller, "--lengths", 3, *options, code=2).err
+
+
+def test_a_sandbox_is_refused_where_nothing_runs(tallystick, run):
+    said = tallystick("eval", run, "--lengths", 3, "--mode", "generate", "--sandbox", "none", code=2).err
+    assert "--sandbox has no effect: models of addition run no commands" in said
+
+
+def test_the_document_of_eval_without_facts(tallystick, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    words = ("eval", copy, "--lengths", 3, "--samples", 2, "--mode", "generate", "--json")
+    rows = json.loads(tallystick(*words).out)["rows"]
+    assert [row["facts"] for row in rows] == [{}] * len(rows)
