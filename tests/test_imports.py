@@ -33,12 +33,12 @@ ALLOWED = {
     "runs": "tasks models config rows storage provenance",
     "data": "episode problem trajectory vocab workspace replay tools tasks config storage launch",
     "locality": "episode vocab tasks suffix",
-    "engine": "episode workspace tasks models rows",
+    "engine": "episode workspace tools tasks models rows",
     "evaluation": "episode problem vocab tasks models data runs engine rows",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
-    "report": "episode vocab replay tasks models config runs locality storage",
+    "report": "episode vocab problem replay tools tasks models config runs locality storage",
     "studies": "tasks models config runs rows storage provenance locality evaluation training launch",
-    "cli": "episode trajectory replay tools tasks models config runs data locality engine evaluation training report "
+    "cli": "episode problem trajectory workspace replay tools tasks models config runs data locality engine evaluation training report "
     "launch studies rows storage provenance",
     "__main__": "cli",
 }
