@@ -14,6 +14,7 @@ from tallystick.cli.progress import AtWork
 from tallystick.cli.sandbox import choose_sandbox
 from tallystick.engine.speaker import Speaker, let_speak
 from tallystick.episode import Recorder
+from tallystick.models.base import Model
 from tallystick.runs import Run
 from tallystick.storage import check_makable
 from tallystick.tasks import Task
@@ -96,37 +97,39 @@ def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> N
     prompt = run.task.parse(order.check(run.task))
     level = choose_sandbox(run.task, order.sandbox)
     with closing(start_tools(run.task, prompt, live=Live(level, order.folder))) as tools:
-        shell: ShellState = tools.states[SHELL]
-        copy = shell.shell.copy
-        _name("not copied", shell.shell.left_out)
-        speaker = Speaker(
-            run.task, prompt, tools, order.max_tokens or MOST_TOKENS, Trace(run.task) if trace else Recorder()
-        )
-        before = look(copy)
-        with AtWork(run.model, speaker, shell, before, quiet=trace) as view:
-            stop = let_speak(run.model, speaker, view.answered)
-            seconds = view.seconds
-        copying.make_accessible(copy)
-        changes = compare(before, look(copy))
-        patch = "".join(diff(changes, str(order.folder), copy)) if as_diff or as_json else ""
-        written = order.write(changes, copy) if stop == "eos" else None
-    document: Document = {
-        "stop": stop,
-        "tokens": speaker.position,
-        "commands": shell.commands,
-        "seconds": round(seconds, 2),
-        "state_bytes": run.model.state_bytes(speaker.position),
-        "sandbox": level,
-        "changed": [{"name": change.name, "change": change.kind} for change in changes],
-        "diff": patch,
-        "written": written,
-    }
+        sink = Trace(run.task) if trace else Recorder()
+        speaker = Speaker(run.task, prompt, tools, order.max_tokens or MOST_TOKENS, sink)
+        document = _carry_out(order, run.model, speaker, tools.states[SHELL], quiet=trace)
     if as_json:
         print_json(document)
     else:
         _print(document, as_diff)
-    if stop != "eos":
-        raise SystemExit(fail(f"not finished: {stop} after {speaker.position:,} tokens; nothing is written", 1))
+    if document["stop"] != "eos":
+        message = f"not finished: {document['stop']} after {document['tokens']:,} tokens; nothing is written"
+        raise SystemExit(fail(message, 1))
+
+
+def _carry_out(order: Order, model: Model, speaker: Speaker, shell: ShellState, quiet: bool) -> Document:
+    """Let the model speak to its end; write the changes where they are wanted, and describe the work."""
+    copy = shell.shell.copy
+    _name("not copied", shell.shell.left_out)
+    before = look(copy)
+    with AtWork(model, speaker, shell, before, quiet) as view:
+        stop = let_speak(model, speaker, view.answered)
+        seconds = view.seconds
+    copying.make_accessible(copy)
+    changes = compare(before, look(copy))
+    return {
+        "stop": stop,
+        "tokens": speaker.position,
+        "commands": shell.commands,
+        "seconds": round(seconds, 2),
+        "state_bytes": model.state_bytes(speaker.position),
+        "sandbox": shell.sandbox,
+        "changed": [{"name": change.name, "change": change.kind} for change in changes],
+        "diff": "".join(diff(changes, str(order.folder), copy)),
+        "written": order.write(changes, copy) if stop == "eos" else None,
+    }
 
 
 def _name(what: str, names: list[str]) -> None:
