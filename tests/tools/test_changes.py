@@ -117,10 +117,12 @@ def test_names_are_quoted_as_git_does(name, written):
 def test_changes_are_carried_over(folders, tmp_path):
     old, new = folders
     old.joinpath("text.py").chmod(0o600)
+    old.joinpath("program").chmod(0o600)
     carry_over(changes(old, new), str(new), str(old))
     assert contents(old) == contents(new)
     assert not (old / "gone").exists()
     assert old.joinpath("text.py").stat().st_mode & 0o777 == 0o600
+    assert old.joinpath("program").stat().st_mode & 0o777 == 0o700
 
 
 def test_nothing_is_written_where_a_file_has_changed_in_the_meantime(folders):
@@ -133,11 +135,11 @@ def test_nothing_is_written_where_a_file_has_changed_in_the_meantime(folders):
     assert contents(old) == before
 
 
-@pytest.mark.parametrize("name", ["out", "out/secret"])
+@pytest.mark.parametrize("name", ["out", "out/secret", "out/new"])
 def test_no_link_out_of_the_folder_is_followed(tmp_path, name):
     """A link out of the folder is not copied, so a model may make a file of its name, or below it."""
     outside = fill(tmp_path / "outside", {"secret": "secret"})
-    goal = outside if name == "out/secret" else outside / "secret"
+    goal = outside / "secret" if name == "out" else outside
     old, copy, new = fill(tmp_path / "old", {"out": ("link", goal)}), tmp_path / "copy", tmp_path / "new"
     copy.mkdir()
     fill(new, {name: "changed"})
