@@ -23,6 +23,14 @@ class FirstError(TypedDict):
     """Logit of the program's token minus the best other logit, not positive; None in a row if it is not finite."""
 
 
+class Fact(TypedDict):
+    """How often a task's fact is true of what episodes leave."""
+
+    true: int
+    known: int
+    """Number of episodes of which it is known."""
+
+
 class EpisodesSummary(TypedDict):
     """Summary of episodes, each of which counts up to its first deviation from the program."""
 
@@ -31,6 +39,8 @@ class EpisodesSummary(TypedDict):
     """Share of right answers; None where `verify` cannot know."""
     score: float | None
     """Mean of the partial scores; None where `verify` cannot know."""
+    facts: NotRequired[dict[str, Fact]]
+    """The task's facts by name; of free-running episodes only, and missing in rows of earlier versions."""
     token_accuracy: float
     ci95: list[float]
     """Wilson's 95 % interval of the share of exact episodes."""

@@ -250,6 +250,6 @@ def start_episode(task: Solvable, prompt: list[str], sink: Sink, tools: toolbox.
     return Episode(part.vocab.encode(prompt), tools.commands, tools.memory, sink, notes, task.marks)
 
 
-def start_tools(task: Solvable, prompt: list[str], *, live: bool = False) -> toolbox.Started:
-    """Start the tools of an episode on this problem. live: for a model, whose commands run for real."""
+def start_tools(task: Solvable, prompt: list[str], *, live: toolbox.Live | None = None) -> toolbox.Started:
+    """Start the tools of an episode on this problem, for a program, or for a model if `live` says how they run."""
     return toolbox.start_all(*task.part_of(prompt), live=live)

@@ -90,8 +90,11 @@ def says():
             self.script, self.size = torch.tensor(task.vocab.encode(script)), len(task.vocab)
             self.register_buffer("device", torch.zeros(1))
 
+        def init_state(self, batch):
+            return {"said": torch.zeros(batch, dtype=torch.int64)}
+
         def forward(self, ids_BL, state=None, *, reset_BL=None, length_B=None):
-            state = {"said": torch.zeros(len(ids_BL), dtype=torch.int64)} if state is None else state
+            state = state or self.init_state(len(ids_BL))
             said_BL = state["said"][:, None].expand(ids_BL.shape).clamp(max=len(self.script) - 1)
             logits_BLV = torch.nn.functional.one_hot(self.script[said_BL], self.size).float()
             return logits_BLV, {"said": state["said"] + 1}

@@ -37,10 +37,10 @@ ALLOWED = {
     "mini": "runs engine",
     "evaluation": "episode problem vocab tasks models data runs engine rows",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
-    "report": "episode vocab replay tasks models config runs locality storage",
+    "report": "episode vocab problem replay tools tasks models config runs locality storage",
     "studies": "tasks models config runs rows storage provenance locality evaluation training launch",
-    "cli": "episode trajectory replay text tools tasks models config runs data locality engine evaluation training "
-    "report launch studies rows storage provenance",
+    "cli": "episode problem trajectory workspace replay text tools tasks models config runs data locality engine "
+    "evaluation training report launch studies rows storage provenance",
     "__main__": "cli",
 }
 """Parts of the package that each part may import beside itself, imports for type checkers included: a part stands below

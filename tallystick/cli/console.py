@@ -28,6 +28,8 @@ STYLES = {
     Role.OUTPUT: "bold magenta",
     Role.NOTE: "yellow",
 }
+DIFF_STYLES = {"+++": "bold", "---": "bold", "diff ": "bold", "@@": "cyan", "+": "green", "-": "red"}
+SHELL_MARKS = ("[call]", "[/call]", "[obs]", "[/obs]")
 VISIBLE = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})
 
 
@@ -75,6 +77,11 @@ def visible_line(tokens: Iterable[str]) -> str:
     return " ".join(map(visible, tokens))
 
 
+def printable(text: str) -> str:
+    """Return a text of several lines with its unprintable characters, such as a terminal's commands, escaped."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 def coloured(ids: np.ndarray, roles: np.ndarray, task: Task) -> Text:
     """Colour a stretch of an episode by role: symbols with spaces between, or a text task's texts, line by line."""
     text = Text()
@@ -85,12 +92,51 @@ def coloured(ids: np.ndarray, roles: np.ndarray, task: Task) -> Text:
 
 
 def _as_text(role: Role, symbols: list[str], task: Task) -> str:
-    """Return a segment as text that ends its line, without marks; a command has a prompt before it."""
+    """Return a segment as text that ends its line, without marks; a command has a prompt before it.
+
+    A return code is told where it is not 0.
+    """
     if role == Role.THOUGHT:
         return ""
-    words = symbols[2:] if symbols[:2] == ["[call]", BASH] else symbols
-    text = task.format([word for word in words if word not in ("[call]", "[/call]", "[obs]", "[/obs]")])
-    return f"{'$ ' if words is not symbols else ''}{text}{'' if text.endswith(NEWLINE) else NEWLINE}"
+    text = printable(task.format([word for word in symbols if word not in SHELL_MARKS]))
+    if role == Role.COMMAND:
+        text = f"$ {text.removeprefix(BASH)}"
+    elif role == Role.OBSERVATION:
+        code, _, text = text.partition(NEWLINE)
+        text += f"{'' if text.endswith(NEWLINE) or not text else NEWLINE}[return code {code}]" if code != "0" else ""
+    elif role == Role.OUTPUT:
+        text = f"{NEWLINE}{text}"
+    return f"{text}{'' if text.endswith(NEWLINE) or not text else NEWLINE}"
+
+
+class Trace:
+    """A sink that prints an episode on stderr while it runs, coloured by role."""
+
+    def __init__(self, task: Task):
+        self._task = task
+        self._skip = 1  # [BOS]
+
+    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
+        """Print a block."""
+        ERR.print(coloured(ids[self._skip :], roles[self._skip :], self._task), end="", soft_wrap=True)
+        self._skip = 0
+
+    def close(self, ok: bool) -> None:
+        """End the line."""
+        print(file=sys.stderr)
+
+
+def coloured_diff(patch: str) -> Text:
+    """Colour a unified diff for a terminal."""
+    text = Text()
+    for line in printable(patch).splitlines(keepends=True):
+        text.append(line, next((style for start, style in DIFF_STYLES.items() if line.startswith(start)), ""))
+    return text
+
+
+def plural(number: int, word: str) -> str:
+    """Return a number with its word: 1 file, 2 files."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def note(line: str) -> None:

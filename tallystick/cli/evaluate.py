@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from rich.console import Console
 from tallystick import tasks
 from tallystick.cli.console import ERR, OUT, note
 from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
+from tallystick.cli.sandbox import Sandbox, choose_sandbox
 from tallystick.rows import EvalReport, EvalRow
 
 if TYPE_CHECKING:  # these import torch, which takes a second
@@ -27,6 +30,7 @@ def evaluate(
     lengths: Lengths = None,
     samples: Annotated[int, typer.Option(min=1, help="random problems of each length")] = 50,
     mode: Annotated[str, typer.Option(help="verify (fast) or generate (free-running, live tools)")] = "verify",
+    sandbox: Sandbox = None,
     part: Annotated[str | None, typer.Option(help="only the problems of this part of a mixture")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -42,6 +46,8 @@ def evaluate(
     check_distinct(folders)
     if mode not in sweep.MODES:
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
+    if sandbox is not None and mode != "generate":
+        raise ValueError("--sandbox has no effect: only --mode generate runs a model's commands; leave it out")
     loaded = [runs.load(folder, device) for folder in folders]
     for run in loaded if mode == "generate" else []:
         check_live(run.task)
@@ -49,17 +55,16 @@ def evaluate(
     wanted = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
     kept = [_is_kept(run, part) for run in loaded]
     _warn(loaded)
+    levels = [choose_sandbox(run.task, sandbox) if mode == "generate" else "auto" for run in loaded]
     reports = []
-    for run, numbers, keep in zip(loaded, wanted, kept, strict=True):
-        table = Table(run, ERR if as_json else OUT)
-        reports.append(_measure(run, numbers, samples, mode, seed, part, keep, table))
+    for run, numbers, keep, level in zip(loaded, wanted, kept, levels, strict=True):
+        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, part=part, sandbox=level)
+        reports.append(_measure(run, measure, part, keep, Table(run, mode, ERR if as_json else OUT)))
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})
 
 
-def _measure(
-    run: Run, lengths: list[int], samples: int, mode: str, seed: int, part: str | None, keep: bool, table: Table
-) -> EvalReport:
+def _measure(run: Run, measure: Callable[..., list[EvalRow]], part: str | None, keep: bool, table: Table) -> EvalReport:
     """Print the rows of one run as they are measured, and keep them in its eval.json."""
     import torch
 
@@ -76,7 +81,7 @@ def _measure(
     torch.set_num_threads(run.config.settings.threads)
     table.head()
     try:
-        rows = sweep.evaluate(run, lengths, samples, mode, seed, take, part)
+        rows = measure(report=take)
     except KeyboardInterrupt:
         if keep:
             note(f"the rows so far are in {runs.eval_file(run.path, part)}")
@@ -120,45 +125,49 @@ def _warn(loaded: list[Run]) -> None:
 
 
 class Table:
-    """Prints the table of one run, row by row."""
+    """Prints the table of one run, row by row; free-running episodes have a column for right answers."""
 
-    COLUMNS = ("length", 12), ("exact", 10), ("95 % interval", 16), ("model tokens", 14), ("errors a token <", 18), (
-        "min margin", 12), ("low-margin tokens", 19), ("in training", 13), ("seconds", 9)  # fmt: skip
+    WIDTHS = {"length": 12, "right": 10, "exact": 10, "95 % interval": 16, "model tokens": 14, "errors a token <": 18,
+              "min margin": 12, "low-margin tokens": 19, "in training": 13, "seconds": 9}  # fmt: skip
 
-    def __init__(self, run: Run, console: Console):
+    def __init__(self, run: Run, mode: str, console: Console):
         self._run, self._console = run, console
+        self._widths = {name: width for name, width in self.WIDTHS.items() if name != "right" or mode == "generate"}
 
     def head(self) -> None:
         """Print a description of the run and the columns' names."""
         config = self._run.config
         what = f"{self._run.path}: {config.task}, {config.variant} program, {config.model}"
         self._print(f"{what}, trained on lengths up to {config.settings.train_length}")
-        self._cells([name for name, _ in self.COLUMNS])
+        self._cells({name: name for name in self._widths})
 
     def row(self, row: EvalRow) -> None:
         """Print a row and its first error."""
         low, high = row["ci95"]
         self._cells(
-            [
-                f"{row['length']}{' worst cases' if row['worst_cases'] else ''}",
-                f"{row['exact']}/{row['samples']}",
-                f"{100 * low:.1f}-{100 * high:.1f} %",
-                f"{row['model_tokens']:,}",
-                f"{row['error_bound']:.1e}",
-                margin_text(row["min_margin"]),
-                str(row["low_margin_tokens"]),
-                f"{100 * row['train_overlap']:.0f} %",
-                f"{row['seconds']:.1f}",
-            ]
+            {
+                "length": f"{row['length']}{' worst cases' if row['worst_cases'] else ''}",
+                "right": f"{round((row['answer'] or 0) * row['samples'])}/{row['samples']}",
+                "exact": f"{row['exact']}/{row['samples']}",
+                "95 % interval": f"{100 * low:.1f}-{100 * high:.1f} %",
+                "model tokens": f"{row['model_tokens']:,}",
+                "errors a token <": f"{row['error_bound']:.1e}",
+                "min margin": margin_text(row["min_margin"]),
+                "low-margin tokens": str(row["low_margin_tokens"]),
+                "in training": f"{100 * row['train_overlap']:.0f} %",
+                "seconds": f"{row['seconds']:.1f}",
+            }
         )
+        for name, fact in row.get("facts", {}).items():
+            self._print(f"    {name.replace('_', ' ')}: {fact['true']}/{fact['known']}")
         for error in row["first_errors"][:1]:
             got = "says nothing, since training had no such context" if error["got"] is None else f"says {error['got']}"
             context = " ".join(error["context"][-CONTEXT:])
             self._print(f"    first error, token {error['position']}: after  {context}  comes {error['want']}, "
                         f"the model {got}")  # fmt: skip
 
-    def _cells(self, cells: list[str]) -> None:
-        self._print("".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, self.COLUMNS, strict=True)))
+    def _cells(self, cells: dict[str, str]) -> None:
+        self._print("".join(f"{cells[name]:>{width}}" for name, width in self._widths.items()))
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)

@@ -1,14 +1,13 @@
-"""The `solve` command: let a trained model solve one problem."""
+"""The `solve` command: let a trained model solve one problem, or work in a folder."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
-from tallystick.cli.console import ERR, coloured, result
+from tallystick.cli.console import Trace, result
 from tallystick.cli.options import (
     Folder,
     Json,
@@ -16,24 +15,53 @@ from tallystick.cli.options import (
     fail,
     print_json,
 )
-from tallystick.tasks import Task
+from tallystick.cli.sandbox import Sandbox
+
+if TYPE_CHECKING:  # imports torch, which takes a second
+    from tallystick.runs import Run
 
 
 @app.command()
 def solve(
     folder: Folder,
-    problem: Annotated[str, typer.Argument(help='the problem, such as "123+456"')],
+    problem: Annotated[str, typer.Argument(help='such as "123+456"; for an agent, the folder to work in a copy of')],
+    prompt: Annotated[str | None, typer.Option(help="what an agent is to do; by default what its task says")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="new folder for the agent's copy")] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="write the agent's changes into its folder")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="print the agent's changes as a unified diff")] = False,
+    sandbox: Sandbox = None,
     trace: Annotated[bool, typer.Option("--trace", help="print the episode on stderr")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="maximum number of tokens of the whole episode")] = None,
     as_json: Json = False,
 ) -> None:
-    """Let the model solve one problem and print the answer alone. Exits with 1 if it is wrong or there is none."""
+    """Let the model solve one problem and print the answer alone.
+
+    An agent, the model of a text task, works in a copy of a folder, and its answer is the list of files that it
+    changed. Exits with 1 if the answer is wrong or there is none, or if the agent is stopped.
+    """
     import torch
 
-    from tallystick import engine, runs
+    from tallystick import runs
 
     run = runs.load(folder)
     torch.set_num_threads(run.config.settings.threads)
+    if run.task.text:
+        from tallystick.cli import agent
+
+        order = agent.Order(Path(problem), prompt, out, in_place, sandbox, max_tokens)
+        agent.work(run, order, trace, diff, as_json)
+        return
+    given = {"--prompt": prompt, "--out": out, "--in-place": in_place, "--diff": diff, "--sandbox": sandbox}
+    for option, value in given.items():
+        if value not in (None, False):
+            raise ValueError(f"{option} has no effect: {run.task.name} is no text task, whose models work in folders")
+    _answer(run, problem, trace, max_tokens, as_json)
+
+
+def _answer(run: Run, problem: str, trace: bool, max_tokens: int | None, as_json: bool) -> None:
+    """Print the answer to a problem of symbols."""
+    from tallystick import engine
+
     prompt = run.task.parse(problem)
     sink = Trace(run.task) if trace else None
     (episode,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
@@ -47,20 +75,3 @@ def solve(
         raise SystemExit(fail(f"no answer: {episode.stop} after {episode.tokens:,} tokens", 1))
     if not episode.answer:
         raise SystemExit(fail("the answer is wrong: it differs from the ground truth", 1))
-
-
-class Trace:
-    """A sink that prints an episode on stderr while it runs, coloured by role."""
-
-    def __init__(self, task: Task):
-        self._task = task
-        self._skip = 1  # [BOS]
-
-    def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        """Print a block."""
-        ERR.print(coloured(ids[self._skip :], roles[self._skip :], self._task), end="", soft_wrap=True)
-        self._skip = 0
-
-    def close(self, ok: bool) -> None:
-        """End the line."""
-        print(file=sys.stderr)

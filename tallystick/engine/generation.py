@@ -15,10 +15,12 @@ import torch
 
 from tallystick.engine.margins import abstains, low_margin
 from tallystick.engine.result import CONTEXT, Result
-from tallystick.episode import BOS, BadCommand, Recorder, Role, Sink, StopReason, ToolError, ToolTimeout
+from tallystick.engine.speaker import Speaker
+from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError
 from tallystick.models.base import Model, select
 from tallystick.tasks import Task, runner
-from tallystick.workspace import start_episode, start_tools
+from tallystick.tools import Live
+from tallystick.workspace import start_tools
 
 BATCH = 64
 """Number of episodes decoded in one batch."""
@@ -39,12 +41,13 @@ def generate(
     *,
     max_tokens: int | None = None,
     sink: Sink | None = None,
+    sandbox: str = "auto",
 ) -> list[Generated]:
     """Let the model solve each problem with live tools, greedily.
 
     Exactness is measured against the program's trajectory, which is recorded first. max_tokens: limit on the whole
     episode, by default 1.1 x the program's tokens + 64. sink: also receives the tokens; only for a single prompt.
-    Raises ProgramError if the program is wrong.
+    sandbox: where its command lines run, if it has any. Raises ProgramError if the program is wrong.
     """
     check_live(task)
     numbered, results, low = enumerate(prompts), list[Generated](), 0.0
@@ -54,7 +57,8 @@ def generate(
             low = low_margin(model, task, part[0][1], _device(model))
         with ExitStack() as open_tools:
             speakers = [
-                open_tools.enter_context(closing(_Speaker(task, i, prompt, max_tokens, sink))) for i, prompt in part
+                open_tools.enter_context(closing(_Compared(task, i, prompt, max_tokens, sink, Live(sandbox))))
+                for i, prompt in part
             ]
             _decode(model, speakers, low)
             results += [speaker.finish() for speaker in speakers]
@@ -70,18 +74,18 @@ def check_live(task: Task) -> None:
 
 
 @torch.inference_mode()
-def _decode(model: Model, episodes: list[_Speaker], low: float) -> None:
+def _decode(model: Model, episodes: list[_Compared], low: float) -> None:
     """Decode step by step: feed each live episode its unread tokens (a token and its observation) and take the next."""
     live, state = list(episodes), None
     while live:
-        ids_BL, length_B = _ragged([episode.unread for episode in live], _device(model))
+        ids_BL, length_B = _ragged([episode.speaker.unread for episode in live], _device(model))
         logits_BLV, state = model(ids_BL, state, length_B=length_B)
         last_BV = logits_BLV[torch.arange(len(live), device=length_B.device), length_B - 1].float().cpu()
         top = last_BV.topk(2)
         tokens, values = top.indices[:, 0].tolist(), top.values.tolist()
         for episode, logits_V, token, (best, second) in zip(live, last_BV, tokens, values, strict=True):
             episode.say(token, best - second, logits_V, low)
-        kept = [number for number, episode in enumerate(live) if not episode.over]
+        kept = [number for number, episode in enumerate(live) if not episode.speaker.stop]
         if len(kept) < len(live):
             live, state = [live[number] for number in kept], select(state, torch.tensor(kept, dtype=torch.long))
 
@@ -97,66 +101,45 @@ def _device(model: Model) -> torch.device:
     return next(iter(model.state_dict().values())).device
 
 
-class _Speaker:
+class _Compared:
     """One generated episode in progress, compared with the program's trajectory."""
 
-    def __init__(self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None):
+    def __init__(
+        self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None, live: Live
+    ):
         self._program = runner.record(task, prompt).ids
-        self._limit = max_tokens or int(1.1 * len(self._program)) + 64
+        limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
         self._recorder = Recorder()
-        self._tools = start_tools(task, prompt, live=True)
-        self._episode = start_episode(task, prompt, _Tee([self._recorder, *([sink] if sink else [])]), self._tools)
+        self._tools = start_tools(task, prompt, live=live)
+        self.speaker = Speaker(task, prompt, self._tools, limit, _Tee([self._recorder, *([sink] if sink else [])]))
         self.result = Generated(index, answer=False)
-        self.unread: list[int] = [BOS, *task.vocab.encode(prompt)]
-        """Tokens that the model has not read yet."""
-        self.over = False
-        self._position = len(self.unread)  # of the next token
 
     def say(self, token: int, margin: float, logits_V: torch.Tensor, low: float) -> None:
-        """Take the model's token: score it, push it into the episode, and stop if the episode ends."""
+        """Take the model's token: score it, and push it into the episode."""
         silent = abstains(logits_V)
         self._score(token, margin, logits_V, low, silent)
-        if silent:
-            return self._stop(StopReason.UNSEEN)
-        try:
-            observation = self._episode.push(token)
-        except BadCommand:
-            return self._stop(StopReason.BAD_COMMAND)
-        except ToolTimeout:
-            return self._stop(StopReason.TIMEOUT)
-        except ToolError:
-            return self._stop(StopReason.TOOL_ERROR)
-        self.unread = [token, *observation]
-        self._position += len(self.unread)
-        if self._episode.done:
-            return self._stop(StopReason.EOS)
-        if self._position >= self._limit:
-            return self._stop(StopReason.TOKEN_LIMIT)
-        return None
-
-    def _stop(self, reason: StopReason) -> None:
-        self.result.stop, self.over = reason, True
+        self.speaker.say(token, silent)
 
     def _score(self, token: int, margin: float, logits_V: torch.Tensor, low: float, silent: bool) -> None:
         """Compare with the program's token, up to the first deviation."""
         result = self.result
-        result.tokens = self._position + 1
+        result.tokens = self.speaker.position + 1
         if not result.exact:
             return
         result.model_tokens += 1
         result.low_margin_tokens += margin < low
-        want = int(self._program[self._position])
+        want = int(self._program[self.speaker.position])
         if token == want and not silent:
             result.min_margin = min(result.min_margin, margin)
             return
-        words, start = self._task.vocab.tokens, max(self._position - CONTEXT, 0)
+        words, start = self._task.vocab.tokens, max(self.speaker.position - CONTEXT, 0)
         behind = float(logits_V[want] - logits_V[token])
         result.exact = False
         result.first_error = {
             "index": result.index,
-            "position": self._position,
-            "context": self._task.vocab.decode(self._program[start : self._position].tolist()),
+            "position": self.speaker.position,
+            "context": self._task.vocab.decode(self._program[start : self.speaker.position].tolist()),
             "want": words[want],
             "got": None if silent else words[token],
             "margin": behind,
@@ -164,20 +147,23 @@ class _Speaker:
         result.min_margin = min(result.min_margin, margin, behind)
 
     def finish(self) -> Generated:
-        """Score the answer and return the result."""
-        self._episode.flush()
-        ids, roles = self._recorder.ids, self._recorder.roles
-        self.result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
-        left = self._prompt, self.result.output, self._tools.states
+        """Score what the episode leaves and return the result."""
+        self.speaker.flush()
+        assert self.speaker.stop, "it has ended"
+        result, (ids, roles) = self.result, (self._recorder.ids, self._recorder.roles)
+        result.stop = self.speaker.stop
+        result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
+        left = self._prompt, result.output, self._tools.states
         try:
             right = self._task.score(*left) == 1
-            self.result.score = 1.0 if right else self._task.partial_score(*left)
+            result.score = 1.0 if right else self._task.partial_score(*left)
+            result.facts = dict(self._task.facts(*left))
         except ToolError:  # what is left cannot be read
-            right, self.result.score = False, 0.0
-            if self.result.stop == StopReason.EOS:
-                self.result.stop = StopReason.TOOL_ERROR
-        self.result.answer = right and self.result.stop == StopReason.EOS
-        return self.result
+            right, result.score = False, 0.0
+            if result.stop == StopReason.EOS:
+                result.stop = StopReason.TOOL_ERROR
+        result.answer = right and result.stop == StopReason.EOS
+        return result
 
     def close(self) -> None:
         """Give back what the tools hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tallystick.episode import StopReason
 from tallystick.rows import FirstError
@@ -25,6 +25,8 @@ class Result:
     """Whether the answer is right; None where verify cannot know."""
     score: float | None = None
     """The task's `partial_score` of the answer, 0 to 1; None where verify cannot know."""
+    facts: dict[str, bool] = field(default_factory=dict)
+    """The task's `facts` of what the episode left; empty where verify cannot know."""
     model_tokens: int = 0
     """Number of model tokens compared."""
     tokens: int = 0

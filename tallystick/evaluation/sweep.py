@@ -12,15 +12,14 @@ from tallystick.engine.generation import generate
 from tallystick.engine.result import Result
 from tallystick.evaluation.statistics import finite, finite_error, poisson_bound, wilson
 from tallystick.evaluation.verify import verify
-from tallystick.models.base import Model
 from tallystick.problem import prompt_digest
-from tallystick.rows import EpisodesSummary, EvalReport, EvalRow
+from tallystick.rows import EpisodesSummary, EvalReport, EvalRow, Fact
 from tallystick.runs import Run
 from tallystick.tasks import Task
 from tallystick.tasks.mixture import marked
 
-Mode = Callable[[Model, Task, Iterable[list[str]]], Sequence[Result]]
-"""A function that measures a model on problems, which it draws one after the other."""
+Mode = Callable[..., Sequence[Result]]
+"""A function that measures a model, of a task, on problems, which it draws one after the other."""
 MODES: dict[str, Mode] = {"verify": verify, "generate": generate}
 ERRORS = 5
 """Maximum number of first errors kept in a row."""
@@ -36,12 +35,13 @@ def evaluate(
     part: str | None = None,
     *,
     worst_cases: bool = True,
+    sandbox: str = "auto",
 ) -> list[EvalRow]:
     """Measure random problems of each length and, in a row of their own, the task's worst cases of that length.
 
     report: receives each row as it is measured. part: a part of a mixture, whose problems alone are posed; they are the
     same as for that task alone, so that mixtures can be compared with it. worst_cases: False leaves them out, since
-    they may be many and long.
+    they may be many and long. sandbox: where command lines run in the mode generate.
     """
     posed = part_of(run.task, part)
     drawn = _training_digests(run) if min(lengths) <= run.config.settings.train_length else set()
@@ -50,7 +50,7 @@ def evaluate(
         random = (posed.problem("test", seed, length, i) for i in posed.indices("test", length, samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
-            row = _row(run, _Counted(marks, drawn), length, worst, mode, seed)
+            row = _row(run, _Counted(marks, drawn), length, worst, mode, seed, sandbox)
             if row is not None:
                 rows.append(row)
                 report(row)
@@ -71,10 +71,10 @@ class _Counted:
             yield prompt
 
 
-def _row(run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int) -> EvalRow | None:
+def _row(run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int, sandbox: str) -> EvalRow | None:
     """Measure the problems of one row; return None if there are none."""
     began = time.monotonic()
-    results = MODES[mode](run.model, run.task, problems)
+    results = MODES[mode](run.model, run.task, problems, **({"sandbox": sandbox} if mode == "generate" else {}))
     if not problems.count:
         return None
     return {
@@ -106,6 +106,7 @@ def summary(results: Sequence[Result]) -> EpisodesSummary:
         "exact": exact,
         "answer": _mean([result.answer for result in results]),
         "score": _mean([result.score for result in results]),
+        "facts": _facts(results),
         "token_accuracy": 1 - len(errors) / tokens,
         "ci95": wilson(exact, len(results)),
         "model_tokens": tokens,
@@ -115,6 +116,13 @@ def summary(results: Sequence[Result]) -> EpisodesSummary:
         "stops": dict(Counter(str(result.stop) for result in results)),
         "first_errors": [finite_error(error) for error in errors[:ERRORS]],
     }
+
+
+def _facts(results: Sequence[Result]) -> dict[str, Fact]:
+    """Count in how many episodes each of the task's facts is true."""
+    names = dict.fromkeys(name for result in results for name in result.facts)
+    values = {name: [result.facts[name] for result in results if name in result.facts] for name in names}
+    return {name: {"true": sum(known), "known": len(known)} for name, known in values.items()}
 
 
 def _mean(values: list[Any]) -> float | None:

@@ -15,9 +15,11 @@ from tallystick import locality, models, runs
 from tallystick.locality import verdict
 from tallystick.locality.checks import CheckReport
 from tallystick.report import page, stretches
+from tallystick.report.conversation import Conversation
 from tallystick.report.data import CACHE_MODEL, EpisodeSize, Program, Report, RunData, ShownEpisode
 from tallystick.report.folders import attempt, load_task, read_folder
 from tallystick.report.groups import group_runs, label_programs
+from tallystick.report.stretches import Stretch
 from tallystick.storage import check_writable, write_text
 from tallystick.tasks import Task
 
@@ -92,7 +94,11 @@ def _describe(program: Program, task: Task, problems: int, notes: list[str]) -> 
 def _solved(program: Program, task: Task, notes: list[str]) -> list[ShownEpisode]:
     """Return the beginning of the program's episode on a problem of the training length."""
     part = attempt(lambda: stretches.solved(task, program.train_length), "the program's episode", notes)
-    return [ShownEpisode(program.id, program.train_length, part)] if part else []
+    return [ShownEpisode(program.id, program.train_length, *_kinds(part))] if part else []
+
+
+def _kinds(part: Stretch | Conversation) -> tuple[Stretch | None, Conversation | None]:
+    return (part, None) if isinstance(part, Stretch) else (None, part)
 
 
 def _judge(run: RunData, check: CheckReport | None) -> None:
@@ -128,5 +134,5 @@ def _first_errors(run: RunData, task: Task) -> list[ShownEpisode]:
         what = f"the first error at length {row['length']}"
         part = attempt(lambda r=row, e=error: stretches.around_error(task, r, e), what, run.notes)
         if part:
-            episodes.append(ShownEpisode(run.program, row["length"], part, run.id, i, error))
+            episodes.append(ShownEpisode(run.program, row["length"], *_kinds(part), run.id, i, error))
     return episodes

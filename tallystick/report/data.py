@@ -9,6 +9,7 @@ from typing import Any
 import tallystick
 from tallystick.episode import Role
 from tallystick.locality.checks import CheckReport
+from tallystick.report.conversation import Conversation
 from tallystick.report.stretches import Stretch
 from tallystick.vocab import TRAINED
 
@@ -97,7 +98,10 @@ class ShownEpisode:
 
     program: int
     length: int
-    stretch: Stretch
+    stretch: Stretch | None
+    """Its tokens; None for a text task."""
+    conversation: Conversation | None
+    """Its turns, for a text task."""
     run: int | None = None
     """Index of the run that deviated in this episode; None for the program's own."""
     row: int | None = None

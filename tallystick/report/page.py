@@ -19,6 +19,8 @@ SCRIPTS = (
     "replay.js",
     "tape.js",
     "captions.js",
+    "tokens.js",
+    "turns.js",
     "viewer.js",
     "report.js",
     "accuracy.js",

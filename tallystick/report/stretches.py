@@ -9,6 +9,7 @@ import numpy as np
 
 from tallystick.episode import Recorder
 from tallystick.replay import Replay
+from tallystick.report.conversation import Conversation, conversation
 from tallystick.tasks import Task, runner
 
 BEFORE, AFTER = 2000, 40
@@ -46,17 +47,21 @@ class Stretch:
 
 def count_tokens(task: Task, length: int) -> int | None:
     """Return the number of tokens of an episode of this length; None if there are more than MOST_RUN."""
-    recorder = _run(task, "test", length, MOST_RUN + 1)
+    recorder = Recorder(MOST_RUN + 1)
+    runner.run_problem(task, recorder, "test", 0, length, 0)
     return len(recorder) if len(recorder) <= MOST_RUN else None
 
 
-def solved(task: Task, length: int) -> Stretch:
+def solved(task: Task, length: int) -> Stretch | Conversation:
     """Return the beginning of the program's episode of this length, the one that `tallystick show` prints."""
-    recorder = _run(task, "show", length, MOST_SHOWN)
+    prompt = task.problem("show", 0, length, 0)
+    recorder = runner.record(task, prompt, limit=MOST_SHOWN)
+    if task.text:
+        return conversation(task, prompt, recorder, 0, MOST_SHOWN)
     return stretch(task, recorder, 0, MOST_SHOWN)
 
 
-def around_error(task: Task, row: dict[str, Any], error: dict[str, Any]) -> Stretch:
+def around_error(task: Task, row: dict[str, Any], error: dict[str, Any]) -> Stretch | Conversation:
     """Return the stretch of the program's episode around a first error of a row of eval.json.
 
     Raises ValueError if the error lies too far in, or if the episode has changed since it was measured.
@@ -64,11 +69,15 @@ def around_error(task: Task, row: dict[str, Any], error: dict[str, Any]) -> Stre
     position = error["position"]
     if position > MOST_RUN:
         raise ValueError(f"token {position:,} lies beyond the first {MOST_RUN:,}, which the report is limited to")
-    recorder = runner.record(task, problem(task, row, error["index"]), limit=position + AFTER)
+    prompt = problem(task, row, error["index"])
+    recorder = runner.record(task, prompt, limit=position + AFTER)
     seen = task.vocab.decode(recorder.ids[: position + 1].tolist())
     if seen[-len(error["context"]) - 1 :] != [*error["context"], error["want"]]:
         raise ValueError(CHANGED)
-    return stretch(task, recorder, max(position - BEFORE, 0), position + AFTER)
+    first = max(position - BEFORE, 0)
+    if task.text:
+        return conversation(task, prompt, recorder, first, position + AFTER, position)
+    return stretch(task, recorder, first, position + AFTER)
 
 
 def problem(task: Task, row: dict[str, Any], index: int) -> list[str]:
@@ -116,13 +125,6 @@ def join_spans(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((first, last))
     return joined
-
-
-def _run(task: Task, split: str, length: int, limit: int) -> Recorder:
-    """Run the program on the first problem of a split."""
-    recorder = Recorder(limit)
-    runner.run_problem(task, recorder, split, 0, length, 0)
-    return recorder
 
 
 def _digits(numbers: np.ndarray) -> str:

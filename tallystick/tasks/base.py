@@ -145,6 +145,10 @@ class Task:
         """Score how much of the output is right, 0 to 1; by default all or nothing."""
         return self.score(prompt, output, tools)
 
+    def facts(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> Mapping[str, bool]:
+        """Tell further facts of what an episode leaves, by name; `eval` counts how often each is true."""
+        return {}
+
     def tape(self, prompt: list[str]) -> tuple[list[str], int]:
         """Return the initial tape: its symbols, and the cell under the head."""
         return prompt, 0

@@ -15,7 +15,7 @@ from tallystick.tasks.guard import task_code
 REQUIRED = ("sample", "answer")
 """Methods that every task writes, beside a program for each variant."""
 REQUIRED_OF_TEXT = ("sample", "score")
-GUARDED = ("parse", "format", "score", "partial_score")
+GUARDED = ("parse", "format", "score", "partial_score", "facts")
 """Methods of the task's own that the commands call outside of its program."""
 DRAWS = 20
 """Number of drawn problems that must not all be equal."""

@@ -145,6 +145,11 @@ class Mixture(Task):
         part, own = self.part_of(prompt)
         return part.partial_score(own, output, tools)
 
+    def facts(self, prompt, output, tools=None):
+        """Tell the part's facts."""
+        part, own = self.part_of(prompt)
+        return part.facts(own, output, tools)
+
     def token_limit(self, prompt):
         """Return the part's token limit."""
         part, own = self.part_of(list(prompt))

@@ -28,6 +28,8 @@ class TextTask(Task):
     tools = ("shell",)
     tokenizer = "pieces"
     """How text becomes tokens: a name that `tokenizers.choose` takes."""
+    default_prompt = ""
+    """What a model is asked to do in a folder of the user's, if nothing else is said; "" if it has to be said."""
     answers_by_token = False
 
     def answer(self, prompt: list[str]) -> list[str]:
@@ -93,7 +95,7 @@ class _Draft:
 
     def __init__(self, problem: list[str], texts: list[str]):
         self.prompt, self._texts = problem, texts
-        self._state = ShellState(problem, live=False)
+        self._state = ShellState(problem)
         texts.append("".join(problem))
 
     def say(self, text: str) -> None:

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tallystick.episode import Commands, id_array
@@ -23,8 +24,20 @@ TOOLS = {
 }
 BASH = "bash"
 """The name by which the shell is called."""
+SHELL = "shell"
+"""The name of the tool that runs command lines."""
 Command = Callable[[], Sequence[int]]
 """A one-token command: acts on the tool's own state and returns the ids of the observation."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """How a model's commands run: for real. A program's may be simulated."""
+
+    sandbox: str = "auto"
+    """The shell's level of isolation, one of `tools.shell.sandbox.CHOICES`."""
+    folder: Path | None = None
+    """The folder whose copy the shell works in, instead of the problem's files."""
 
 
 class ToolUser(Protocol):
@@ -84,8 +97,8 @@ class StatefulTool(Protocol):
     tokens: tuple[str, ...]
     reads_memory: bool
 
-    def open(self, prompt: Sequence[str], live: bool) -> Any:
-        """Make the state of an episode on `prompt`; it has a method close()."""
+    def open(self, prompt: Sequence[str], live: Live | None) -> Any:
+        """Make the state of an episode on `prompt`, a program's if `live` is None; it has a method close()."""
         ...
 
     def start_on(self, state: Any, vocab: Vocabulary) -> Commands:
@@ -127,8 +140,13 @@ class Started:
             state.close()
 
 
-def start_all(task: ToolUser, prompt: Sequence[str], *, live: bool = False) -> Started:
-    """Start all the tools on `prompt`. live: a model speaks, so commands run for real; a program's may be simulated."""
+def runs_commands(task: ToolUser) -> bool:
+    """Return whether the task's models run command lines."""
+    return any(spec.partition(":")[0] == SHELL for spec in task.tools)
+
+
+def start_all(task: ToolUser, prompt: Sequence[str], *, live: Live | None = None) -> Started:
+    """Start all the tools on `prompt`, for a program, or for a model if `live` says how its commands run."""
     tools = task.built_tools
     memory = id_array() if any(tool.reads_memory for tool in tools) else None
     commands: Commands = {}

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_rows_keep_the_hash_of_the_weights_that_were_measured(copy):
     """Training may replace the weights meanwhile."""
     run = runs.load(copy)
     runs.save_model(copy, run.model, run.examples + 1)
-    evaluate._measure(run, [3, 5], 2, "verify", 0, None, True, evaluate.Table(run, ERR))
+    evaluate._measure(run, partial(sweep.evaluate, run, [3, 5], 2), None, True, evaluate.Table(run, "verify", ERR))
     measured = runs.read_eval(copy)
     assert measured["weights"] == run.weights != runs.weights_hash(copy)
 

@@ -7,6 +7,7 @@ import pytest
 
 from tallystick import cli, tasks
 from tallystick.cli import console
+from tallystick.tasks.codefix import teachers
 from tallystick.trajectory import Trajectory
 
 BLANKS = '''
@@ -106,6 +107,64 @@ def test_blanks_of_a_task_are_visible(capsys, monkeypatch, blanks):
     memory = [line for line in shown.splitlines() if line.startswith("memory")]
     assert memory[0].startswith(f"memory, 20 cells: {console.visible_line(prompt)} [ANS]")
     assert shown.splitlines()[1].startswith(console.visible_line(prompt)[:9])
+
+
+def test_files_of_a_problem_are_written(tallystick, tmp_path):
+    folder = tmp_path / "new" / "shop"
+    printed = tallystick("show", "codefix", "--length", 7, "--seed", 1, "--write", folder)
+    assert printed.out == f"{folder}\n"
+    problem = tasks.load("codefix").problem("show", 1, 7, 0)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == problem.files
+    assert printed.err.startswith("7 files; the prompt: ")
+    assert "already exists" in tallystick("show", "codefix", "--length", 7, "--write", folder, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reverse", "--length", 4, "--write", "x"], "--write has no effect: problems of reverse have no files"),
+        (["codefix", "--length", 4, "--write", "x", "--json"], "--write and --json are given; choose one"),
+        (["codefix", "--problem", "Fix it."], "the problems of codefix have files; draw one by --length"),
+    ],
+)
+def test_no_files_to_write(tallystick, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in tallystick("show", *words, code=2).err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_task_is_shown_as_a_session_in_a_shell(tallystick):
+    head, roles, _, blank, said, command, *rest = tallystick("show", "codefix", "--length", 5).out.split("\n")
+    assert (head, roles) == (
+        "a folder of 5 files; --write DIR writes them",
+        "roles: prompt command observation output ",
+    )
+    assert (blank, said, command) == ("", "Run it.", f"$ {teachers.SHORT_RUN}")
+    assert "NameError: name 'v10' is not defined" in rest
+    assert "0" not in rest
+
+
+def test_return_codes_and_unprintable_characters_are_seen(tallystick, tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    shown = tallystick("show", f"{tmp_path}/odd.py:Odd", "--length", 3).out
+    assert shown.endswith("\n$ cat a b\n\\x1b[31m\\x07\ncat: b: No such file or directory\n[return code 1]\n")
+
+
+ODD = '''
+from tallystick import Problem, TextTask
+
+class Odd(TextTask):
+    """Read a file that is not there."""
+
+    def sample(self, length, rng):
+        return Problem("Read.", {"a": "\\x1b[31m\\x07\\n", "c": f"{rng.randrange(10**length)}"})
+
+    def solve(self, w):
+        w.bash("cat a b")
+
+    def score(self, prompt, output, tools=None):
+        return 1.0
+'''
 
 
 def test_data_of_a_program_with_notes(capsys, monkeypatch, tmp_path):

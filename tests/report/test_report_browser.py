@@ -144,7 +144,7 @@ def test_the_first_wrong_token_stands_out(page, length, at):
     assert position(page) == at
     assert page.read("document.getElementById('wrong').textContent") == "[p1.left]"
     assert page.read("document.getElementById('wrong').nextElementSibling.className").endswith("current")
-    told = page.read("viewer.now.textContent")
+    told = page.read("document.getElementById('now').textContent")
     sink = episode(task, length)
     assert f"the right token is {task.vocab.tokens[sink.ids[at]]}; the model says [p1.left]. Margin -0.250" in told
     for _ in range(3):

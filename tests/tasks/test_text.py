@@ -11,6 +11,7 @@ from tallystick.problem import Problem, distinct, prompt_digest
 from tallystick.tasks import runner, text
 from tallystick.tasks.text import TextTask
 from tallystick.text.tokenizers import Bytes, Pieces
+from tallystick.tools import Live
 from tallystick.tools.shell import Ran, Shell, tool
 from tallystick.tools.shell.tool import ShellState
 from tallystick.workspace import ProgramError, start_episode, start_tools
@@ -126,7 +127,7 @@ def test_bash_takes_over_before_the_command_that_is_not_known(monkeypatch):
 
 
 def test_the_simulation_shortens_what_bash_would():
-    state = ShellState(Problem("", {"long.txt": "0123456789\n" * 2000}), live=False)
+    state = ShellState(Problem("", {"long.txt": "0123456789\n" * 2000}))
     with closing(state), Shell({"long.txt": "0123456789\n" * 2000}) as shell:
         assert state.run("cat long.txt") == shell.run("cat long.txt")
         assert "characters left out" in state.last.output
@@ -158,7 +159,7 @@ class Failing:
 def test_how_an_episode_with_a_failing_shell_ends(monkeypatch, says, script, stop):
     task = Rename()
     prompt = task.problem("test", 0, 2, 0)
-    monkeypatch.setattr(tool, "Shell", lambda files: Failing())
+    monkeypatch.setattr(tool, "Shell", lambda files, sandbox: Failing())
     (result,) = generate(says(task, script.split()), task, [prompt])
     assert (result.stop, result.answer, result.exact) == (stop, False, False)
 
@@ -185,7 +186,7 @@ def test_bash_takes_over_from_the_simulation(monkeypatch):
 
 def live(task, prompt, said):
     """Say tokens into an episode whose commands run in bash."""
-    tools = start_tools(task, prompt, live=True)
+    tools = start_tools(task, prompt, live=Live())
     try:
         episode = start_episode(task, prompt, sink := Recorder(), tools)
         for token in said:

@@ -104,12 +104,15 @@ function accuracyCell(group, kind, length) {
   return { text: percent(median(shares)), small, cls: rows.every((row) => row.all_exact) ? "good" : "" };
 }
 
+const freeRunning = data.runs.some((run) => rowsOf(run).some((row) => row.mode === "generate"));
+
 function everyMeasurement() {
   const columns = [
     "Run",
     "Length",
     "Exact",
     "95 % interval",
+    ...(freeRunning ? ["Right answers"] : []),
     "Tokens said",
     "Errors a token, at most",
     "Smallest margin",
@@ -120,8 +123,18 @@ function everyMeasurement() {
   const rows = data.runs.flatMap((run) => rowsOf(run).map((row) => measurement(run, row)));
   const caption =
     `Errors a token: 95 % upper bound. Margin: ${MARGIN_ABOUT}; negative where the model is wrong. ` +
-    "Low margins: tokens whose margin is within rounding. Seen in training: problems that training produced, too.";
+    "Low margins: tokens whose margin is within rounding. Seen in training: problems that training produced, too." +
+    (freeRunning ? " Right answers: of free-running episodes alone." : "");
   return folded(`Every measurement (${rows.length} rows)`, table(columns, rows, caption));
+}
+
+/* Right answers, however they were found, and the task's further facts; known of free-running episodes alone. */
+function rightCell(row) {
+  if (row.mode !== "generate") return null;
+  const facts = Object.entries(row.facts || {}).map(([name, fact]) => {
+    return `${name.replaceAll("_", " ")}: ${fact.true} of ${fact.known}`;
+  });
+  return { text: `${Math.round(row.answer * row.samples)} of ${row.samples}`, small: facts.join(", ") };
 }
 
 function measurement(run, row) {
@@ -130,6 +143,7 @@ function measurement(run, row) {
     { text: count(row.length), small: problemKind(row) },
     `${row.exact} of ${row.samples}`,
     row.ci95.map(percent).join(" to "),
+    ...(freeRunning ? [rightCell(row)] : []),
     count(row.model_tokens),
     row.error_bound === null ? null : scientific(row.error_bound),
     row.min_margin === null ? null : row.min_margin.toFixed(2),

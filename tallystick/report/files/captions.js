@@ -14,7 +14,7 @@ function episodeTitle(data, episode) {
   return `${run.name}: first error, ${length}${kind}`;
 }
 
-/* A paragraph that describes an episode. */
+/* A paragraph that describes an episode of tokens, and one that describes an episode of turns. */
 function episodeAbout(data, episode) {
   const { start, ids } = episode.stretch;
   const last = start + ids.length - 1;
@@ -29,6 +29,19 @@ function episodeAbout(data, episode) {
   return (
     `${run.model}, seed ${run.seed}: right up to token ${count(position - 1)}, wrong at token ${count(position)}. ` +
     `Shown: ${from}. What follows the wrong token is the program's.`
+  );
+}
+
+function turnsAbout(data, episode) {
+  const { before, turns, whole } = episode.conversation;
+  const from = before ? `Steps ${count(before + 1)} to ${count(before + turns.length)}` : `Its first ${plural(turns.length, "step")}`;
+  const part = whole && !before ? `All of its ${plural(turns.length, "step")}.` : `${from}.`;
+  if (!episode.error)
+    return `The program's own episode of length ${count(episode.length)}: what models are trained to say. ${part}`;
+  const run = data.runs[episode.run];
+  return (
+    `${run.model}, seed ${run.seed}: as the program up to token ${count(episode.error.position - 1)}, another token ` +
+    `then. ${part} What follows the other token is the program's.`
   );
 }
 

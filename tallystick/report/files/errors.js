@@ -2,6 +2,12 @@
 /* The section with the viewer, and the table of first errors, which links to it. */
 
 let viewer = null;
+const ABOUT_TOKENS =
+  "Each step is one token. The program, and a model that learned it, sees the problem only through its pointers, " +
+  "which it moves over the memory: the problem, then whatever it has thought and answered.";
+const ABOUT_TURNS =
+  "Each step is what the agent says, the command that it runs, and what it reads as the shell's answer. It never sees " +
+  "the files but by its commands; what these change is shown below the answer.";
 
 function trajectory() {
   const host = sectionBody("trajectory");
@@ -10,10 +16,7 @@ function trajectory() {
     return;
   }
   host.append(
-    paragraph(
-      "Each step is one token. The program, and a model that learned it, sees the problem only through its pointers, ",
-      "which it moves over the memory: the problem, then whatever it has thought and answered.",
-    ),
+    paragraph(data.episodes.some((episode) => episode.stretch) ? ABOUT_TOKENS : ABOUT_TURNS),
   );
   viewer = new Viewer(data, host);
 }

@@ -1,7 +1,8 @@
 "use strict";
-/* The episode viewer: its controls, the tape, and the stream of tokens. */
+/* The episode viewer: its controls, and below them a view of the episode: its tokens, or the turns of a text task. */
 
-const SPEEDS = [2, 8, 30, 120];
+const SPEEDS = { token: [2, 8, 30, 120], step: [0.5, 1, 2, 8] };
+const USUAL_SPEED = { token: 8, step: 1 };
 
 /* Icons drawn as shapes, since few fonts have them. */
 const ICONS = {
@@ -26,7 +27,6 @@ class Viewer {
     this.playing = false;
     this.makeParts();
     host.append(this.arrange());
-    new ResizeObserver(() => this.replay && this.showTape(this.replay.state(this.step))).observe(this.tape);
     const error = data.episodes.findIndex((episode) => episode.error);
     this.open(Math.max(error, 0));
   }
@@ -34,28 +34,23 @@ class Viewer {
   /* The elements that change from step to step, or whose values are read. */
   makeParts() {
     const titles = this.data.episodes.map((episode) => episodeTitle(this.data, episode));
-    const speed = (n) => make("option", { value: n, selected: n === 8 }, `${n} tokens/s`);
-    const position = () => this.go(this.replay.step(+this.box.value));
-    const jump = (event) => event.target.dataset.i && this.go(+event.target.dataset.i - this.replay.first);
-    const stream = { class: "stream", id: "stream", tabindex: 0, role: "region", "aria-label": "tokens" };
     this.choice = make(
       "select",
       { id: "episode", onchange: () => this.open(+this.choice.value) },
       titles.map((title, i) => make("option", { value: i }, title)),
     );
     const slide = () => this.go(+this.slider.value);
+    const jump = () => this.go(this.view.step(+this.box.value));
     this.slider = make("input", { type: "range", id: "slider", min: 0, "aria-label": "step", oninput: slide });
-    this.box = make("input", { type: "number", id: "jump", onchange: position });
-    this.speed = make("select", { id: "speed" }, SPEEDS.map(speed));
+    this.box = make("input", { type: "number", id: "jump", onchange: jump });
+    this.unit = make("span", {});
+    this.speed = make("select", { id: "speed" });
     this.playButton = this.button("play", "Play", () => this.play(!this.playing));
-    const toError = () => this.go(this.replay.step(this.replay.episode.error.position));
-    const error = { type: "button", id: "error", title: "Go to the first wrong token", onclick: toError };
-    this.errorButton = make("button", error, "Wrong token");
+    const error = { type: "button", id: "error", title: "Go to the first wrong token" };
+    this.errorButton = make("button", { ...error, onclick: () => this.go(this.view.errorStep) }, "Wrong token");
     this.about = make("p", { class: "soft", id: "about" });
     this.length = make("span", {});
-    this.now = make("p", { class: "now", id: "now", "aria-live": "polite" });
-    this.tape = make("div", { class: "tape", id: "tape", role: "img" });
-    this.stream = make("div", { ...stream, onclick: jump });
+    this.place = make("div", {});
   }
 
   button(id, about, action) {
@@ -69,11 +64,11 @@ class Viewer {
       this.button("back", "Step back (left arrow)", () => this.go(this.step - 1)),
       this.playButton,
       this.button("forward", "Step forward (right arrow)", () => this.go(this.step + 1)),
-      this.button("end", "Last step (End)", () => this.go(this.replay.steps)),
+      this.button("end", "Last step (End)", () => this.go(this.view.steps)),
       this.errorButton,
       make("label", {}, "Speed ", this.speed),
       this.slider,
-      make("label", {}, "Token ", this.box, this.length),
+      make("label", {}, this.unit, this.box, this.length),
     ];
     const label = { tabindex: 0, role: "group", "aria-label": "episode viewer", onkeydown: (event) => this.key(event) };
     this.node = make(
@@ -82,12 +77,7 @@ class Viewer {
       make("label", {}, "Episode ", this.choice),
       this.about,
       make("div", { class: "controls" }, controls),
-      this.now,
-      heading("Memory: the cells that the pointers read"),
-      this.tape,
-      heading("Tokens, in the order in which they are said"),
-      this.stream,
-      roleKey(this.data),
+      this.place,
       this.keys(),
     );
     return this.node;
@@ -97,76 +87,52 @@ class Viewer {
     const key = (name) => make("kbd", {}, name);
     const step = [key("←"), " ", key("→"), " one step (ten with ", key("Shift"), "), "];
     const ends = [key("Space"), " play or pause, ", key("Home"), " ", key("End"), " first or last step. "];
-    const text = ["Keys, once the viewer has the focus: ", ...step, ...ends, "Click a token to go to it."];
+    const text = ["Keys, once the viewer has the focus: ", ...step, ...ends, "Click a step to go to it."];
     return make("p", { class: "soft" }, text);
   }
 
   open(number) {
     this.play(false);
     const episode = this.data.episodes[number];
-    const replay = new Replay(this.data, episode);
-    this.replay = replay;
+    const View = episode.conversation ? TurnView : TokenView;
+    this.view = new View(this.data, episode, (step) => this.go(step));
+    this.place.replaceChildren(...this.view.nodes);
     this.choice.value = number;
-    this.slider.max = replay.steps;
-    this.box.min = replay.position(0);
-    this.box.max = replay.position(replay.steps);
-    this.length.textContent = `of ${count(replay.position(replay.steps))}`;
+    this.slider.max = this.view.steps;
+    this.box.min = this.view.position(0);
+    this.box.max = this.view.position(this.view.steps);
+    this.length.textContent = `of ${count(this.view.position(this.view.steps))}`;
     this.errorButton.hidden = !episode.error;
-    this.about.textContent = episodeAbout(this.data, episode);
-    const wrong = episode.error ? episode.error.position - replay.start : Infinity;
-    this.stream.replaceChildren(...replay.ids.flatMap((_, i) => this.streamToken(i, wrong)));
-    this.go(episode.error ? replay.step(episode.error.position) : 0);
+    this.about.textContent = this.view.about;
+    this.offerSpeeds(this.view.unit);
+    this.go(episode.error ? this.view.errorStep : 0);
   }
 
-  /* A token of the stream. At the model's error, its token stands before the program's. */
-  streamToken(i, wrong) {
-    const chip = tokenChip(this.replay, i);
-    chip.dataset.i = i;
-    chip.classList.toggle("program", i > wrong);
-    if (i !== wrong) return [chip, " "];
-    const { got } = this.replay.episode.error;
-    const said = { class: "tok wrong", id: "wrong", "data-i": i, title: "what the model says" };
-    return [make("span", said, got === null ? "(nothing)" : visible(got)), " ", chip, " "];
+  /* The speeds of a unit, unless they are on offer already. */
+  offerSpeeds(unit) {
+    this.unit.textContent = unit === "token" ? "Token " : "Step ";
+    if (this.speed.dataset.unit === unit) return;
+    this.speed.dataset.unit = unit;
+    const option = (n) => make("option", { value: n, selected: n === USUAL_SPEED[unit] }, `${n} ${unit}${n === 1 ? "" : "s"}/s`);
+    this.speed.replaceChildren(...SPEEDS[unit].map(option));
   }
 
   go(step) {
-    this.step = Math.max(0, Math.min(this.replay.steps, Math.round(step) || 0));
-    const state = this.replay.state(this.step);
-    const position = this.replay.position(this.step);
+    this.step = Math.max(0, Math.min(this.view.steps, Math.round(step) || 0));
+    const position = this.view.position(this.step);
     this.slider.value = this.step;
-    this.slider.setAttribute("aria-valuetext", `token ${position}`);
+    this.slider.setAttribute("aria-valuetext", `${this.view.unit} ${position}`);
     this.box.value = position;
     this.node.dataset.position = position;
-    this.now.replaceChildren(...stepAbout(this.replay, state));
-    this.showTape(state);
-    this.showStream(state.token);
-    if (this.step === this.replay.steps) this.play(false);
-  }
-
-  showStream(token) {
-    for (const node of this.stream.children) {
-      const i = +node.dataset.i;
-      node.classList.toggle("later", i > token);
-      node.classList.toggle("current", i === token && node.id !== "wrong");
-    }
-    const current = this.stream.querySelector(".current");
-    const height = this.stream.clientHeight;
-    const top = current ? current.offsetTop - this.stream.scrollTop : 0;
-    if (!current) this.stream.scrollTop = 0;
-    else if (top < 30 || top > height - 50) this.stream.scrollTop = current.offsetTop - height / 2;
-  }
-
-  showTape(state) {
-    const lengths = [...this.replay.cells.values()].map((cell) => this.replay.words[cell.id].length);
-    const longest = lengths.reduce((a, b) => Math.max(a, b), 1);
-    drawTape(this.tape, this.replay, state, 18 + 7 * Math.min(longest, 3));
+    this.view.show(this.step);
+    if (this.step === this.view.steps) this.play(false);
   }
 
   key(event) {
     const { tagName, type } = event.target;
     if (event.altKey || event.ctrlKey || event.metaKey || tagName === "SELECT" || type === "number") return;
     const by = event.shiftKey ? 10 : 1;
-    const steps = { ArrowLeft: this.step - by, ArrowRight: this.step + by, Home: 0, End: this.replay.steps };
+    const steps = { ArrowLeft: this.step - by, ArrowRight: this.step + by, Home: 0, End: this.view.steps };
     if (event.key in steps) this.go(steps[event.key]);
     else if (event.key === " " && tagName !== "BUTTON") this.play(!this.playing);
     else return;
@@ -174,11 +140,11 @@ class Viewer {
   }
 
   play(on) {
-    if (on && this.step === this.replay.steps) this.go(0);
+    if (on && this.step === this.view.steps) this.go(0);
     this.playing = on;
     this.playButton.replaceChildren(icon(on ? "pause" : "play"));
     this.playButton.setAttribute("aria-label", on ? "Pause" : "Play");
-    this.now.setAttribute("aria-live", on ? "off" : "polite");
+    if (this.view) this.view.live.setAttribute("aria-live", on ? "off" : "polite");
     if (on) this.advance(performance.now(), 0);
   }
 

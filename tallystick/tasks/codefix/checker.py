@@ -36,9 +36,18 @@ def judge(case: Case, files: Mapping[str, str], execute: Execute | None = None) 
 
     execute: runs code that goes beyond the part of Python that is interpreted here; None: such code does not pass.
     """
-    changed = tuple(sorted(name for name in {*files, *case.files} if files.get(name) != case.files.get(name)))
     reason = "" if files == case.reference else _fault(case.reference, files, execute)
-    return Verdict(not reason, {*changed} <= case.relevant, reason, changed)
+    return Verdict(not reason, only_relevant(case, files), reason, changed(case, files))
+
+
+def changed(case: Case, files: Mapping[str, str]) -> tuple[str, ...]:
+    """The files that were changed, added or removed."""
+    return tuple(sorted(name for name in {*files, *case.files} if files.get(name) != case.files.get(name)))
+
+
+def only_relevant(case: Case, files: Mapping[str, str]) -> bool:
+    """Whether no other files were changed than those that had to be."""
+    return {*changed(case, files)} <= case.relevant
 
 
 def _fault(reference: Mapping[str, str], files: Mapping[str, str], execute: Execute | None) -> str:

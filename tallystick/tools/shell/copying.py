@@ -35,7 +35,7 @@ def _copy_folder(source: str, target: str, root: str, left_out: list[str]) -> No
     for entry in os.scandir(source):
         path = f"{target}/{entry.name}"
         if entry.is_symlink():
-            link = _link_within(entry.path, root)
+            link = link_within(entry.path, root)
             if link is not None:
                 Path(path).symlink_to(link)
                 continue
@@ -56,7 +56,7 @@ def _copy_file(entry: os.DirEntry[str], path: str) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _link_within(path: str, root: str) -> str | None:
+def link_within(path: str, root: str) -> str | None:
     """Return what a symlink says, relative if it was absolute; None if it leads out of `root`."""
     link, folder = str(Path(path).readlink()), str(Path(path).parent)
     goal = os.path.realpath(path)
@@ -90,6 +90,7 @@ def read(folder: str, limit: int) -> dict[str, str]:
     Symlinks, pipes and the like are passed over, for what wrote them is not trusted. Raises OSError where all files
     together are longer than `limit` bytes.
     """
+    make_accessible(folder)
     lengths = _regular(folder)
     if sum(lengths.values()) > limit:
         raise OSError(errno.EFBIG, f"the files of the copy have more than {limit >> 20} MiB together")
@@ -99,10 +100,7 @@ def read(folder: str, limit: int) -> dict[str, str]:
 def _regular(folder: str) -> dict[str, int]:
     """Map the names of the regular files below a folder to their lengths."""
     lengths = {}
-    _make_accessible(folder)
-    for path, folders, files in os.walk(folder, onerror=_raise):
-        for name in folders:
-            _make_accessible(f"{path}/{name}")
+    for path, _, files in os.walk(folder, onerror=_raise):
         for name in files:
             status = os.lstat(f"{path}/{name}")
             if stat.S_ISREG(status.st_mode):
@@ -111,12 +109,18 @@ def _regular(folder: str) -> dict[str, int]:
 
 
 def _text(path: str) -> str:
-    _make_accessible(path)
     return Path(path).read_bytes().decode("utf-8", "surrogateescape")
 
 
-def _make_accessible(path: str) -> None:
-    """Undo a `chmod` that would keep us out."""
+def make_accessible(folder: str) -> None:
+    """Undo every `chmod` that would keep us out of a folder or of what is below it."""
+    _let_us_in(folder)
+    for path, folders, files in os.walk(folder, onerror=_raise):
+        for name in (*folders, *files):
+            _let_us_in(f"{path}/{name}")
+
+
+def _let_us_in(path: str) -> None:
     mode = os.lstat(path).st_mode
     least = 0o700 if stat.S_ISDIR(mode) else 0o400
     if not stat.S_ISLNK(mode) and mode & least != least:

