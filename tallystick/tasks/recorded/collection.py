@@ -34,10 +34,9 @@ class Collection:
         self._order: tuple[object, list[int]] = (None, [])
 
     @property
-    def range(self) -> tuple[int, int]:
-        """The shortest length up to which there are both training and held-out trajectories, and the longest."""
-        sides = [side for side in (self._training, self._held_out) if side]
-        return max(min(self._lengths[number] for number in side) for side in sides), max(self._lengths)
+    def limits(self) -> tuple[int, int]:
+        """The shortest length and the longest."""
+        return min(self._lengths), max(self._lengths)
 
     @property
     def rows(self) -> tuple[int, ...]:

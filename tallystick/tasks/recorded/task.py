@@ -64,7 +64,7 @@ class Recorded(TextTask):
         self.collection = Collection(path, files.load(Path(path)))
         self.functions = tuple(sorted({_call(text)[0] for text in self._all_texts(Role.COMMAND)}))
         self._built_tools = [RecordedTool(self.functions)]
-        self.min_length, self.max_length = self.collection.range
+        self.min_length, self.max_length = self.collection.limits
         rows = self.collection.rows
         self.defaults = Defaults(train_length=self.max_length, settings=SETTINGS, memory=MEMORY, check=rows, eval=rows)
 
