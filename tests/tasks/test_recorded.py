@@ -84,7 +84,7 @@ def test_no_prompt_is_on_both_sides(many):
 
 
 def test_with_few_prompts_trajectories_are_held_out(tmp_path):
-    documents = [chat("the same", n + 1) for n in range(20)]
+    documents = [chat("the same" if n % 3 else f"another {n}", n + 1) for n in range(20)]
     task = tasks.load(saved(tmp_path / "a.jsonl", documents + documents))
     counts = {split: task.collection.count(split, 20, up_to=True) for split in ("train", "test")}
     assert counts == {"train": 36, "test": 4}  # equal ones are on the same side

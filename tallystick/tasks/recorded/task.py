@@ -25,7 +25,7 @@ MEMORY = {"dt_min": "0.001", "dt_max": "0.1"}
 
 def is_recorded(name: str) -> bool:
     """Return whether a task's name is that of a file or folder of trajectories."""
-    return Path(name).suffix in files.SUFFIXES or Path(name).is_dir()
+    return Path(name).suffix in files.SUFFIXES or (name != "" and Path(name).is_dir())
 
 
 class RecordedProblem(Problem):
