@@ -84,7 +84,7 @@ def test_no_prompt_is_on_both_sides(many):
 
 
 def test_with_few_prompts_trajectories_are_held_out(tmp_path):
-    documents = [chat("the same", n + 1) for n in range(20)]
+    documents = [chat("the same" if n % 3 else f"another {n}", n + 1) for n in range(20)]
     task = tasks.load(saved(tmp_path / "a.jsonl", documents + documents))
     counts = {split: task.collection.count(split, 20, up_to=True) for split in ("train", "test")}
     assert counts == {"train": 36, "test": 4}  # equal ones are on the same side
@@ -124,6 +124,18 @@ def test_no_more_problems_are_measured_than_there_are(many):
         ValueError, match="many.jsonl: no trajectory for test has 101 to 200 calls; there are some with"
     ):
         task.indices("test", 200, 10)
+
+
+def test_lengths_that_one_side_lacks_are_named(tmp_path):
+    """Every length of a row is one of the task's, also where no training trajectory is so short."""
+    for salt in range(20):
+        documents = [chat(f"{salt} {n}", 1 if n == 0 else 5) for n in range(10)]
+        task = tasks.load(saved(tmp_path / "a.jsonl", documents))
+        assert [task.check_length(length) for length in task.defaults.eval] == list(task.defaults.eval)
+        if task.defaults.eval == (1,):
+            break
+    with pytest.raises(ValueError, match="a.jsonl: no trajectory for train has 1 to 1 calls; there are some with 5"):
+        task.problem("train", 0, 1, 0, up_to=True)
 
 
 def test_long_held_out_trajectories_are_limited(many, monkeypatch):

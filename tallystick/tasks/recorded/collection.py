@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -11,7 +12,8 @@ from tallystick.episode import Role
 from tallystick.trajectory import Trajectory
 
 HELD_OUT = 10
-"""One prompt in this many is held out with all its trajectories; with fewer prompts, one trajectory in this many."""
+"""One prompt in this many is held out with all its trajectories; or one trajectory in this many, if more than so many
+have the same prompt."""
 HELD_OUT_TEXT = 1_000_000
 """Characters of the held-out trajectories by which training is validated: no more are taken, but at least one."""
 ROWS = 4
@@ -34,10 +36,9 @@ class Collection:
         self._order: tuple[object, list[int]] = (None, [])
 
     @property
-    def range(self) -> tuple[int, int]:
-        """The shortest length up to which there are both training and held-out trajectories, and the longest."""
-        sides = [side for side in (self._training, self._held_out) if side]
-        return max(min(self._lengths[number] for number in side) for side in sides), max(self._lengths)
+    def limits(self) -> tuple[int, int]:
+        """The shortest length and the longest."""
+        return min(self._lengths), max(self._lengths)
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -89,10 +90,10 @@ class Collection:
 def _held_out(trajectories: Sequence[Trajectory]) -> set[int]:
     """Choose the held-out trajectories by their content, so that the order in the file does not matter.
 
-    Several trajectories on one prompt are on one side, if there are prompts enough, else equal trajectories are.
+    Trajectories on the same prompt are on one side, unless they are more than would be held out; equal ones always are.
     """
     keys = [str(each.segments[0][1]) for each in trajectories]
-    if len(set(keys)) < HELD_OUT:
+    if max(Counter(keys).values()) * HELD_OUT > len(keys):
         keys = [each.to_json() for each in trajectories]
     ordered = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
     chosen = set(ordered[: -(-len(ordered) // HELD_OUT)]) if len(ordered) > 1 else set()

@@ -25,7 +25,7 @@ MEMORY = {"dt_min": "0.001", "dt_max": "0.1"}
 
 def is_recorded(name: str) -> bool:
     """Return whether a task's name is that of a file or folder of trajectories."""
-    return Path(name).suffix in files.SUFFIXES or Path(name).is_dir()
+    return Path(name).suffix in files.SUFFIXES or (name != "" and Path(name).is_dir())
 
 
 class RecordedProblem(Problem):
@@ -64,7 +64,7 @@ class Recorded(TextTask):
         self.collection = Collection(path, files.load(Path(path)))
         self.functions = tuple(sorted({_call(text)[0] for text in self._all_texts(Role.COMMAND)}))
         self._built_tools = [RecordedTool(self.functions)]
-        self.min_length, self.max_length = self.collection.range
+        self.min_length, self.max_length = self.collection.limits
         rows = self.collection.rows
         self.defaults = Defaults(train_length=self.max_length, settings=SETTINGS, memory=MEMORY, check=rows, eval=rows)
 
