@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tallystick import models, tasks
-from tallystick.engine.conversation import FENCE, FINISH, NOT_RUN, Conversation, as_shell, hear
+from tallystick.engine.conversation import FENCE, FINISH, NOT_RUN, Conversation
 from tallystick.episode import StopReason
 from tallystick.locality import sequences
 from tallystick.tasks.codefix.checker import judge
@@ -168,12 +168,20 @@ def test_a_command_that_fails_to_run_ends_the_work(talk, kind, stop):
         ("", -9, "137\n"),
     ],
 )
-def test_answers_are_read_as_the_shell_gives_them(talk, output, returncode, want):
+def test_answers_are_read_as_the_shell_gives_them(codefix, says, output, returncode, want):
+    read = []
+
+    class Listener(says):
+        def forward(self, ids_BL, *rest, **named):
+            read.extend(ids_BL[0].tolist())
+            return super().forward(ids_BL, *rest, **named)
+
+    talk = Conversation(Listener(codefix, ["[ANS]", "[call]", "bash", "sed", "[/call]", "[EOS]"]), codefix)
     messages = [*PROMPT]
     messages += [turn(talk.speak(messages)), answer(output, returncode)]
-    talk.speak(messages)
-    ran = as_shell(hear(messages)[-1].answer)
-    assert f"{ran.returncode}\n{ran.output}" == want
+    assert talk.speak(messages).command == FINISH
+    tokens = codefix.vocab.decode(read)
+    assert codefix.format(tokens[tokens.index("[obs]") + 1 : -1]) == want
 
 
 @pytest.mark.parametrize(
