@@ -1,0 +1,140 @@
+"""The control machine of a program whose control is finite: a transducer, extracted by replays with chosen answers.
+
+A machine is in a control state at each question to a tool. The answer decides what the program says until the next
+question, and the state there. States are found lazily: `step` replays the program from its start, with the answers that
+led to the state, and one more. So a machine has exactly the steps that were asked for, and each has been run once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from types import FrameType
+from typing import NamedTuple
+
+from tallystick.episode import EOS
+from tallystick.locality.machine.refusal import Refusal
+from tallystick.locality.machine.replay import TAPE, Action, Asked, Question, Replay, Tokens, run
+from tallystick.locality.machine.states import key_of
+from tallystick.locality.machine.watch import Watch
+from tallystick.tasks import Task
+from tallystick.tasks.annotate.control import open_frames
+from tallystick.tasks.guard import task_code
+from tallystick.workspace import ProgramError
+
+__all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine"]
+
+STATES, ANSWERS = 20_000, 3_000_000
+"""Maximum number of states, and of answers in all replays."""
+BASE = run.__code__
+"""Code of the frame below the program's own frames."""
+
+
+class Step(NamedTuple):
+    """What a program does after an answer, up to the next question."""
+
+    actions: tuple[Action, ...]
+    """What it says: the last token is the question, or [EOS]."""
+    to: int | None
+    """The state at the next question; None at the program's end."""
+
+
+class Machine:
+    """The machine of a task's program."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.states: list[Question] = []
+        """The states that have been found, each as its question."""
+        self.failures: dict[tuple[int, str], str] = {}
+        """Errors of the program, by state and answer; it takes no step there."""
+        self._numbers: dict[Question, int] = {}
+        self._paths: list[tuple[str, ...]] = []
+        self._steps: dict[tuple[int, str], Step | None] = {}
+        self._starts: dict[str, Step | None] = {}
+        self._replayed = 0
+        self._watch, self._tokens = Watch(task), Tokens(task)
+        self._sites: dict[Hashable, int] = {}
+
+    def start(self, final: str) -> Step | None:
+        """Return what the program does before its first answer, if this is the prompt's last symbol."""
+        if final not in self._starts:
+            self._starts[final] = self._run((final,), (-1, final))
+        return self._starts[final]
+
+    def step(self, state: int, answer: str) -> Step | None:
+        """Return the step from a state by an answer; None if the program fails there. Raises Refusal."""
+        key = state, answer
+        if key not in self._steps:
+            self._steps[key] = self._run((*self._paths[state], answer), key)
+        return self._steps[key]
+
+    def check_constants(self) -> None:
+        """Raise Refusal if anything but the program changes what it reads."""
+        self._watch.compare()
+        self._watch.compare_writers()
+
+    def _run(self, path: tuple[str, ...], key: tuple[int, str]) -> Step | None:
+        self._replayed += len(path)
+        if self._replayed > ANSWERS:
+            raise self._endless(key[0])
+        replay = Replay(self.task, self._tokens, path[0], path[1:], self)
+        failure = self._replay(replay, watched=len(path) == 1)
+        if replay.refused:
+            raise replay.refused
+        self._watch.compare()
+        if replay.question is not None:
+            return Step(tuple(replay.actions), self._number(replay.question, path))
+        if failure or not replay.answered:
+            self.failures[key] = failure or "the program ended without calling answer()"
+            return None
+        return Step((*replay.actions, Action(EOS)), None)
+
+    def _replay(self, replay: Replay, watched: bool) -> str:
+        """Run the program, watched from its start or from the last answer on; return its error, if it fails."""
+        try:
+            with task_code(self.task, "a replay of its program"):
+                try:
+                    if watched:
+                        self.begin()
+                    run(self.task, replay)
+                finally:
+                    self._watch.end()
+        except Asked:
+            pass
+        except ProgramError as error:
+            return str(error)
+        return ""
+
+    def _number(self, question: Question, path: tuple[str, ...]) -> int:
+        number = self._numbers.setdefault(question, len(self.states))
+        if number == len(self.states):
+            self.states.append(question)
+            self._paths.append(path)
+            if len(self.states) > STATES:
+                raise self._endless(number)
+        return number
+
+    def _endless(self, state: int) -> Refusal:
+        return Refusal(f"the program still comes to new control states after {len(self.states):,}")
+
+    # -- what a replay reads
+
+    def begin(self) -> None:
+        """Begin to watch the code that runs."""
+        self._watch.begin()
+
+    def key(self, called: FrameType) -> Hashable:
+        """Read the control state; called: the frame that the program's innermost frame calls."""
+        self._watch.end()
+        assert called.f_back is not None
+        return key_of(open_frames(called.f_back, BASE), called, self._watch)
+
+    def site(self, frame: FrameType) -> Hashable:
+        """Read the place of a program whose innermost frame is this one, as a number."""
+        places = tuple((frame.f_code, frame.f_lasti) for frame in open_frames(frame, BASE))
+        return self._sites.setdefault(places, len(self._sites))
+
+
+def machine(task: Task) -> Machine:
+    """Return the machine of a task's program, whose states are found as they are asked for."""
+    return Machine(task)
