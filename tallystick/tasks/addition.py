@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tallystick.tasks.base import Defaults, Task
-from tallystick.tasks.numbers import DIGITS, VALUES, add, number, operands
+from tallystick.tasks.numbers import DIGITS, NUMBER, VALUES, add, number, operands
 from tallystick.workspace import PointerHandle, Workspace
 
 CARRIES = ("c0", "c1")
@@ -24,6 +24,7 @@ class Addition(Task):
     """
 
     symbols = (*DIGITS, "+", "=", *CARRIES)
+    shape = rf"{NUMBER}\+{NUMBER}="
     tools = ("pointer:3",)
     variants = {
         "local": "solve",

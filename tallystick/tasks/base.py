@@ -46,6 +46,9 @@ class Task:
     """Token strings in addition to the tools'; a string stands for its characters."""
     notes: Collection[str] = ()
     """Symbols that are notes without note marks: said, but not remembered."""
+    shape = ""
+    """Shape of the prompts, for proofs: a regular expression over symbols, as "[01]+>"; see `tasks.shape`. By default
+    any string of the task's symbols."""
     tools: tuple[str, ...] = ("pointer:1",)
     """Tools with their options, such as "pointer:3"."""
     variants: dict[str, str] = {"default": "solve"}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.numbers import short
+from tallystick.tasks.shape import one_of
 from tallystick.workspace import PointerHandle, Workspace
 
 SIZES = tuple(str(size) for size in range(1, 101))
@@ -26,6 +27,7 @@ class _Towers(Task):
     """The problems of both tasks, and their text form."""
 
     max_length = 20
+    shape = f"{one_of(SIZES)}+:"
 
     def sample(self, length, rng):
         """Draw `length` disks of distinct uniform sizes."""

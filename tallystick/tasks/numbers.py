@@ -11,6 +11,8 @@ from itertools import zip_longest
 
 DIGITS = "0123456789"
 VALUES = {digit: int(digit) for digit in DIGITS}
+NUMBER = "(0|[1-9][0-9]*)"
+"""Shape of a number in a prompt: no leading zeros."""
 BLOCK = 9
 BASE = 10**BLOCK
 

@@ -12,6 +12,7 @@ class Reverse(Task):
     """
 
     symbols = "01>"
+    shape = "[01]+>"
     tools = ("pointer:1",)
     variants = {"default": "solve", "direct": "solve_direct"}
     defaults = Defaults(train_length=10, check=(6, 10, 20, 40, 100))

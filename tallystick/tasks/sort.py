@@ -27,6 +27,7 @@ class Sort(Task):
     """
 
     symbols = (*DIGITS, ":", "#", "|", "&", "9-", "9&")
+    shape = ":([0-9][0-9][0-9])+###"
     notes = ("&", "9-", "9&")
     tools = ("pointer:9",)
     variants = {"local": "solve"}

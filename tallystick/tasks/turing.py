@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.machines import DIGITS, MARKS, Machine, read
 from tallystick.tasks.numbers import short
+from tallystick.tasks.shape import one_of
 
 MARGIN = 1000
 """Number of cells kept on both sides of the head in a simulation, to avoid a check for the end at each step."""
@@ -64,6 +65,7 @@ class Turing(TapeTask):
         self.machine = machine = read(options or "increment")
         self.blank = machine.blank
         self.symbols = list(dict.fromkeys([*machine.symbols, *DIGITS, *MARKS, *machine.states, *machine.halts]))
+        self.shape = rf"{one_of(machine.symbols)}*(\|[0-9]+)?>{one_of(machine.states[1:])}?"
         self.tools = (f"tape:{' '.join(machine.symbols)}",)
         self._between = "" if all(len(symbol) == 1 for symbol in self.symbols) else " "
 

@@ -13,7 +13,7 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
-from tallystick.episode import ANS, END_NOTE, END_THINK, MARKS, NOTE, THINK, StopProgram
+from tallystick.episode import ANS, BOS, END_NOTE, END_THINK, EOS, MARKS, NOTE, THINK, StopProgram
 from tallystick.locality.machine.refusal import Refusal
 from tallystick.tasks import Task
 from tallystick.workspace import ProgramError
@@ -126,13 +126,16 @@ class Replay:
                 self.refuse(f"{frame.f_code.co_name} may catch what a tool or the workspace raises, and so learn from it")
             frame = frame.f_back
 
-    def symbols(self, symbols: Sequence[str]) -> list[int]:
-        """Return the ids of symbols to be said. Raises ProgramError as a real workspace does."""
+    def symbols(self, symbols: Sequence[str], frame: FrameType) -> list[int]:
+        """Return the ids of symbols to be said. Raises ProgramError where a real run fails, at once or at its end."""
+        self.check(frame)
         try:
             ids = [self.ids[symbol] for symbol in symbols]
         except KeyError as error:
             raise ProgramError(f"{error.args[0]!r} is not in the vocabulary") from None
-        if not self.tokens.commands.isdisjoint(ids):
+        for token in self.tokens.commands.intersection(ids):
+            if token in (BOS, EOS, ANS):
+                raise ProgramError(f"{MARKS[token]} is said as a symbol")
             self.refuse("the program says a command or a mark as a symbol")
         return ids
 
@@ -276,19 +279,19 @@ class ReplayWorkspace:
 
     def think(self, *symbols: str) -> None:
         """Say thoughts."""
-        ids = self._replay.symbols(symbols)
+        ids = self._replay.symbols(symbols, _caller())
         self._replay.remember([THINK, *ids, END_THINK] if self._replay.answered else ids, _caller())
 
     def note(self, *symbols: str) -> None:
         """Say notes."""
         replay = self._replay
-        replay.check(_caller())
-        ids = replay.symbols(symbols)
+        ids = replay.symbols(symbols, _caller())
         declared = all(symbol in replay.tokens.declared for symbol in symbols)
         replay.say(*map(Action, ids if declared else [NOTE, *ids, END_NOTE]))
 
     def answer(self) -> None:
         """Say [ANS]. Raises ProgramError if it has been said."""
+        self._replay.check(_caller())
         if self._replay.answered:
             raise ProgramError("[ANS] is not allowed here")
         self._replay.remember([ANS], _caller())
@@ -296,9 +299,10 @@ class ReplayWorkspace:
 
     def output(self, *symbols: str) -> None:
         """Say tokens of the answer. Raises ProgramError before `answer()`."""
+        ids = self._replay.symbols(symbols, _caller())
         if not self._replay.answered:
             raise ProgramError("output() was called before answer(); call answer() first")
-        self._replay.remember(self._replay.symbols(symbols), _caller())
+        self._replay.remember(ids, _caller())
 
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse any other attribute, such as `find`."""

@@ -88,7 +88,7 @@ class AnnotatedTask(Task):
     """A task whose program says notes; everything else, including its problems, is the original task's."""
 
     SAME = (
-        *("options", "name", "tools", "variants", "defaults", "min_length", "max_length", "blank"),
+        *("options", "name", "tools", "variants", "defaults", "min_length", "max_length", "blank", "shape"),
         *("takes_options", "answers_by_token", "worst_cases", "sample_up_to", "parse", "format"),
         *("score", "partial_score", "tape", "tape_limit", "problem", "home"),
     )

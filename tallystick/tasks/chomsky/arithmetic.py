@@ -27,6 +27,7 @@ class BinaryAddition(Chomsky):
     sign = "+"
     alphabet = "01+"
     symbols = (*BITS, "+", "2", "=", "c0", "c1")
+    shape = r"[01][01]?|[01]*1[01]*\+[01]*1[01]*"
     notes = ("c0", "c1")
     tools = ("pointer:3",)
     example = "001+01101"
@@ -109,6 +110,7 @@ class BinaryMultiplication(BinaryAddition):
     sign = "*"
     alphabet = "01*"
     symbols = (*BITS, "*", "2", "=", "c0", "c1")
+    shape = r"[01][01]?|[01]*1[01]*\*[01]*1[01]*"
     tools = ("pointer:3", "tape:01")
     example = "001*01101"
     defaults = SLOW

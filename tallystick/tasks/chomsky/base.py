@@ -60,6 +60,7 @@ class BitString(Chomsky):
     """A task whose inputs are all strings of bits."""
 
     symbols: Sequence[str] = "01"
+    shape = "[01]+"
 
     def sample(self, length, rng):
         """Draw uniform bits."""

@@ -20,6 +20,8 @@ OF_PARTS: dict[tuple[int, int], str] = dict(zip(product((0, 1, -1), range(MODULU
 """Symbol of ax+b, by (a, b)."""
 LINEAR_PARTS = {symbol: parts for parts, symbol in OF_PARTS.items()}
 """(a, b) of ax+b, by symbol."""
+OPERAND, OPERAND_OR_X = r"\(*(\-?[0-4])\)*", r"\(*(\-?[0-4x])\)*"
+"""Shape of an operand with the brackets around it; that each is closed is more than a shape can say."""
 NEGATED = {**{digit: DIGITS[-int(digit) % MODULUS] for digit in DIGITS}, "x": "-x+0"}
 
 
@@ -40,6 +42,7 @@ class StackManipulation(_OnStack):
 
     alphabet = "01234"
     symbols = alphabet
+    shape = "[01]+[234]*"
     tools = ("pointer:1", "tape:01")
     example = "0110422"
 
@@ -119,6 +122,7 @@ class ModularArithmeticBrackets(_OnStack):
     operators = "+-*"
     alphabet = (*DIGITS, *"+-*()")
     symbols = alphabet
+    shape = rf"{OPERAND}([+\-*]{OPERAND})*"
     tools = ("pointer:1", "tape:01234+-*(")
     example = "((1-2)*(-3))"
 
@@ -155,6 +159,7 @@ class SolveEquation(_OnStack):
     operators = "+-"
     alphabet = (*DIGITS, *"+-()x=")
     symbols = (*alphabet, *LINES)
+    shape = rf"00?|{OPERAND_OR_X}([+\-]{OPERAND_OR_X})*=[0-4]"
     tools = ("pointer:1", f"tape:{' '.join((*CONSTANTS, *LINES))} + - (")
     example = "(2-(x+4))=1"
     defaults = replace(LINEAR, steps=4000)

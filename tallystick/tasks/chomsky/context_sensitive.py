@@ -37,6 +37,7 @@ class MissingDuplicate(Chomsky):
 
     alphabet = "0123"
     symbols = alphabet
+    shape = "1|[01]*2[01]*3?"
     tools = ("pointer:3",)
     example = "1011213"
 
@@ -120,6 +121,7 @@ class BucketSort(Chomsky):
 
     alphabet = "01234"
     symbols = alphabet
+    shape = "[0-4]+"
     tools = ("pointer:5",)
     example = "10204112"
 

@@ -67,6 +67,7 @@ class CycleNavigation(Chomsky):
     alphabet = tuple(STEP)
     symbols = (*STEP, *"234", *(f"at{place}" for place in DIGITS))
     notes: tuple[str, ...] = tuple(f"at{place}" for place in DIGITS)
+    shape = "[<-1>01]+"
     example = "1 -1 0"
 
     def sample(self, length, rng):
@@ -106,6 +107,7 @@ class ModularArithmetic(Chomsky):
     alphabet = (*DIGITS, *"+-*")
     symbols = (*DIGITS, *"+-*", *(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
     notes: tuple[str, ...] = (*(f"s{n}" for n in DIGITS), *(f"p{n}" for n in DIGITS))
+    shape = r"[0-4]([+\-*][0-4])*"
     example = "1+2*3"
 
     def sample(self, length, rng):

@@ -24,6 +24,7 @@ class ComputeSqrt(Chomsky):
     decide.
     """
 
+    shape = "[01]*1[01]*"
     symbols = (*BITS, "odd", "even", "b0", "b1", "no", "yes")
     notes = symbols[2:]
     tools = ("pointer:1", f"tape:{' '.join((*BITS, *DONE, *TRIED))}")

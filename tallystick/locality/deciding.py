@@ -1,0 +1,104 @@
+"""Deciding contexts that problems contain: whether training meets them all, and problems with those that it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from tallystick import suffix
+from tallystick.locality import sequences
+from tallystick.locality.sequences import Sequence
+from tallystick.tasks import Task
+
+BATCH = 50
+"""Number of problems that are looked at together."""
+
+Context = tuple[int, ...]
+"""Token ids; the size of the vocabulary stands for each token before the beginning."""
+
+
+class Tree:
+    """Deciding contexts as a tree, read from the latest token backwards."""
+
+    def __init__(self, contexts: Mapping[Context, int], vocab_size: int):
+        self._size = vocab_size
+        self.contexts = list(contexts)
+        children: list[dict[int, int]] = [{}]
+        leaf = {0: 0} if () in contexts else {}
+        for number, context in enumerate(self.contexts):
+            node = 0
+            for token in reversed(context):
+                node = children[node].setdefault(token, len(children))
+                if node == len(children):
+                    children.append({})
+            leaf[node] = number
+        self._child = np.full((len(children), vocab_size + 1), -1, np.int32)
+        for node, of_node in enumerate(children):
+            self._child[node, list(of_node)] = list(of_node.values())
+        self._leaf = np.full(len(children), -1)
+        self._leaf[list(leaf)] = list(leaf.values())
+        self.said = list(contexts.values())
+
+    def find(self, problems: list[Sequence]) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each model token the number of its deciding context, and of its problem, int64 [M].
+
+        A token that is not the one that its context decides shows that a proof is wrong, and fails an assertion.
+        """
+        tokens = suffix.Contexts.of(problems, self._size)
+        which = np.arange(len(tokens.positions))
+        node, distance = np.zeros(len(which), np.int64), 0
+        open_ = self._leaf[node] < 0
+        while open_.any():
+            distance += 1
+            node[open_] = self._child[node[open_], tokens.back(distance, which[open_])]
+            assert (node >= 0).all(), "a problem has a context that the abstraction lacks"
+            open_ = self._leaf[node] < 0
+        leaf = self._leaf[node]
+        assert (np.array(self.said)[leaf] == tokens.targets).all(), "a problem differs from the abstraction"
+        return leaf, np.repeat(np.arange(len(problems)), [int(mask.sum()) for _, mask in problems])
+
+
+def training(task: Task, seed: int, length: int, problems: int) -> Iterator[list[str]]:
+    """Yield the problems on which coverage is based, as `check` does: worst cases and held-out ones."""
+    yield from task.every_worst_case(length)
+    for i in range(problems):
+        yield task.problem("holdout", seed, length, i, up_to=True)
+
+
+def longer(task: Task, seed: int, lengths: Iterable[int], problems: int) -> Iterator[list[str]]:
+    """Yield problems of these lengths."""
+    for length in lengths:
+        yield from task.every_worst_case(length)
+        for i in range(problems):
+            yield task.problem("check", seed, length, i, up_to=True)
+
+
+def missing(task: Task, tree: Tree, prompts: Iterable[list[str]], among: Iterable[int]) -> set[int]:
+    """Return which contexts, of these, no problem has; stop as soon as all are met."""
+    lacking = set(among)
+    for batch in _batches(prompts):
+        lacking -= set(tree.find([sequences.of(task, prompt) for prompt in batch])[0].tolist())
+        if not lacking:
+            break
+    return lacking
+
+
+def examples(task: Task, tree: Tree, prompts: Iterable[list[str]], among: Iterable[int]) -> dict[int, list[str]]:
+    """Return for each of these contexts the first problem found that has it."""
+    lacking, found = set(among), dict[int, list[str]]()
+    for batch in _batches(prompts):
+        if not lacking:
+            break
+        leaves, numbers = tree.find([sequences.of(task, prompt) for prompt in batch])
+        for leaf, number in zip(leaves.tolist(), numbers.tolist(), strict=True):
+            if leaf in lacking:
+                lacking.remove(leaf)
+                found[leaf] = batch[number]
+    return found
+
+
+def _batches(prompts: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    waiting = iter(prompts)
+    for first in waiting:
+        yield [first, *(prompt for _, prompt in zip(range(BATCH - 1), waiting, strict=False))]

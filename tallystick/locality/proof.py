@@ -1,0 +1,174 @@
+"""Proofs of locality: whether the last k tokens decide what a program says next, in problems of every length.
+
+The machine of the program runs against an abstraction of all problems of the task's shape. If k tokens decide in the
+abstraction, they do in each problem: proved. If none do, problems are looked for whose last tokens agree for longer and
+longer, though they go on differently: refuted. Else the verdict is unknown, with the reason. docs/proof.md has the
+argument.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TypedDict
+
+from tallystick.locality import conflicts, deciding
+from tallystick.locality.abstraction import Abstraction
+from tallystick.locality.conflicts import Conflict
+from tallystick.locality.deciding import Tree
+from tallystick.locality.machine import Machine, Refusal
+from tallystick.locality.token_graph import TokenGraph
+from tallystick.tasks import Task
+from tallystick.tasks.shape import Shape, parse
+
+SHAPED, TRAINED, EXAMPLES = 200, 4000, 100
+"""Numbers of random problems: to check the shape and a finished proof, for coverage, and to find missing contexts."""
+NAMED = 8
+"""Maximum number of missing contexts that are named."""
+GROWTH = 3
+"""Number of lengths over which a conflict must grow."""
+
+
+class Missing(TypedDict):
+    """A deciding context that training lacks."""
+
+    context: list[str]
+    """The last tokens; the first is [BOS] where it is the whole of them."""
+    next: str
+    problem: str | None
+    """A problem that has it; None if none was found."""
+
+
+class Proof(TypedDict):
+    """Document of `prove --json`."""
+
+    task: str
+    variant: str
+    verdict: str
+    """proved, refuted or unknown."""
+    k: int | None
+    contexts: int | None
+    """Number of contexts that decide."""
+    train_length: int
+    covered: bool | None
+    """Whether training problems have all contexts; None if those that they lack are in no problem found."""
+    lacking: int
+    """Number of contexts that training problems lack."""
+    missing: list[Missing]
+    """Some of them."""
+    conflicts: list[Conflict]
+    reason: str
+    states: int
+    seconds: float
+    assumptions: list[str]
+
+
+def prove(task: Task, seed: int = 0, coverage: bool = True) -> Proof:
+    """Prove or refute that a task's program is local at every length.
+
+    coverage: look for the deciding contexts in training problems. Raises ValueError for a shape that is wrong or that
+    some problem does not have, and ProgramError if the task's program is wrong.
+    """
+    begin = time.perf_counter()
+    proof: Proof = {
+        **{"task": task.name, "variant": task.variant, "verdict": "unknown", "k": None, "contexts": None},
+        **{"train_length": task.defaults.train_length, "covered": None, "lacking": 0, "missing": [], "conflicts": []},
+        **{"reason": "", "states": 0, "seconds": 0.0, "assumptions": []},
+    }  # pyright: ignore[reportAssignmentType]
+    proof["reason"] = _unfit(task)
+    if not proof["reason"]:
+        machine = None
+        try:
+            machine = Machine(task)
+            _prove(machine, proof, seed, coverage)
+        except Refusal as refusal:
+            proof["reason"] = str(refusal)
+        proof["states"] = len(machine.states) if machine else 0
+    proof["seconds"] = time.perf_counter() - begin
+    return proof
+
+
+def _unfit(task: Task) -> str:
+    """Say why there is no machine of a task's program; empty if there may be one."""
+    if task.text:
+        return "a text task's program works through a shell, whose answers are not abstracted"
+    if task.parts:
+        return "a mixture is not proved as a whole; prove its parts"
+    if task.predict_observations:
+        return "the model must also say the tools' answers, which the program does not decide"
+    return ""
+
+
+def _prove(machine: Machine, proof: Proof, seed: int, coverage: bool) -> None:
+    task = machine.task
+    shape = parse(task.shape or ".+", task.symbols)
+    for prompt in _sampled(task, seed):
+        _check_shape(task, shape, prompt)
+    abstraction = Abstraction(machine, shape)
+    machine.check_constants()
+    graph = TokenGraph(abstraction.edges, len(task.vocab))
+    k, conflict = graph.k()
+    if conflict is not None:
+        _refute(task, proof, seed, *(task.vocab.tokens[token] for token in conflict))
+        return
+    tree = Tree(graph.deciding(), len(task.vocab))
+    deciding.missing(task, tree, _sampled(task, seed), [-1])  # fails an assertion if the proof is wrong
+    machine.check_constants()
+    proof["verdict"], proof["k"], proof["contexts"] = "proved", k, len(tree.contexts)
+    proof["assumptions"] = _assumptions(machine)
+    if coverage:
+        _cover(task, tree, proof, seed)
+
+
+def _sampled(task: Task, seed: int) -> Iterator[list[str]]:
+    """Yield problems of the training length and of the shorter lengths of `check`, worst cases included."""
+    lengths = sorted({task.defaults.train_length, *task.defaults.check[:3]})
+    return deciding.longer(task, seed, lengths, SHAPED // len(lengths))
+
+
+def _check_shape(task: Task, shape: Shape, prompt: list[str]) -> None:
+    if not shape.accepts(prompt):
+        raise ValueError(
+            f"{task.name}: the problem {task.format(prompt)} has not the shape {task.shape or '.+'!r}; "
+            "let the task's shape allow all its problems"
+        )
+
+
+def _refute(task: Task, proof: Proof, seed: int, one: str, other: str) -> None:
+    lengths = sorted({*task.defaults.check, task.defaults.train_length})
+    found = conflicts.growing(task, lengths, EXAMPLES, seed)
+    if len(found) >= GROWTH:
+        proof["verdict"], proof["conflicts"] = "refuted", found
+    proof["reason"] = f"no number of last tokens decides between {one} and {other}"
+    if proof["verdict"] == "unknown":
+        proof["reason"] += ", as far as the abstraction sees; no problems were found that show it"
+
+
+def _cover(task: Task, tree: Tree, proof: Proof, seed: int) -> None:
+    """Look for the deciding contexts in training problems, and for problems that have those that are missing."""
+    length = proof["train_length"]
+    trained = deciding.training(task, seed, length, TRAINED)
+    lacking = deciding.missing(task, tree, trained, range(len(tree.contexts)))
+    lengths = [n for n in sorted({*task.defaults.check}) if n > length][:2]
+    found = deciding.examples(task, tree, deciding.longer(task, seed, lengths, EXAMPLES), lacking)
+    proof["lacking"] = len(lacking)
+    proof["covered"] = not lacking if found or not lacking else None
+    for number in sorted(lacking, key=lambda n: (n not in found, n))[:NAMED]:
+        context, said = tree.contexts[number], tree.said[number]
+        words = [task.vocab.tokens[token] for token in context if token < len(task.vocab)]
+        problem = task.format(found[number]) if number in found else None
+        proof["missing"].append({"context": words, "next": task.vocab.tokens[said], "problem": problem})
+
+
+def _assumptions(machine: Machine) -> list[str]:
+    task = machine.task
+    stated = [
+        f"prompts have the shape {task.shape or '.+'}, as all those looked at have",
+        "the program solves each problem, and depends on nothing but its tools' answers",
+        "tools answer as documented",
+    ]
+    if any(tool.startswith("tape") for tool in task.tools):
+        stated.append("what stands on the tape at first can also be written on it, or stands in the prompt")
+    if machine.failures:
+        stated.append(f"{len(machine.failures)} answers after which the program would fail are never given")
+    return stated
