@@ -22,7 +22,7 @@ from tallystick.cli.options import (
     print_json,
     read_lengths,
 )
-from tallystick.locality.checks import Ambiguous, CheckReport, Context, Missing
+from tallystick.locality.checks import Ambiguous, CheckReport
 from tallystick.locality.verdict import predict
 
 SHOWN = 12
@@ -58,21 +58,21 @@ def check(
 def _print(task: tasks.Task, report: CheckReport) -> None:
     _print_rows(report)
     own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones; the task gives none"
-    _say(f"\nworst cases: {own if task.live else 'none; only the recorded problems are known'}")
+    say(f"\nworst cases: {own if task.live else 'none; only the recorded problems are known'}")
     if "notes" in report:
-        _say(_notes(report["notes"], report["local"]))
+        say(_notes(report["notes"], report["local"]))
     last, length = report["rows"][-1], report["train_length"]
     local = {True: f"yes, k = {last['k']}", False: "no", None: "undecided"}[report["local"]]
-    _say(f"local: {local}{f': {reason}' if (reason := report['reason']) else ''}")
+    say(f"local: {local}{f': {reason}' if (reason := report['reason']) else ''}")
     lacking = f"no, {last['unseen']:,} of {last['contexts']:,} contexts"
     covered = "yes" if report["covered"] else f"{lacking} are not among its {report['train_problems']:,} problems"
-    _say(f"covered at length {length}: {covered}")
-    _say(_prediction(report))
+    say(f"covered at length {length}: {covered}")
+    say(_prediction(report))
     for context in _grouped(report["ambiguous"])[:FEW]:
         _print_ambiguous(context)
     if report["local"]:
         for missing in report["missing"][:FEW]:
-            _print_missing(missing)
+            print_missing(missing["context"], missing["next"][0], missing["problem"])
 
 
 def _print_rows(report: CheckReport) -> None:
@@ -86,7 +86,8 @@ def percent(share: float) -> str:
     return f"{math.floor(share * 1e6) / 1e4:.6g} %"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print one line of a result as it is."""
     OUT.print(line, markup=False, soft_wrap=True)
 
 
@@ -137,16 +138,16 @@ def _either(words: set[str]) -> str:
 
 def _print_ambiguous(context: Ambiguous) -> None:
     distance = context["distance"]
-    _say(f"  after  {_text(context)}  comes  {'  or  '.join(map(visible, context['next']))}")
-    _say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing before decides it")
+    say(f"  after  {_text(context['context'])}  comes  {'  or  '.join(map(visible, context['next']))}")
+    say(f"    what decides it lies {distance} tokens back" if distance >= 0 else "    nothing before decides it")
 
 
-def _print_missing(missing: Missing) -> None:
-    problem = visible(missing["problem"])
-    shown = problem if len(problem) <= 60 else f"{problem[:57]}..."
-    _say(f"  missing  {_text(missing)}  then  {visible(missing['next'][0])}  in  {shown}")
+def print_missing(context: list[str], following: str, problem: str | None) -> None:
+    """Print a context that training lacks, what follows it, and a problem that has it."""
+    shown = visible(problem or "no problem found")
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    say(f"  missing  {_text(context)}  then  {visible(following)}  in  {shown}")
 
 
-def _text(context: Context) -> str:
-    words = context["context"]
+def _text(words: Sequence[str]) -> str:
     return f"{'... ' if len(words) > SHOWN else ''}{visible_line(words[-SHOWN:])}"

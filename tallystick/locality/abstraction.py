@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tallystick.episode import ANS, BOS, EOS
-from tallystick.locality.machine import TAPE, Action, Machine, Refusal, Step
+from tallystick.locality.extraction import TAPE, Action, Machine, Refusal, Step
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape
 

@@ -16,7 +16,7 @@ from tallystick.locality import conflicts, deciding
 from tallystick.locality.abstraction import Abstraction
 from tallystick.locality.conflicts import Conflict
 from tallystick.locality.deciding import Tree
-from tallystick.locality.machine import Machine, Refusal
+from tallystick.locality.extraction import Machine, Refusal
 from tallystick.locality.token_graph import TokenGraph
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape, parse

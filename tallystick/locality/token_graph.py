@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tallystick.locality.abstraction import Edges
-from tallystick.locality.machine import Refusal
+from tallystick.locality.extraction import Refusal
 
 NOTHING = -1
 """Stands in `said` for a node at which the program says nothing."""

@@ -26,6 +26,7 @@ COMMANDS = {
     "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "form", "seed", "as_json"},
     "eval": {"folders", "lengths", "samples", "mode", "sandbox", "part", "seed", "device", "as_json"},
     "models": {"as_json"},
+    "prove": {"task", "variant", "annotate", "seed", "as_json"},
     "report": {"folders", "out", "problems", "as_json"},
     "reproduce": {"name", "budget", "models", "seeds", "device", "jobs", "as_json"},
     "resume": {"folder", "steps", "as_json"},

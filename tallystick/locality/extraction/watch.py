@@ -19,13 +19,13 @@ from collections.abc import Hashable, Iterator
 from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from tallystick.locality.machine.refusal import Refusal
-from tallystick.locality.machine.states import ITERATORS
+from tallystick.locality.extraction.refusal import Refusal
+from tallystick.locality.extraction.states import ITERATORS
 from tallystick.tasks import Task
 from tallystick.tasks.annotate.annotated_task import AnnotatedTask
 from tallystick.tasks.annotate.control import PLAIN
 
-TRUSTED = tuple(f"tallystick.{name}" for name in ("locality.machine", "tasks.annotate", "tasks.base", "tasks.guard"))
+TRUSTED = tuple(f"tallystick.{name}" for name in ("locality.extraction", "tasks.annotate", "tasks.base", "tasks.guard"))
 """Modules of this package that run within a program's steps; they keep nothing that a program could read."""
 PURE_MODULES = (builtins, math, operator, string)
 PURE_FUNCTIONS = frozenset(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any, Protocol
 
-from tallystick.locality.machine.refusal import Refusal
-from tallystick.locality.machine.stacks import EMPTY, stack_of
+from tallystick.locality.extraction.refusal import Refusal
+from tallystick.locality.extraction.stacks import EMPTY, stack_of
 from tallystick.tasks.annotate.control import PLAIN
 from tallystick.tasks.annotate.liveness import live_locals
 

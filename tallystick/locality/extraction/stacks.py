@@ -13,7 +13,7 @@ from functools import cache
 from types import CodeType, FrameType
 from typing import Any
 
-from tallystick.locality.machine.refusal import Refusal
+from tallystick.locality.extraction.refusal import Refusal
 
 EMPTY = object()
 """Stands for a stack entry that holds no object, as CPython pushes below a function that is no method."""

@@ -14,7 +14,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from tallystick.episode import ANS, BOS, END_NOTE, END_THINK, EOS, MARKS, NOTE, THINK, StopProgram
-from tallystick.locality.machine.refusal import Refusal
+from tallystick.locality.extraction.refusal import Refusal
 from tallystick.tasks import Task
 from tallystick.workspace import ProgramError
 

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import NamedTuple
 
 from tallystick.episode import EOS
-from tallystick.locality.machine.refusal import Refusal
-from tallystick.locality.machine.replay import TAPE, Action, Asked, Question, Replay, Tokens, run
-from tallystick.locality.machine.states import key_of
-from tallystick.locality.machine.watch import Watch
+from tallystick.locality.extraction.refusal import Refusal
+from tallystick.locality.extraction.replay import TAPE, Action, Asked, Question, Replay, Tokens, run
+from tallystick.locality.extraction.states import key_of
+from tallystick.locality.extraction.watch import Watch
 from tallystick.tasks import Task
 from tallystick.tasks.annotate.control import open_frames
 from tallystick.tasks.guard import task_code
