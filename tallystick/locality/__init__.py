@@ -1,7 +1,7 @@
 """Locality: the number of last tokens that decide each token of a program, and whether training covers them all."""
 
 from tallystick.locality.checks import check
-from tallystick.locality.extraction import machine
+from tallystick.locality.extraction import Refusal, machine
 from tallystick.locality.proof import prove
 
-__all__ = ["check", "machine", "prove"]
+__all__ = ["Refusal", "check", "machine", "prove"]

@@ -5,7 +5,7 @@ The abstraction allows too much, never too little, so what holds in it holds in 
 - A prompt is any string of the task's shape.
 - A memory cell is a label: its token, and where in the shape or in the program it was said. Which label may stand next
   to which is gathered until nothing is added.
-- A pointer is a set of labels, or places before or behind the memory: a right one is always among them.
+- A pointer is a set of labels, or spots before or behind the memory: a right one is always among them.
 - The tape answers anything that may stand on it, at any time.
 
 An answer for which the program fails is left out, for on a problem that it solves it does not fail.
@@ -14,12 +14,14 @@ An answer for which the program fails is left out, for on a problem that it solv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
-from tallystick.episode import ANS, BOS, EOS
-from tallystick.locality.extraction import TAPE, Action, Machine, Refusal, Step
+from tallystick.episode import ANS, BOS, EOS, MARKS
+from tallystick.locality.extraction import TAPE, Action, Machine, Refusal, Step, own_task
+from tallystick.locality.memory import ANY, Label, Memory, Spot, Spots
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape
 
@@ -27,29 +29,8 @@ NODES = 400_000
 """Maximum number of nodes of a token graph before it is minimised."""
 
 
-class Label(NamedTuple):
-    """What is known of a memory cell."""
-
-    token: int
-    site: Hashable
-    """Place in the prompt's shape, or in the program."""
-    in_answer: bool
-    """Whether it is [ANS] or was said after it."""
-
-
-class Outside(NamedTuple):
-    """A position outside of the memory."""
-
-    token: int
-    """What is read there: [BOS] or [EOS]."""
-    near: bool
-    """Whether it is next to the memory."""
-
-
-Place = Label | Outside
-Places = frozenset[Place]
-"""Places at which a pointer may stand."""
-BEFORE, FAR_BEFORE, BEHIND, FAR_BEHIND = Outside(BOS, True), Outside(BOS, False), Outside(EOS, True), Outside(EOS, False)
+class TooMany(Refusal):
+    """There are too many situations; a coarser abstraction may have fewer."""
 
 
 class Situation(NamedTuple):
@@ -57,7 +38,7 @@ class Situation(NamedTuple):
 
     state: int
     """The machine's state."""
-    pointers: tuple[Places, ...]
+    pointers: tuple[Spots, ...]
     last: Label
     """The last cell of the memory."""
 
@@ -77,7 +58,7 @@ class Edges:
         """Add a node."""
         self.nodes += 1
         if self.nodes > NODES:
-            raise Refusal(f"there are more than {NODES:,} situations")
+            raise TooMany(f"there are more than {NODES:,} situations")
         return self.nodes - 1
 
     def edge(self, begin: int, token: int, end: int) -> None:
@@ -87,73 +68,21 @@ class Edges:
         self.end.append(end)
 
 
-class Memory:
-    """Which labels may stand next to each other in the memory."""
-
-    def __init__(self, first: Iterable[Label]):
-        self.first = frozenset(first)
-        self.after: dict[Label, set[Label]] = {}
-        self.before: dict[Label, set[Label]] = {}
-        self.has_grown = False
-        self._moves: dict[tuple[Places, int, Label], Places] = {}
-
-    def add(self, label: Label, following: Label) -> None:
-        """Note that a label may follow another one."""
-        known = self.after.setdefault(label, set())
-        if following not in known:
-            known.add(following)
-            self.before.setdefault(following, set()).add(label)
-            self.has_grown = True
-            self._moves.clear()
-
-    def move(self, places: Places, step: int, last: Label) -> Places:
-        """Return the places to which a pointer may come by a step of -1 or 1."""
-        key = places, step, last
-        if key not in self._moves:
-            moved = (self._right(place, last) if step > 0 else self._left(place, last) for place in places)
-            self._moves[key] = frozenset().union(*moved)
-        return self._moves[key]
-
-    def _right(self, place: Place, last: Label) -> set[Place]:
-        if isinstance(place, Outside):
-            if place.token == EOS:
-                return {FAR_BEHIND}
-            return set(self.first) if place.near else {BEFORE, FAR_BEFORE}
-        there = {label for label in self.after.get(place, ()) if last.in_answer or not label.in_answer}
-        return {*there, BEHIND} if place == last else {*there}
-
-    def _left(self, place: Place, last: Label) -> set[Place]:
-        if isinstance(place, Outside):
-            if place.token == BOS:
-                return {FAR_BEFORE}
-            return {last} if place.near else {BEHIND, FAR_BEHIND}
-        return {*self.before.get(place, ()), *((BEFORE,) if place in self.first else ())}
-
-
-def _grow(places: Places, label: Label) -> Places:
-    """Return the places after the memory has grown by one cell."""
-    if BEHIND not in places and FAR_BEHIND not in places:
-        return places
-    moved: set[Place] = {place for place in places if place not in (BEHIND, FAR_BEHIND)}
-    moved |= {label} if BEHIND in places else set()
-    return frozenset(moved | ({BEHIND, FAR_BEHIND} if FAR_BEHIND in places else set()))
-
-
 class Abstraction:
     """The token graph of all problems of a task's shape."""
 
-    def __init__(self, machine: Machine, shape: Shape):
-        self.machine, self.shape = machine, shape
+    def __init__(self, machine: Machine, shape: Shape, coarse: bool = False, marks: Sequence[int] = ()):
+        self.machine, self.shape, self._coarse, self._marks = machine, shape, coarse, marks
         task = machine.task
         self._ids, self._tokens = task.vocab.ids, task.vocab.tokens
         self._pointers = [tool for tool in _tools(task) if tool != TAPE]
         self._on_tape = _on_tape(task, shape)
-        self._memory = Memory(label for place in shape.first for label in self._labels(place))
+        self._memory = Memory(marks)
+        self._memory.first = frozenset(label for place in shape.first for _, label in self._labels(place))
         for place, following in enumerate(shape.following):
-            for label in self._labels(place):
-                for after in following:
-                    for next_label in self._labels(after):
-                        self._memory.add(label, next_label)
+            for after in following:
+                for (_, label), (_, next_label) in product(self._labels(place), self._labels(after)):
+                    self._memory.add(label, next_label)
         self._memory.has_grown = True
         while self._memory.has_grown:
             self._memory.has_grown = False
@@ -162,17 +91,29 @@ class Abstraction:
             self._waiting: deque[Situation] = deque()
             self._explore()
 
-    def _labels(self, place: int) -> list[Label]:
-        return [Label(self._ids[symbol], place, False) for symbol in sorted(self.shape.symbols[place])]
+    @property
+    def remembered(self) -> frozenset[int]:
+        """Tokens that the program says and that are remembered."""
+        said = (tokens for label, tokens in self._memory.tokens.items() if not isinstance(label.site, int))
+        return frozenset().union(*said)
+
+    def _label(self, token: int, site: Hashable, in_answer: bool) -> Label:
+        known = not self._coarse or (token in self._marks and not isinstance(site, int))
+        return self._memory.say(token, Label(token if known else ANY, site, in_answer))
+
+    def _labels(self, place: int) -> list[tuple[int, Label]]:
+        """Return the tokens that may stand at a place of the shape, with their labels."""
+        tokens = [self._ids[symbol] for symbol in sorted(self.shape.symbols[place])]
+        return [(token, self._label(token, place, False)) for token in tokens]
 
     def _explore(self) -> None:
         edges = self.edges
         bos = edges.node()
         edges.edge(0, BOS, bos)
-        for node, label in self._prompts(bos):
-            step = self.machine.start(self._tokens[label.token])
+        for node, token, label in self._prompts(bos):
+            step = self.machine.start(self._tokens[token])
             if step is not None:
-                self._follow(node, step, (self._memory.first,) * len(self._pointers), label)
+                self._follow(node, step, (self._memory.start(),) * len(self._pointers), label)
         while self._waiting:
             situation = self._waiting.popleft()
             for answer, pointers in self._answers(situation):
@@ -182,35 +123,35 @@ class Abstraction:
                     edges.edge(self._nodes[situation], answer, heard)
                     self._follow(heard, step, pointers, situation.last)
 
-    def _prompts(self, bos: int) -> list[tuple[int, Label]]:
-        """Add the prompt's nodes; return those at which it may end, with the last label."""
+    def _prompts(self, bos: int) -> list[tuple[int, int, Label]]:
+        """Add the prompt's nodes; return those at which it may end, with the last token and label."""
         edges, shape = self.edges, self.shape
-        nodes = {label: edges.node() for place in range(len(shape.symbols)) for label in self._labels(place)}
-        for label, node in nodes.items():
-            place = label.site
-            assert isinstance(place, int)
-            if place in shape.first:
-                edges.edge(bos, label.token, node)
-            for after in shape.following[place]:
-                for following in self._labels(after):
-                    edges.edge(node, following.token, nodes[following])
-        return [(node, label) for label, node in nodes.items() if label.site in shape.last]
+        nodes = [[(edges.node(), *found) for found in self._labels(place)] for place in range(len(shape.symbols))]
+        for place, here in enumerate(nodes):
+            for node, token, _ in here:
+                if place in shape.first:
+                    edges.edge(bos, token, node)
+                for after in shape.following[place]:
+                    for end, following, _ in nodes[after]:
+                        edges.edge(node, following, end)
+        return [found for place in sorted(shape.last) for found in nodes[place]]
 
-    def _answers(self, situation: Situation) -> list[tuple[int, tuple[Places, ...]]]:
+    def _answers(self, situation: Situation) -> list[tuple[int, tuple[Spots, ...]]]:
         """Return the answers that a tool may give, as ids, with what is known of the pointers then."""
         tool, pointers = self.machine.states[situation.state].tool, situation.pointers
         if tool == TAPE:
             return [(answer, pointers) for answer in self._on_tape]
         which = self._pointers.index(tool)
-        by_token: dict[int, set[Place]] = {}
-        for place in pointers[which]:
-            by_token.setdefault(place.token, set()).add(place)
+        by_token: dict[int, set[Spot]] = {}
+        for spot in pointers[which]:
+            for token in self._memory.read(spot):
+                by_token.setdefault(token, set()).add(spot)
         return [
-            (token, (*pointers[:which], frozenset(places), *pointers[which + 1 :]))
-            for token, places in sorted(by_token.items())
+            (token, (*pointers[:which], frozenset(spots), *pointers[which + 1 :]))
+            for token, spots in sorted(by_token.items())
         ]
 
-    def _follow(self, node: int, step: Step, pointers: tuple[Places, ...], last: Label) -> None:
+    def _follow(self, node: int, step: Step, pointers: tuple[Spots, ...], last: Label) -> None:
         """Add nodes for what the program says, up to the next question."""
         edges = self.edges
         for i, action in enumerate(step.actions):
@@ -223,16 +164,16 @@ class Abstraction:
             edges.edge(node, action.token, following)
             node = following
 
-    def _act(self, action: Action, pointers: tuple[Places, ...], last: Label) -> tuple[tuple[Places, ...], Label]:
+    def _act(self, action: Action, pointers: tuple[Spots, ...], last: Label) -> tuple[tuple[Spots, ...], Label]:
         if action.pointer:
             which = self._pointers.index(action.pointer)
             moved = self._memory.move(pointers[which], action.step, last)
             return (*pointers[:which], moved, *pointers[which + 1 :]), last
         if action.site is None:
             return pointers, last
-        label = Label(action.token, action.site, action.token == ANS or last.in_answer)
+        label = self._label(action.token, action.site, action.token == ANS or last.in_answer)
         self._memory.add(last, label)
-        return tuple(_grow(places, label) for places in pointers), label
+        return tuple(self._memory.grow(spots, label) for spots in pointers), label
 
     def _situation(self, situation: Situation) -> int:
         node = self._nodes.get(situation)
@@ -249,9 +190,16 @@ def _tools(task: Task) -> list[str]:
 
 
 def _on_tape(task: Task, shape: Shape) -> list[int]:
-    """Return the ids of what may stand on the tape: what is written, the blank, and the prompt's symbols."""
+    """Return the ids of what may stand on the tape: what is written, the blank, the prompt if it stands there."""
     if TAPE not in _tools(task):
         return []
-    written = [token for token in task.vocab.tokens if f"[tape.write {token}]" in task.vocab.ids]
-    symbols = {*written, task.blank, *frozenset().union(*shape.symbols), "[EOS]"}
+    own = own_task(task)
+    symbols = {*writable(task), *([MARKS[EOS]] if type(own).tape_limit is not Task.tape_limit else [])}
+    if type(own).tape is Task.tape:
+        symbols.update(*shape.symbols)
     return sorted(task.vocab.ids[symbol] for symbol in symbols)
+
+
+def writable(task: Task) -> set[str]:
+    """Return the symbols that can be written on the tape, and the blank."""
+    return {task.blank, *(token for token in task.vocab.tokens if f"[tape.write {token}]" in task.vocab.ids)}

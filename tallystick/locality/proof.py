@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 from tallystick.locality import conflicts, deciding
-from tallystick.locality.abstraction import Abstraction
+from tallystick.locality.abstraction import Abstraction, TooMany, writable
 from tallystick.locality.conflicts import Conflict
 from tallystick.locality.deciding import Tree
-from tallystick.locality.extraction import Machine, Refusal
-from tallystick.locality.token_graph import TokenGraph
+from tallystick.locality.extraction import TAPE, Machine, Refusal
+from tallystick.locality.token_graph import TokenGraph, Undecided
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape, parse
 
 SHAPED, TRAINED, EXAMPLES = 200, 4000, 100
 """Numbers of random problems: to check the shape and a finished proof, for coverage, and to find missing contexts."""
+MARKS = 3
+"""Maximum number of tokens that are counted as marks."""
 NAMED = 8
 """Maximum number of missing contexts that are named."""
 GROWTH = 3
@@ -104,12 +106,10 @@ def _prove(machine: Machine, proof: Proof, seed: int, coverage: bool) -> None:
     shape = parse(task.shape or ".+", task.symbols)
     for prompt in _sampled(task, seed):
         _check_shape(task, shape, prompt)
-    abstraction = Abstraction(machine, shape)
+    graph, k, undecided = _decide(machine, shape)
     machine.check_constants()
-    graph = TokenGraph(abstraction.edges, len(task.vocab))
-    k, conflict = graph.k()
-    if conflict is not None:
-        _refute(task, proof, seed, *(task.vocab.tokens[token] for token in conflict))
+    if undecided is not None:
+        _refute(task, proof, seed, undecided)
         return
     tree = Tree(graph.deciding(), len(task.vocab))
     deciding.missing(task, tree, _sampled(task, seed), [-1])  # fails an assertion if the proof is wrong
@@ -120,6 +120,29 @@ def _prove(machine: Machine, proof: Proof, seed: int, coverage: bool) -> None:
         _cover(task, tree, proof, seed)
 
 
+def _decide(machine: Machine, shape: Shape) -> tuple[TokenGraph, int, Undecided | None]:
+    """Find k, and refine the abstraction while that may help.
+
+    At first the cells of the memory are told apart by their tokens. If there are too many situations, they are told
+    apart by their sites alone. If a token leads to a conflict that the program says itself, it is counted as a mark.
+    """
+    coarse, marks = False, list[int]()
+    while True:
+        try:
+            abstraction = Abstraction(machine, shape, coarse, marks)
+        except TooMany:
+            if coarse:
+                raise
+            coarse = True
+            continue
+        graph = TokenGraph(abstraction.edges, len(machine.task.vocab))
+        k, undecided = graph.k()
+        more = sorted((undecided.after & abstraction.remembered) - {*marks}) if undecided else []
+        if not more or len(marks) == MARKS:
+            return graph, k, undecided
+        marks.append(more[0])
+
+
 def _sampled(task: Task, seed: int) -> Iterator[list[str]]:
     """Yield problems of the training length and of the shorter lengths of `check`, worst cases included."""
     lengths = sorted({task.defaults.train_length, *task.defaults.check[:3]})
@@ -127,6 +150,9 @@ def _sampled(task: Task, seed: int) -> Iterator[list[str]]:
 
 
 def _check_shape(task: Task, shape: Shape, prompt: list[str]) -> None:
+    cells = {*task.tape(prompt)[0]} if f"[{TAPE}.read]" in task.vocab.ids else set()
+    if not cells <= {*writable(task), *prompt}:
+        raise ValueError(f"{task.name}: the tape of {task.format(prompt)} has symbols that cannot be written on it")
     if not shape.accepts(prompt):
         raise ValueError(
             f"{task.name}: the problem {task.format(prompt)} has not the shape {task.shape or '.+'!r}; "
@@ -134,7 +160,8 @@ def _check_shape(task: Task, shape: Shape, prompt: list[str]) -> None:
         )
 
 
-def _refute(task: Task, proof: Proof, seed: int, one: str, other: str) -> None:
+def _refute(task: Task, proof: Proof, seed: int, undecided: Undecided) -> None:
+    one, other = task.vocab.tokens[undecided.one], task.vocab.tokens[undecided.other]
     lengths = sorted({*task.defaults.check, task.defaults.train_length})
     found = conflicts.growing(task, lengths, EXAMPLES, seed)
     if len(found) >= GROWTH:

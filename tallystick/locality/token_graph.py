@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,16 +14,20 @@ from tallystick.locality.extraction import Refusal
 NOTHING = -1
 """Stands in `said` for a node at which the program says nothing."""
 PAIRS = 60_000_000
-"""Maximum number of pairs of nodes that are compared at once."""
+"""Maximum number of pairs of nodes."""
+PART = 4_000_000
+"""Number of pairs of edges that are compared at once."""
 CONTEXTS = 200_000
 """Maximum number of deciding contexts that are listed."""
 
 
-class Conflict(NamedTuple):
+class Undecided(NamedTuple):
     """Two tokens of which one is said after like contexts of any length."""
 
     one: int
     other: int
+    after: frozenset[int]
+    """Tokens that lead to both."""
 
 
 class TokenGraph:
@@ -40,27 +45,48 @@ class TokenGraph:
         self.size = int(cls.max()) + 1
         self.said = np.full(self.size, NOTHING, np.int64)
         self.said[cls] = said
+        assert (self.said[cls] == said).all(), "nodes that say different tokens are one"
         self.root = int(cls[0])
         begin, token, end = cls[table[0]], table[1], cls[table[2]]
         self.begin, self.token, self.end = np.unique(np.stack([begin, token, end]), axis=1)
         self.first_edge = np.searchsorted(self.begin, np.arange(self.size + 1))
 
-    def k(self) -> tuple[int, Conflict | None]:
+    def k(self) -> tuple[int, Undecided | None]:
         """Return the fewest last tokens that decide each said token, or a conflict that no number of tokens decides.
 
-        Pairs of nodes to which a common string of d tokens leads become fewer as d grows: either there is a d without
-        a conflict among them, or they stay the same.
+        Pairs of nodes to which a common string of d tokens leads become fewer as d grows: at each step those are
+        removed to which no pair leads that is left. Either there is a d without a conflict, or some stay for ever.
         """
         if len({*self.said.tolist()} - {NOTHING}) < 2:
             return 0, None
-        pairs, depth = self._pairs_by_token(), 1
-        while (conflicts := self._conflicts(pairs)).any():
-            following = self._step(pairs)
-            if len(following) == len(pairs):
-                a, b = divmod(int(pairs[np.argmax(conflicts)]), self.size)
-                return -1, Conflict(int(self.said[a]), int(self.said[b]))
-            pairs, depth = following, depth + 1
+        pairs = self._pairs_by_token()
+        conflicts = self._conflicts(pairs)
+        leading = np.zeros(len(pairs), np.int64)
+        for following in self._following(pairs):
+            leading += np.bincount(np.searchsorted(pairs, following), minlength=len(pairs))
+        left, depth, removed = int(conflicts.sum()), 1, np.flatnonzero(leading == 0)
+        while left and len(removed):
+            left -= int(conflicts[removed].sum())
+            depth += 1
+            conflicts[removed] = False
+            removed = self._unreached(pairs, removed, leading)
+        if left:
+            a, b = divmod(int(pairs[np.argmax(conflicts)]), self.size)
+            after = self._leading_to(a) & self._leading_to(b)
+            return -1, Undecided(int(self.said[a]), int(self.said[b]), after)
         return depth, None
+
+    def _leading_to(self, node: int) -> frozenset[int]:
+        return frozenset(self.token[self.end == node].tolist())
+
+    def _unreached(self, pairs: np.ndarray, removed: np.ndarray, leading: np.ndarray) -> np.ndarray:
+        """Return the pairs that nothing leads to any more once some are removed; counts down `leading`."""
+        found = []
+        for following in self._following(pairs[removed]):
+            which, times = np.unique(np.searchsorted(pairs, following), return_counts=True)
+            leading[which] -= times
+            found.append(which[leading[which] == 0])
+        return np.concatenate(found)
 
     def _conflicts(self, pairs: np.ndarray) -> np.ndarray:
         one, other = self.said[pairs // self.size], self.said[pairs % self.size]
@@ -71,24 +97,23 @@ class TokenGraph:
         found = [np.zeros(0, np.int64)]
         for token in np.unique(self.token):
             ends = np.unique(self.end[self.token == token])
-            if len(ends) ** 2 > PAIRS:
+            if len(ends) ** 2 > 2 * PAIRS:
                 raise Refusal(f"there are too many pairs of {self.size:,} nodes to compare")
             found.append(self._codes(np.repeat(ends, len(ends)), np.tile(ends, len(ends))))
         return np.unique(np.concatenate(found))
 
     def _codes(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.unique(np.minimum(one, other) * self.size + np.maximum(one, other))
+        return np.minimum(one, other) * self.size + np.maximum(one, other)
 
-    def _step(self, pairs: np.ndarray) -> np.ndarray:
-        """Return the pairs to which a common token leads from these pairs."""
-        found = [np.zeros(0, np.int64)]
+    def _following(self, pairs: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield, in parts, the pairs to which a common token leads from these, as often as one does."""
         degree = np.diff(self.first_edge)
         products = np.cumsum(degree[pairs // self.size] * degree[pairs % self.size])
-        for part in np.split(pairs, np.searchsorted(products, np.arange(5_000_000, products[-1], 5_000_000))):
-            found.append(self._step_of(part, degree))
-        return np.unique(np.concatenate(found))
+        cuts = np.searchsorted(products, np.arange(PART, products[-1], PART)) if len(pairs) else []
+        for part in np.split(pairs, cuts):
+            yield self._following_part(part, degree)
 
-    def _step_of(self, pairs: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    def _following_part(self, pairs: np.ndarray, degree: np.ndarray) -> np.ndarray:
         one, other = pairs // self.size, pairs % self.size
         count = degree[one] * degree[other]
         which = np.repeat(np.arange(len(pairs)), count)
@@ -148,6 +173,6 @@ def _minimise(table: np.ndarray, said: np.ndarray) -> np.ndarray:
         weights = rng.integers(0, 2**63, len(codes), np.uint64)
         sums = np.zeros(len(said), np.uint64)
         np.add.at(sums, edges // len(codes), weights[edges % len(codes)])
-        key = np.stack([cls.astype(np.uint64), sums])
-        cls = np.unique(key, axis=1, return_inverse=True)[1].reshape(-1)
+        classes = rng.integers(0, 2**63, count, np.uint64)
+        cls = np.unique(sums + classes[cls], return_inverse=True)[1]
     return cls

@@ -15,13 +15,13 @@ from tallystick.episode import EOS
 from tallystick.locality.extraction.refusal import Refusal
 from tallystick.locality.extraction.replay import TAPE, Action, Asked, Question, Replay, Tokens, run
 from tallystick.locality.extraction.states import key_of
-from tallystick.locality.extraction.watch import Watch
+from tallystick.locality.extraction.watch import Watch, own_task
 from tallystick.tasks import Task
 from tallystick.tasks.annotate.control import open_frames
 from tallystick.tasks.guard import task_code
 from tallystick.workspace import ProgramError
 
-__all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine"]
+__all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"]
 
 STATES, ANSWERS = 20_000, 3_000_000
 """Maximum number of states, and of answers in all replays."""

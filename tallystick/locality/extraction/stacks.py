@@ -19,7 +19,7 @@ EMPTY = object()
 """Stands for a stack entry that holds no object, as CPython pushes below a function that is no method."""
 
 
-class _Layout:
+class Layout:
     """Offsets in CPython's structures, in bytes."""
 
     def __init__(self, previous: int):
@@ -28,7 +28,7 @@ class _Layout:
         self.top, self.values = 64, 72  # to the number of values in use, and to the values: locals, then the stack
 
 
-LAYOUTS = {(3, 11): _Layout(48), (3, 12): _Layout(8), (3, 13): _Layout(8)}
+LAYOUTS = {(3, 11): Layout(48), (3, 12): Layout(8), (3, 13): Layout(8)}
 """Layouts by version of CPython."""
 
 
@@ -38,7 +38,7 @@ def stack_of(frame: FrameType, called: FrameType | None) -> list[Any]:
     Raises Refusal if a C function stands between the two, since its own state cannot be read, and for a Python whose
     frames are unknown.
     """
-    if not _is_known():
+    if not is_known():
         version = ".".join(map(str, sys.version_info[:2]))
         raise Refusal(f"the frames of {sys.implementation.name} {version} are unknown; use CPython 3.11, 3.12 or 3.13")
     return _read(frame, called)
@@ -68,7 +68,7 @@ def _object(at: int) -> Any:
 
 
 @cache
-def _is_known() -> bool:
+def is_known() -> bool:
     """Return whether the layout of this Python is known and stands the trial."""
     if sys.implementation.name != "cpython" or sys.version_info[:2] not in LAYOUTS:
         return False

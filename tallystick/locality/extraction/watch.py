@@ -39,19 +39,29 @@ PURE_TYPES = (
 HOLDERS = (*PURE_TYPES, *ITERATORS, *(type(view) for view in ({}.keys(), {}.values(), {}.items())))
 """Types whose methods, written in C, keep nothing but what is in the object."""
 CONTAINERS = (list, dict, set, CellType)
+MUTATORS = frozenset(
+    "append extend insert pop remove clear update setdefault popitem add discard sort reverse".split()
+)
+"""Methods that change an object in place."""
 SETTING = re.compile("(STORE|DELETE)_(GLOBAL|ATTR|NAME)|IMPORT_NAME")
 """Instructions that change what outlives a step, or import what may."""
 FIXED = (None, True, False, ...)
 """Values that `is` may compare with: whether two others are one object may differ from run to run."""
 
 
+def own_task(task: Task) -> Task:
+    """Return the task that a program with notes was made from; any other task is its own."""
+    return task.task if isinstance(task, AnnotatedTask) else task
+
+
 class Watch:
     """The constants that a program reads, and the code that it has run."""
 
     def __init__(self, task: Task):
-        self._task = task.task if isinstance(task, AnnotatedTask) else task
+        self._task = own_task(task)
         self._names: dict[int, tuple[Hashable, Any]] = {id(task): ("task", task), id(self._task): ("self", self._task)}
         self._saved: list[tuple[Any, list[Any], str]] = []
+        self._direct: set[int] = set()  # ids of constants that the program itself names, not within others
         self._codes: set[CodeType] = set()
         self.named: set[str] = set()
         """All names of globals and attributes in the code that was run."""
@@ -97,6 +107,14 @@ class Watch:
                 for instruction in dis.get_instructions(code):
                     if SETTING.match(instruction.opname) and instruction.argval in self.named:
                         raise Refusal(f"{code.co_name} sets {instruction.argval}, which the program reads")
+                changed = self._changeable & {*code.co_names}
+                if changed and (MUTATORS & {*code.co_names} or _stores_items(code)):
+                    raise Refusal(f"{code.co_name} may change {min(changed)}, which the program reads")
+
+    @property
+    def _changeable(self) -> set[str]:
+        """Names of the constants that can be changed in place."""
+        return {what.rpartition(".")[2] for value, _, what in self._saved if id(value) in self._direct}
 
     def _functions(self) -> Iterator[FunctionType]:
         """Yield the functions of the task's classes and of the modules whose code was run."""
@@ -143,6 +161,7 @@ class Watch:
         if kind in ("LOAD_GLOBAL", "LOAD_NAME"):
             self.named.add(name)
             if name in names:
+                self._direct.add(id(names[name]))
                 self._add(names[name], name)
             elif not hasattr(builtins, name):
                 pass  # a NameError
@@ -152,11 +171,13 @@ class Watch:
             self._look_at_attribute(name, code)
 
     def _look_at_attribute(self, name: str, code: CodeType) -> None:
-        self.named.add(name)
         if name.startswith("__"):
             raise Refusal(f"{code.co_name} reads {name}")
         value = inspect.getattr_static(self._task, name, None)
+        if value is not None or not any(hasattr(kind, name) for kind in PURE_TYPES):
+            self.named.add(name)
         if not isinstance(value, property):
+            self._direct.add(id(value))
             self._add(value, f"self.{name}")
 
     def _look_at_c(self, function: Any) -> None:
@@ -268,6 +289,10 @@ def _is_pure_builtin(value: Any) -> bool:
         owner: Any = value.__self__
         return value.__name__ in PURE_FUNCTIONS if owner is builtins else owner in PURE_MODULES or owner in PURE_TYPES
     return type(value) in PLAIN or value in FIXED
+
+
+def _stores_items(code: CodeType) -> bool:
+    return any("SUBSCR" in i.opname and not i.opname.startswith("BINARY") for i in dis.get_instructions(code))
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

@@ -1,0 +1,246 @@
+"""Proofs of locality: what is proved holds, and a program that hides state is never proved local."""
+
+import itertools
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tallystick import Defaults, Task, tasks
+from tallystick.locality import Refusal, machine, prove, sequences
+from tallystick.locality.extraction import stacks
+
+sys.path.insert(0, str(Path(__file__).parent))
+import hiding
+import test_hidden
+import walks
+
+ENDLESS = {"InRecursion", "LastThatIsNoD", "LastThatIsNoDOf26", "CountModulo5", "Shuffled", "Rejection", "Password"}
+"""Programs that take more than a second to be refused."""
+
+
+def slow(cls):
+    return pytest.param(cls, marks=pytest.mark.slow if cls.__name__ in ENDLESS else ())
+
+
+@pytest.mark.parametrize("cls", [*map(slow, hiding.PROGRAMS), *map(slow, test_hidden.NOT_LOCAL)])
+def test_a_program_that_is_not_local_is_never_proved(cls):
+    proof = prove(cls())
+    assert proof["verdict"] in ("refuted", "unknown")
+    assert proof["reason"]
+    assert proof["k"] is None
+
+
+@pytest.mark.parametrize("cls", [hiding.InClosure, hiding.TrueOrOne, hiding.SharedList, hiding.SignOfZero,
+                                 hiding.OnStack, hiding.InArguments, hiding.InPosition, hiding.TupleOrList])  # fmt: skip
+def test_state_that_can_be_read_is_refuted_by_problems(cls):
+    proof = prove(cls())
+    assert proof["verdict"] == "refuted"
+    agreed = [conflict["agree"] for conflict in proof["conflicts"]]
+    assert agreed == sorted({*agreed})
+    assert len(agreed) >= 3
+    for conflict in proof["conflicts"]:
+        assert conflict["next"][0] != conflict["next"][1]
+        one, other = (_contexts(cls(), problem, conflict["agree"]) for problem in conflict["problems"])
+        assert any((context, conflict["next"][1]) in other for context, said in one if said == conflict["next"][0])
+
+
+def _contexts(task, problem, size):
+    """Return what is said in a problem after each context of so many tokens."""
+    ids, mask = sequences.of(task, task.parse(problem))
+    words = [*"·" * size, *task.vocab.decode(ids.tolist())]
+    return {(tuple(words[i : i + size]), words[i + size]) for i in np.flatnonzero(mask)}
+
+
+class Window(walks.Walk):
+    """The largest of the last two letters."""
+
+    symbols = "abc="
+    shape = "[abc]+="
+    start = ""
+
+    def keep(self, kept, symbol):
+        return (kept + symbol)[-2:]
+
+    def say(self, kept):
+        return max(kept)
+
+
+class Pin(walks.Walk):
+    """Whether the prompt ends in a certain word of 12 letters: local, though no sample shows it."""
+
+    symbols = "ab="
+    shape = "[ab]+="
+    word = "abaabbabaaab"
+    defaults = Defaults(train_length=4, check=(3, 4, 6))
+
+    def keep(self, kept, symbol):
+        kept += symbol
+        while not self.word.startswith(kept):
+            kept = kept[1:]
+        return kept
+
+    def say(self, kept):
+        return "b" if kept == self.word else "a"
+
+
+class Pair(walks.Walk):
+    """Compare two symbols, of which one waits on the value stack."""
+
+    symbols = "abyn="
+    shape = "[ab][ab]="
+    tools = ("pointer:2",)
+
+    def sample(self, length, rng):
+        return [*rng.choices("ab", k=2), "="]
+
+    def answer(self, prompt):
+        return ["y" if prompt[0] == prompt[1] else "n"]
+
+    def solve(self, w):
+        w.pointer(1).right()
+        same = w.pointer(0).read() == w.pointer(1).read()
+        w.answer()
+        w.output("y" if same else "n")
+
+
+@pytest.mark.parametrize(("cls", "k"), [(Window, 8), (Pin, 38), (Pair, 4)])
+def test_k_is_exact(cls, k):
+    proof = prove(cls(), coverage=False)
+    assert (proof["verdict"], proof["k"]) == ("proved", k)
+
+
+@pytest.mark.parametrize(("name", "k", "contexts"), [("reverse", 3, 15), ("addition", 7, 849), ("turing:bb5", 5, 55)])
+def test_local_tasks_are_proved_and_covered(name, k, contexts):
+    proof = prove(tasks.load(name))
+    assert (proof["verdict"], proof["k"], proof["contexts"]) == ("proved", k, contexts)
+    assert (proof["covered"], proof["missing"]) == (True, [])
+    assert proof["assumptions"]
+
+
+def test_the_papers_addition_is_refuted():
+    proof = prove(tasks.load("addition", "paper"))
+    assert proof["verdict"] == "refuted"
+    assert "[p1.left] and [p1.right]" in proof["reason"]
+    assert proof["conflicts"][-1]["agree"] > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "reason"),
+    [
+        ("logic-graph", None, "w.prompt"),
+        ("turing-universal", None, "searches"),
+        ("addition", "direct", "w.prompt"),
+        ("addition", "no-tool", "the tools' answers"),
+        ("reverse:1,addition:1", None, "mixture"),
+        ("codefix", None, "text task"),
+    ],
+)
+def test_what_has_no_finite_machine_is_unknown(name, variant, reason):
+    proof = prove(tasks.load(name, variant))
+    assert proof["verdict"] == "unknown"
+    assert reason in proof["reason"]
+
+
+def test_training_that_lacks_contexts_is_told_with_a_problem():
+    task = tasks.load("addition")
+    task.defaults = Defaults(train_length=1, check=(1, 2, 3))
+    proof = prove(task)
+    assert proof["covered"] is False
+    assert proof["lacking"] > 0
+    for missing in proof["missing"]:
+        if missing["problem"] is not None:
+            said = _contexts(task, missing["problem"], len(missing["context"]))
+            assert (tuple(missing["context"]), missing["next"]) in said
+
+
+def test_a_problem_outside_of_the_shape_is_a_mistake():
+    task = tasks.load("reverse")
+    task.shape = "[01]>"
+    with pytest.raises(ValueError, match=r"has not the shape '\[01\]>'"):
+        prove(task)
+
+
+class Echo(Task):
+    """A random small program: at each answer of the pointer it moves, says something, and changes its state."""
+
+    symbols = "ab"
+    tools = ("pointer:1",)
+    defaults = Defaults(train_length=3, check=(1, 2, 3))
+
+    def __init__(self, rng):
+        super().__init__()
+        self.table = {(state, symbol): (rng.choice(("", "a", "b")), rng.choice("lrs"), rng.randrange(2))
+                      for state in range(2) for symbol in ("a", "b", "[BOS]", "[EOS]", "[ANS]")}  # fmt: skip
+        self.turns = 6
+
+    def sample(self, length, rng):
+        return rng.choices("ab", k=length)
+
+    def answer(self, prompt):
+        memory, at, state = [*prompt], 0, 0
+        for _ in range(self.turns):
+            symbol = "[BOS]" if at < 0 else memory[at] if at < len(memory) else "[EOS]"
+            said, move, state = self.table[state, symbol]
+            memory += said
+            at += "lsr".index(move) - 1
+        return ["ab"[state]]
+
+    def solve(self, w):
+        p, state = w.pointer(0), 0
+        for _ in range(self.turns):
+            said, move, state = self.table[state, p.read()]
+            if said:
+                w.think(said)
+            if move == "l":
+                p.left()
+            elif move == "r":
+                p.right()
+        w.answer()
+        w.output("ab"[state])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_brute_force_agrees_on_random_programs(seed):
+    """No two problems up to a length contradict what is proved."""
+    task = Echo(random.Random(seed))
+    proof = prove(task, coverage=False)
+    prompts = [list(p) for n in range(1, 8) for p in itertools.product("ab", repeat=n)]
+    if proof["verdict"] == "proved":
+        said = {}
+        for prompt in prompts:
+            for context, token in _contexts(task, "".join(prompt), proof["k"]):
+                assert said.setdefault(context, token) == token
+
+
+def test_a_machine_finds_its_states_lazily():
+    found = machine(tasks.load("reverse"))
+    begin = found.start(">")
+    assert begin is not None
+    assert len(found.states) == 1
+    walk = found.step(begin.to, "0")
+    assert walk.to == begin.to
+    assert len(found.states) == 1
+    turn = found.step(begin.to, ">")
+    assert turn.to != begin.to
+    assert [found.task.vocab.tokens[action.token] for action in turn.actions] == ["[ANS]", "[p0.left]", "[p0.read]"]
+    with pytest.raises(Refusal, match="w.prompt"):
+        machine(tasks.load("addition", "direct")).start("=")
+
+
+def test_unknown_frames_are_refused(monkeypatch):
+    monkeypatch.setattr(stacks, "LAYOUTS", {})
+    stacks.is_known.cache_clear()
+    try:
+        assert "frames of cpython" in prove(tasks.load("reverse"))["reason"]
+    finally:
+        stacks.is_known.cache_clear()
+
+
+def test_a_wrong_layout_fails_the_trial(monkeypatch):
+    wrong = stacks.Layout(48)
+    wrong.top, wrong.values = 68, 80
+    monkeypatch.setattr(stacks, "LAYOUTS", {sys.version_info[:2]: wrong})
+    assert not stacks.is_known.__wrapped__()
