@@ -49,6 +49,9 @@ def check(
     if annotate:
         plain = load_task(task, variant, False)
         report["notes"] = [name for name in loaded.notes if name not in plain.notes]
+    proof = locality.prove(loaded, seed, quick=True)
+    if proof["verdict"] == "proved":
+        report["proved"] = proof["k"] or 0
     if as_json:
         print_json(report)
     else:
@@ -63,6 +66,8 @@ def _print(task: tasks.Task, report: CheckReport) -> None:
         say(_notes(report["notes"], report["local"]))
     last, length = report["rows"][-1], report["train_length"]
     local = {True: f"yes, k = {last['k']}", False: "no", None: "undecided"}[report["local"]]
+    if (k := report.get("proved")) is not None:
+        say(f"proved at every length: the last {k} tokens decide; `prove` has more")
     say(f"local: {local}{f': {reason}' if (reason := report['reason']) else ''}")
     lacking = f"no, {last['unseen']:,} of {last['contexts']:,} contexts"
     covered = "yes" if report["covered"] else f"{lacking} are not among its {report['train_problems']:,} problems"

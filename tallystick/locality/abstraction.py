@@ -25,7 +25,7 @@ from tallystick.locality.memory import ANY, Label, Memory, Spot, Spots
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape
 
-NODES = 400_000
+NODES, COARSE_NODES = 100_000, 400_000
 """Maximum number of nodes of a token graph before it is minimised."""
 
 
@@ -47,6 +47,8 @@ class Situation(NamedTuple):
 class Edges:
     """A token graph: nodes are numbers, and node 0 stands before [BOS]."""
 
+    limit: int
+    """Maximum number of nodes."""
     nodes: int = 1
     begin: list[int] = field(default_factory=list)
     token: list[int] = field(default_factory=list)
@@ -57,8 +59,8 @@ class Edges:
     def node(self) -> int:
         """Add a node."""
         self.nodes += 1
-        if self.nodes > NODES:
-            raise TooMany(f"there are more than {NODES:,} situations")
+        if self.nodes > self.limit:
+            raise TooMany(f"there are more than {self.limit:,} situations")
         return self.nodes - 1
 
     def edge(self, begin: int, token: int, end: int) -> None:
@@ -69,9 +71,12 @@ class Edges:
 
 
 class Abstraction:
-    """The token graph of all problems of a task's shape."""
+    """The token graph of all problems of a task's shape.
 
-    def __init__(self, machine: Machine, shape: Shape, coarse: bool = False, marks: Sequence[int] = ()):
+    coarse: tell the cells of the memory apart by their sites alone. marks: tokens that are counted, see `Memory`.
+    """
+
+    def __init__(self, machine: Machine, shape: Shape, coarse: bool = False, marks: Sequence[int] = (), nodes: int = NODES):
         self.machine, self.shape, self._coarse, self._marks = machine, shape, coarse, marks
         task = machine.task
         self._ids, self._tokens = task.vocab.ids, task.vocab.tokens
@@ -86,7 +91,7 @@ class Abstraction:
         self._memory.has_grown = True
         while self._memory.has_grown:
             self._memory.has_grown = False
-            self.edges = Edges()
+            self.edges = Edges(nodes)
             self._nodes: dict[Situation, int] = {}
             self._waiting: deque[Situation] = deque()
             self._explore()
@@ -112,8 +117,9 @@ class Abstraction:
         edges.edge(0, BOS, bos)
         for node, token, label in self._prompts(bos):
             step = self.machine.start(self._tokens[token])
-            if step is not None:
-                self._follow(node, step, (self._memory.start(),) * len(self._pointers), label)
+            for first in self.shape.first if step is not None else ():
+                if label.site in self.shape.reach(first):
+                    self._follow(node, step, (self._memory.start(first),) * len(self._pointers), label)
         while self._waiting:
             situation = self._waiting.popleft()
             for answer, pointers in self._answers(situation):

@@ -78,6 +78,8 @@ class CheckReport(TypedDict):
     """Whether the task gives worst cases of its own; generic ones are always checked."""
     ambiguous: list[Ambiguous]
     missing: list[Missing]
+    proved: NotRequired[int]
+    """k at every length, added by the command if a quick proof finds it."""
     notes: NotRequired[list[str]]
     """Notes that an annotated program says, added by the command."""
 

@@ -11,6 +11,8 @@ from tallystick.locality import sequences
 from tallystick.locality.sequences import Sequence
 from tallystick.tasks import Task
 
+ENOUGH = 1000
+"""Number of problems after which a search for contexts may stop."""
 BATCH = 50
 """Number of problems that are looked at together."""
 
@@ -75,11 +77,17 @@ def longer(task: Task, seed: int, lengths: Iterable[int], problems: int) -> Iter
 
 
 def missing(task: Task, tree: Tree, prompts: Iterable[list[str]], among: Iterable[int]) -> set[int]:
-    """Return which contexts, of these, no problem has; stop as soon as all are met."""
-    lacking = set(among)
+    """Return which contexts, of these, no problem has.
+
+    Stop as soon as all are met, or once ENOUGH problems were looked at and the last half of them had no new one.
+    """
+    lacking, looked, news = set(among), 0, 0
     for batch in _batches(prompts):
-        lacking -= set(tree.find([sequences.of(task, prompt) for prompt in batch])[0].tolist())
-        if not lacking:
+        left = lacking - set(tree.find([sequences.of(task, prompt) for prompt in batch])[0].tolist())
+        looked += len(batch)
+        news = looked if left != lacking else news
+        lacking = left
+        if not lacking or looked >= max(ENOUGH, 2 * news):
             break
     return lacking
 

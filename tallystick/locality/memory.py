@@ -65,9 +65,9 @@ class Memory:
         self._before: dict[Label, set[Label]] = {}
         self._moves: dict[tuple[Spots, int, Label], Spots] = {}
 
-    def start(self) -> Spots:
-        """Return the spots of a pointer at the start, on the first cell of the prompt."""
-        return frozenset((label, (0,) * len(self._marks)) for label in self.first)
+    def start(self, site: Hashable) -> Spots:
+        """Return the spots of a pointer on the first cell of a prompt that begins at this site."""
+        return frozenset((label, (0,) * len(self._marks)) for label in self.first if label.site == site)
 
     def say(self, token: int, label: Label) -> Label:
         """Note that a label may be this token; return it."""

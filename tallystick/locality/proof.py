@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 from tallystick.locality import conflicts, deciding
-from tallystick.locality.abstraction import Abstraction, TooMany, writable
+from tallystick.locality.abstraction import COARSE_NODES, NODES, Abstraction, TooMany, writable
 from tallystick.locality.conflicts import Conflict
 from tallystick.locality.deciding import Tree
-from tallystick.locality.extraction import TAPE, Machine, Refusal
+from tallystick.locality.extraction import ANSWERS, TAPE, Machine, Refusal
 from tallystick.locality.token_graph import TokenGraph, Undecided
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape, parse
 
-SHAPED, TRAINED, EXAMPLES = 200, 4000, 100
+SHAPED, TRAINED, EXAMPLES = 150, 4000, 100
 """Numbers of random problems: to check the shape and a finished proof, for coverage, and to find missing contexts."""
+QUICK_ANSWERS, QUICK_NODES = 30_000, 8000
+"""Limits of a quick proof: of answers in replays, and of nodes of the token graph."""
 MARKS = 3
 """Maximum number of tokens that are counted as marks."""
 NAMED = 8
@@ -60,15 +62,16 @@ class Proof(TypedDict):
     """Some of them."""
     conflicts: list[Conflict]
     reason: str
+    """Why it is not proved."""
     states: int
     seconds: float
     assumptions: list[str]
 
 
-def prove(task: Task, seed: int = 0, coverage: bool = True) -> Proof:
+def prove(task: Task, seed: int = 0, quick: bool = False) -> Proof:
     """Prove or refute that a task's program is local at every length.
 
-    coverage: look for the deciding contexts in training problems. Raises ValueError for a shape that is wrong or that
+    quick: prove only what takes a second or two, without coverage or problems that refute. Raises ValueError for a shape that is wrong or that
     some problem does not have, and ProgramError if the task's program is wrong.
     """
     begin = time.perf_counter()
@@ -81,8 +84,8 @@ def prove(task: Task, seed: int = 0, coverage: bool = True) -> Proof:
     if not proof["reason"]:
         machine = None
         try:
-            machine = Machine(task)
-            _prove(machine, proof, seed, coverage)
+            machine = Machine(task, QUICK_ANSWERS if quick else ANSWERS)
+            _prove(machine, proof, seed, quick)
         except Refusal as refusal:
             proof["reason"] = str(refusal)
         proof["states"] = len(machine.states) if machine else 0
@@ -101,26 +104,26 @@ def _unfit(task: Task) -> str:
     return ""
 
 
-def _prove(machine: Machine, proof: Proof, seed: int, coverage: bool) -> None:
+def _prove(machine: Machine, proof: Proof, seed: int, quick: bool) -> None:
     task = machine.task
     shape = parse(task.shape or ".+", task.symbols)
     for prompt in _sampled(task, seed):
         _check_shape(task, shape, prompt)
-    graph, k, undecided = _decide(machine, shape)
+    graph, k, undecided = _decide(machine, shape, (QUICK_NODES, QUICK_NODES) if quick else (NODES, COARSE_NODES))
     machine.check_constants()
     if undecided is not None:
-        _refute(task, proof, seed, undecided)
+        _refute(task, proof, seed, undecided, quick)
         return
     tree = Tree(graph.deciding(), len(task.vocab))
     deciding.missing(task, tree, _sampled(task, seed), [-1])  # fails an assertion if the proof is wrong
     machine.check_constants()
     proof["verdict"], proof["k"], proof["contexts"] = "proved", k, len(tree.contexts)
     proof["assumptions"] = _assumptions(machine)
-    if coverage:
+    if not quick:
         _cover(task, tree, proof, seed)
 
 
-def _decide(machine: Machine, shape: Shape) -> tuple[TokenGraph, int, Undecided | None]:
+def _decide(machine: Machine, shape: Shape, nodes: tuple[int, int]) -> tuple[TokenGraph, int, Undecided | None]:
     """Find k, and refine the abstraction while that may help.
 
     At first the cells of the memory are told apart by their tokens. If there are too many situations, they are told
@@ -129,7 +132,7 @@ def _decide(machine: Machine, shape: Shape) -> tuple[TokenGraph, int, Undecided 
     coarse, marks = False, list[int]()
     while True:
         try:
-            abstraction = Abstraction(machine, shape, coarse, marks)
+            abstraction = Abstraction(machine, shape, coarse, marks, nodes[coarse])
         except TooMany:
             if coarse:
                 raise
@@ -160,10 +163,10 @@ def _check_shape(task: Task, shape: Shape, prompt: list[str]) -> None:
         )
 
 
-def _refute(task: Task, proof: Proof, seed: int, undecided: Undecided) -> None:
+def _refute(task: Task, proof: Proof, seed: int, undecided: Undecided, quick: bool) -> None:
     one, other = task.vocab.tokens[undecided.one], task.vocab.tokens[undecided.other]
     lengths = sorted({*task.defaults.check, task.defaults.train_length})
-    found = conflicts.growing(task, lengths, EXAMPLES, seed)
+    found = [] if quick else conflicts.growing(task, lengths, EXAMPLES, seed)
     if len(found) >= GROWTH:
         proof["verdict"], proof["conflicts"] = "refuted", found
     proof["reason"] = f"no number of last tokens decides between {one} and {other}"

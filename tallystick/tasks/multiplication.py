@@ -17,7 +17,7 @@ next to the s: 696.
 from __future__ import annotations
 
 from tallystick.tasks.base import Defaults, Task
-from tallystick.tasks.numbers import DIGITS, NUMBER, VALUES, multiply, number, operands, short
+from tallystick.tasks.numbers import DIGITS, NUMBER, POSITIVE, VALUES, multiply, number, operands, short
 from tallystick.workspace import PointerHandle, Workspace
 
 CARRYING = 5 * "0" + "".join(digit * int(digit) for digit in DIGITS)
@@ -33,7 +33,7 @@ class Multiplication(Task):
     """
 
     symbols = (*DIGITS, "*", "=", "+", "s", ".", ",", *PRODUCT_CARRIES, *SUM_CARRIES)
-    shape = rf"{NUMBER}\*{NUMBER}="
+    shape = rf"0\*{NUMBER}=|{POSITIVE}\*(0=|{POSITIVE}=)"
     notes = (".", ",", *PRODUCT_CARRIES, *SUM_CARRIES)
     tools = ("pointer:4",)
     variants = {"local": "solve"}
@@ -186,7 +186,7 @@ class Multiplication1(Multiplication):
     pointer 1 for the answer, so the tokens that decide lie as far back as the number is long.
     """
 
-    shape = rf"{NUMBER}\*[0-9]="
+    shape = rf"0\*[0-9]=|{POSITIVE}\*(0=|[1-9]=)"
     variants = {"local": "solve", "paper": "solve_paper"}
     defaults = Defaults(train_length=10, check=(3, 5, 10, 20, 50), eval=(10, 20, 100, 1000))
     max_length = 10_000_000
@@ -262,7 +262,7 @@ class Multiplication2(Multiplication1):
     The variants are those of multiplication-1; `paper` takes 57 tokens per digit.
     """
 
-    shape = rf"{NUMBER}\*[1-9][0-9]="
+    shape = rf"0\*[1-9][0-9]=|{POSITIVE}\*[1-9][0-9]="
     digits = 2
 
 

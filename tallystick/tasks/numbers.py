@@ -11,8 +11,10 @@ from itertools import zip_longest
 
 DIGITS = "0123456789"
 VALUES = {digit: int(digit) for digit in DIGITS}
-NUMBER = "(0|[1-9][0-9]*)"
-"""Shape of a number in a prompt: no leading zeros."""
+POSITIVE = "[1-9][0-9]*"
+"""Shape of a positive number in a prompt: no leading zeros."""
+NUMBER = f"(0|{POSITIVE})"
+"""Shape of any number in a prompt."""
 BLOCK = 9
 BASE = 10**BLOCK
 

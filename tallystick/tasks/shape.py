@@ -28,6 +28,15 @@ class Shape:
     following: tuple[frozenset[int], ...]
     """For each place those that may follow it."""
 
+    def reach(self, place: int) -> frozenset[int]:
+        """Return this place and those that may come after it."""
+        found, waiting = {place}, [place]
+        while waiting:
+            new = self.following[waiting.pop()] - found
+            found |= new
+            waiting += new
+        return frozenset(found)
+
     def accepts(self, prompt: Sequence[str]) -> bool:
         """Return whether a prompt has this shape."""
         places, following = frozenset[int](), self.first

@@ -23,7 +23,7 @@ from tallystick.workspace import ProgramError
 
 __all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"]
 
-STATES, ANSWERS = 20_000, 3_000_000
+STATES, ANSWERS = 10_000, 3_000_000
 """Maximum number of states, and of answers in all replays."""
 BASE = run.__code__
 """Code of the frame below the program's own frames."""
@@ -41,8 +41,9 @@ class Step(NamedTuple):
 class Machine:
     """The machine of a task's program."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, answers: int = ANSWERS):
         self.task = task
+        self._limit = answers
         self.states: list[Question] = []
         """The states that have been found, each as its question."""
         self.failures: dict[tuple[int, str], str] = {}
@@ -75,8 +76,8 @@ class Machine:
 
     def _run(self, path: tuple[str, ...], key: tuple[int, str]) -> Step | None:
         self._replayed += len(path)
-        if self._replayed > ANSWERS:
-            raise self._endless(key[0])
+        if self._replayed > self._limit or len(self.states) > STATES:
+            raise Refusal(f"the program still comes to new control states after {len(self.states):,}")
         replay = Replay(self.task, self._tokens, path[0], path[1:], self)
         failure = self._replay(replay, watched=len(path) == 1)
         if replay.refused:
@@ -110,12 +111,7 @@ class Machine:
         if number == len(self.states):
             self.states.append(question)
             self._paths.append(path)
-            if len(self.states) > STATES:
-                raise self._endless(number)
         return number
-
-    def _endless(self, state: int) -> Refusal:
-        return Refusal(f"the program still comes to new control states after {len(self.states):,}")
 
     # -- what a replay reads
 

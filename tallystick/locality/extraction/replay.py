@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from tallystick.episode import ANS, BOS, END_NOTE, END_THINK, EOS, MARKS, NOTE, THINK, StopProgram
 from tallystick.locality.extraction.refusal import Refusal
 from tallystick.tasks import Task
-from tallystick.workspace import ProgramError
+from tallystick.workspace import PointerHandle, ProgramError, TapeHandle
 
 TAPE = "tape"
 """The tool that is asked by `[tape.read]`; pointers are named p0, p1 and so on."""
@@ -155,8 +155,8 @@ def _commands(task: Task) -> frozenset[int]:
     return frozenset([*range(len(MARKS)), *map(task.vocab.ids.__getitem__, said)])
 
 
-class Pointer:
-    """Stands for a PointerHandle."""
+class Pointer(PointerHandle):
+    """Stands for a PointerHandle; it is one, so that a program which asks for its type finds the same."""
 
     __slots__ = ("_replay", "control_state")
 
@@ -187,10 +187,8 @@ class Pointer:
         self._replay.refuse(f"the program uses .{name} of a pointer")
 
 
-class Tape:
+class Tape(TapeHandle):
     """Stands for a TapeHandle."""
-
-    __slots__ = ("_replay", "control_state")
 
     def __init__(self, replay: Replay):
         self._replay, self.control_state = replay, TAPE

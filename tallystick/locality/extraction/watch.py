@@ -273,9 +273,13 @@ def _class_parts(cls: type) -> list[Any]:
     return [*functions, *rest, *(base for base in cls.__bases__ if base not in (object, Task))]
 
 
+class _Plain:
+    """A class whose objects are made of their `__dict__` alone."""
+
+
 def _is_plain_instance(kind: type) -> bool:
     """Return whether objects of a class are made of their `__dict__` alone."""
-    return all(base is object or "__slots__" not in vars(base) for base in kind.__mro__) and kind.__flags__ & 1 << 9 != 0
+    return kind.__basicsize__ == _Plain.__basicsize__ and all("__slots__" not in vars(base) for base in kind.__mro__)
 
 
 def _is_exception(value: type) -> bool:
