@@ -149,7 +149,7 @@ def _print_ambiguous(context: Ambiguous) -> None:
 
 def print_missing(context: list[str], following: str, problem: str | None) -> None:
     """Print a context that training lacks, what follows it, and a problem that has it."""
-    shown = visible(problem or "no problem found")
+    shown = "no problem found" if problem is None else visible(problem)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     say(f"  missing  {_text(context)}  then  {visible(following)}  in  {shown}")
 

@@ -29,7 +29,9 @@ def command(
 def _print(proof: Proof) -> None:
     name = f"{proof['task']}, {proof['variant']}"
     if proof["verdict"] == "proved":
-        say(f"{name}: proved local at every length: the last {proof['k']} tokens decide, {proof['contexts']:,} contexts")
+        say(
+            f"{name}: proved local at every length: the last {proof['k']} tokens decide, {proof['contexts']:,} contexts"
+        )
         say(_covered(proof))
         for missing in proof["missing"]:
             print_missing(missing["context"], missing["next"], missing["problem"])

@@ -1,4 +1,4 @@
-"""All that may happen in any problem of a task, at once: its machine against an abstraction of prompt, memory and tools.
+"""All that may happen in any problem of a task: its machine against an abstraction of prompt, memory and tools.
 
 The abstraction allows too much, never too little, so what holds in it holds in each problem:
 
@@ -76,7 +76,9 @@ class Abstraction:
     coarse: tell the cells of the memory apart by their sites alone. marks: tokens that are counted, see `Memory`.
     """
 
-    def __init__(self, machine: Machine, shape: Shape, coarse: bool = False, marks: Sequence[int] = (), nodes: int = NODES):
+    def __init__(
+        self, machine: Machine, shape: Shape, coarse: bool = False, marks: Sequence[int] = (), nodes: int = NODES
+    ):
         self.machine, self.shape, self._coarse, self._marks = machine, shape, coarse, marks
         task = machine.task
         self._ids, self._tokens = task.vocab.ids, task.vocab.tokens

@@ -1,9 +1,8 @@
-"""The context memory and its pointers, abstracted: which cells may stand next to each other, and where a pointer may be.
+"""The context memory and its pointers, abstracted: which cells may stand side by side, and where a pointer may be.
 
-A cell is a label. A pointer is a set of spots, of which a right one is always one. A spot is a label, or a place before
-or behind the memory; with it goes how many marks lie ahead, up to "two or more". Marks are tokens chosen for that: where
-a program says a mark at the beginning of each list, say, a pointer that follows it through the lists then meets as many
-as there are.
+A cell is a label. A pointer is a set of spots: one of them is right. A spot is a label, or a place before or behind the
+memory, with the number of marks that lie ahead of it: 0, 1, or more. Marks are tokens chosen for that, such as one that
+the program says at the beginning of each list: a pointer that goes through the lists meets as many as there are.
 """
 
 from __future__ import annotations
@@ -46,7 +45,12 @@ Ahead = tuple[int, ...]
 Spot = tuple[Place, Ahead]
 Spots = frozenset[Spot]
 """Spots at which a pointer may stand."""
-BEFORE, FAR_BEFORE, BEHIND, FAR_BEHIND = Outside(BOS, True), Outside(BOS, False), Outside(EOS, True), Outside(EOS, False)
+BEFORE, FAR_BEFORE, BEHIND, FAR_BEHIND = (
+    Outside(BOS, True),
+    Outside(BOS, False),
+    Outside(EOS, True),
+    Outside(EOS, False),
+)
 
 
 class Memory:

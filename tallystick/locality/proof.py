@@ -71,8 +71,8 @@ class Proof(TypedDict):
 def prove(task: Task, seed: int = 0, quick: bool = False) -> Proof:
     """Prove or refute that a task's program is local at every length.
 
-    quick: prove only what takes a second or two, without coverage or problems that refute. Raises ValueError for a shape that is wrong or that
-    some problem does not have, and ProgramError if the task's program is wrong.
+    quick: prove only what takes a second or two, without coverage or problems that refute. Raises ValueError for a
+    shape that is wrong or that some problem does not have, and ProgramError if the task's program is wrong.
     """
     begin = time.perf_counter()
     proof: Proof = {

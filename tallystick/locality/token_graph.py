@@ -147,7 +147,7 @@ class TokenGraph:
 def _longer(
     context: tuple[int, ...], leading: dict[int, frozenset[int]], into: list[list[tuple[int, int]]]
 ) -> list[tuple[tuple[int, ...], dict[int, frozenset[int]]]]:
-    """Extend a context by one token back; leading: for each node what may be said once the context has led on from it."""
+    """Extend a context by one token back; leading: for each node that it leads on from, what may be said after it."""
     longer: defaultdict[int, dict[int, frozenset[int]]] = defaultdict(dict)
     for node, said in leading.items():
         for token, before in into[node]:

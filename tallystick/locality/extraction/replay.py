@@ -123,7 +123,9 @@ class Replay:
             raise Asked
         while frame is not None and frame.f_code is not run.__code__:
             if frame.f_lasti in _caught(frame.f_code):
-                self.refuse(f"{frame.f_code.co_name} may catch what a tool or the workspace raises, and so learn from it")
+                self.refuse(
+                    f"{frame.f_code.co_name} may catch what a tool or the workspace raises, and so learn from it"
+                )
             frame = frame.f_back
 
     def symbols(self, symbols: Sequence[str], frame: FrameType) -> list[int]:

@@ -1,7 +1,7 @@
 """Control states for a proof: what decides all that a program does next, or a refusal that names what cannot be read.
 
-Two runs whose states are equal go on alike for the same answers. So a state holds the place of each open frame, its live
-locals and its value stack, with types (1 and True are not the same) and with which mutable objects are shared.
+Two runs whose states are equal go on alike for the same answers. So a state holds the place of each open frame, its
+live locals and its value stack, with types (1 and True are not the same) and with which mutable objects are shared.
 """
 
 from __future__ import annotations

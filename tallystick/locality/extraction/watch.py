@@ -1,8 +1,8 @@
 """Watch the code that a program runs, for state that no control state shows.
 
 Such state hides in globals, attributes, defaults of arguments, and inside of functions written in C. So all code that
-runs is looked at once: what it names must be constant, it may set no attribute and no global, and functions in C must be
-known to keep nothing. Constants that could be changed in place, such as a list, are compared after each step.
+runs is looked at once: what it names must be constant, it may set no attribute and no global, and functions in C must
+be known to keep nothing. Constants that could be changed in place, such as a list, are compared after each step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ import re
 import string
 import sys
 from collections.abc import Hashable, Iterator
-from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FrameType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 from tallystick.locality.extraction.refusal import Refusal
@@ -29,7 +38,8 @@ TRUSTED = tuple(f"tallystick.{name}" for name in ("locality.extraction", "tasks.
 """Modules of this package that run within a program's steps; they keep nothing that a program could read."""
 PURE_MODULES = (builtins, math, operator, string)
 PURE_FUNCTIONS = frozenset(
-    "abs all any ascii bin chr divmod format hex iter len max min next oct ord pow repr round sorted sum".split()
+    ("abs", "all", "any", "ascii", "bin", "chr", "divmod", "format", "hex", "iter", "len", "max", "min", "next")
+    + ("oct", "ord", "pow", "repr", "round", "sorted", "sum")
 )
 """Builtin functions that keep nothing."""
 PURE_TYPES = (
@@ -40,7 +50,8 @@ HOLDERS = (*PURE_TYPES, *ITERATORS, *(type(view) for view in ({}.keys(), {}.valu
 """Types whose methods, written in C, keep nothing but what is in the object."""
 CONTAINERS = (list, dict, set, CellType)
 MUTATORS = frozenset(
-    "append extend insert pop remove clear update setdefault popitem add discard sort reverse".split()
+    ("append", "extend", "insert", "pop", "remove", "clear", "update", "setdefault", "popitem")
+    + ("add", "discard", "sort", "reverse")
 )
 """Methods that change an object in place."""
 SETTING = re.compile("(STORE|DELETE)_(GLOBAL|ATTR|NAME)|IMPORT_NAME")
@@ -225,7 +236,9 @@ class Watch:
 
     def _other_parts(self, value: Any, kind: type, what: str) -> list[Any]:
         if isinstance(value, type):
-            own = value in PURE_TYPES or _is_exception(value) or value.__module__.split(".")[0] in ("builtins", "typing")
+            own = (
+                value in PURE_TYPES or _is_exception(value) or value.__module__.split(".")[0] in ("builtins", "typing")
+            )
             return [] if own else _class_parts(value)
         if kind is ModuleType and value in PURE_MODULES:
             return []
