@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from tallystick.episode import EOS
 from tallystick.locality.extraction.refusal import Refusal
-from tallystick.locality.extraction.replay import TAPE, Action, Asked, Question, Replay, Tokens, run
+from tallystick.locality.extraction.replay import TAPE, Action, Asked, Question, Replay, Tokens
+from tallystick.locality.extraction.stand_ins import ReplayWorkspace
 from tallystick.locality.extraction.states import key_of
 from tallystick.locality.extraction.watch import Watch, own_task
 from tallystick.tasks import Task
@@ -25,8 +26,6 @@ __all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"
 
 STATES, ANSWERS = 10_000, 3_000_000
 """Maximum number of states, and of answers in all replays."""
-BASE = run.__code__
-"""Code of the frame below the program's own frames."""
 
 
 class Step(NamedTuple):
@@ -38,8 +37,16 @@ class Step(NamedTuple):
     """The state at the next question; None at the program's end."""
 
 
+def _run(task: Task, replay: Replay) -> None:
+    """Run the program; its own frames are above this one."""
+    task.program(ReplayWorkspace(replay))
+
+
 class Machine:
     """The machine of a task's program."""
+
+    base = _run.__code__
+    """Code of the frame below the program's own frames."""
 
     def __init__(self, task: Task, answers: int = ANSWERS):
         self.task = task
@@ -97,7 +104,7 @@ class Machine:
                 try:
                     if watched:
                         self.begin()
-                    run(self.task, replay)
+                    _run(self.task, replay)
                 finally:
                     self._watch.end()
         except Asked:
@@ -123,11 +130,11 @@ class Machine:
         """Read the control state; called: the frame that the program's innermost frame calls."""
         self._watch.end()
         assert called.f_back is not None
-        return key_of(open_frames(called.f_back, BASE), called, self._watch)
+        return key_of(open_frames(called.f_back, self.base), called, self._watch)
 
     def site(self, frame: FrameType) -> Hashable:
         """Read the place of a program whose innermost frame is this one, as a number."""
-        places = tuple((frame.f_code, frame.f_lasti) for frame in open_frames(frame, BASE))
+        places = tuple((frame.f_code, frame.f_lasti) for frame in open_frames(frame, self.base))
         return self._sites.setdefault(places, len(self._sites))
 
 
