@@ -119,8 +119,8 @@ class Abstraction:
         edges.edge(0, BOS, bos)
         for node, token, label in self._prompts(bos):
             step = self.machine.start(self._tokens[token])
-            for first in self.shape.first if step is not None else ():
-                if label.site in self.shape.reach(first):
+            for first in self.shape.first:
+                if step is not None and label.site in self.shape.reach(first):
                     self._follow(node, step, (self._memory.start(first),) * len(self._pointers), label)
         while self._waiting:
             situation = self._waiting.popleft()

@@ -121,6 +121,8 @@ class ReplayWorkspace:
     """Stands for the Workspace."""
 
     __slots__ = ("_pointers", "_replay", "control_state", "prompt", "tape")
+    _replay: Replay
+    _pointers: dict[str, Pointer]
 
     def __init__(self, replay: Replay):
         set_attribute = super().__setattr__
