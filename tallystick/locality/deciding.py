@@ -8,6 +8,7 @@ import numpy as np
 
 from tallystick import suffix
 from tallystick.locality import sequences
+from tallystick.locality.extraction import Refusal
 from tallystick.locality.sequences import Sequence
 from tallystick.tasks import Task
 
@@ -15,6 +16,8 @@ ENOUGH = 1000
 """Number of problems after which a search for contexts may stop."""
 BATCH = 50
 """Number of problems that are looked at together."""
+
+CONTRADICTION = "a problem contradicts what was found: the program depends on more than its tools' answers"
 
 Context = tuple[int, ...]
 """Token ids; the size of the vocabulary stands for each token before the beginning."""
@@ -45,7 +48,7 @@ class Tree:
     def find(self, problems: list[Sequence]) -> tuple[np.ndarray, np.ndarray]:
         """Return for each model token the number of its deciding context, and of its problem, int64 [M].
 
-        A token that is not the one that its context decides shows that a proof is wrong, and fails an assertion.
+        Raises Refusal if a problem contradicts the contexts, as of a program that depends on what was not seen.
         """
         tokens = suffix.Contexts.of(problems, self._size)
         which = np.arange(len(tokens.positions))
@@ -54,10 +57,12 @@ class Tree:
         while open_.any():
             distance += 1
             node[open_] = self._child[node[open_], tokens.back(distance, which[open_])]
-            assert (node >= 0).all(), "a problem has a context that the abstraction lacks"
+            if (node < 0).any():
+                raise Refusal(CONTRADICTION)
             open_ = self._leaf[node] < 0
         leaf = self._leaf[node]
-        assert (np.array(self.said)[leaf] == tokens.targets).all(), "a problem differs from the abstraction"
+        if (np.array(self.said)[leaf] != tokens.targets).any():
+            raise Refusal(CONTRADICTION)
         return leaf, np.repeat(np.arange(len(problems)), [int(mask.sum()) for _, mask in problems])
 
 

@@ -87,6 +87,7 @@ def prove(task: Task, seed: int = 0, quick: bool = False) -> Proof:
             machine = Machine(task, QUICK_ANSWERS if quick else ANSWERS)
             _prove(machine, proof, seed, quick)
         except Refusal as refusal:
+            proof |= {"verdict": "unknown", "k": None, "contexts": None, "assumptions": []}
             proof["reason"] = str(refusal)
         proof["states"] = len(machine.states) if machine else 0
     proof["seconds"] = time.perf_counter() - begin
@@ -115,7 +116,7 @@ def _prove(machine: Machine, proof: Proof, seed: int, quick: bool) -> None:
         _refute(task, proof, seed, undecided, quick)
         return
     tree = Tree(graph.deciding(), len(task.vocab))
-    deciding.missing(task, tree, _sampled(task, seed), [-1])  # fails an assertion if the proof is wrong
+    deciding.missing(task, tree, _sampled(task, seed), [-1])  # raises Refusal if they contradict the proof
     machine.check_constants()
     proof["verdict"], proof["k"], proof["contexts"] = "proved", k, len(tree.contexts)
     proof["assumptions"] = _assumptions(machine)

@@ -11,6 +11,7 @@ import pytest
 from tallystick import Defaults, Task, tasks
 from tallystick.locality import Refusal, machine, prove, sequences
 from tallystick.locality.extraction import stacks
+from tallystick.locality.extraction.watch import Watch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hiding
@@ -152,6 +153,13 @@ def test_training_that_lacks_contexts_is_told_with_a_problem():
         if missing["problem"] is not None:
             said = _contexts(task, missing["problem"], len(missing["context"]))
             assert (tuple(missing["context"]), missing["next"]) in said
+
+
+def test_problems_that_contradict_a_proof_undo_it(monkeypatch):
+    monkeypatch.setattr(Watch, "compare", lambda self: None)  # so that what it would refuse is found by problems alone
+    proof = prove(hiding.InList())
+    assert (proof["verdict"], proof["k"]) == ("unknown", None)
+    assert "contradicts" in proof["reason"]
 
 
 def test_a_problem_outside_of_the_shape_is_a_mistake():
