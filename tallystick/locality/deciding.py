@@ -67,10 +67,10 @@ class Tree:
 
 
 def training(task: Task, seed: int, length: int, problems: int) -> Iterator[list[str]]:
-    """Yield the problems on which coverage is based, as `check` does: worst cases and held-out ones."""
+    """Yield the problems on which coverage is based, as `check` does: worst cases and known ones."""
     yield from task.every_worst_case(length)
     for i in range(problems):
-        yield task.problem("holdout", seed, length, i, up_to=True)
+        yield task.problem(task.known_split, seed, length, i, up_to=True)
 
 
 def longer(task: Task, seed: int, lengths: Iterable[int], problems: int) -> Iterator[list[str]]:

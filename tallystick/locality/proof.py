@@ -75,11 +75,7 @@ def prove(task: Task, seed: int = 0, quick: bool = False) -> Proof:
     shape that is wrong or that some problem does not have, and ProgramError if the task's program is wrong.
     """
     begin = time.perf_counter()
-    proof: Proof = {
-        **{"task": task.name, "variant": task.variant, "verdict": "unknown", "k": None, "contexts": None},
-        **{"train_length": task.defaults.train_length, "covered": None, "lacking": 0, "missing": [], "conflicts": []},
-        **{"reason": "", "states": 0, "seconds": 0.0, "assumptions": []},
-    }  # pyright: ignore[reportAssignmentType]
+    proof = _unknown(task)
     proof["reason"] = _unfit(task)
     if not proof["reason"]:
         machine = None
@@ -87,16 +83,35 @@ def prove(task: Task, seed: int = 0, quick: bool = False) -> Proof:
             machine = Machine(task, QUICK_ANSWERS if quick else ANSWERS)
             _prove(machine, proof, seed, quick)
         except Refusal as refusal:
-            proof |= {"verdict": "unknown", "k": None, "contexts": None, "assumptions": []}
+            proof = _unknown(task)
             proof["reason"] = str(refusal)
         proof["states"] = len(machine.states) if machine else 0
     proof["seconds"] = time.perf_counter() - begin
     return proof
 
 
+def _unknown(task: Task) -> Proof:
+    return {
+        "task": task.name,
+        "variant": task.variant,
+        "verdict": "unknown",
+        "k": None,
+        "contexts": None,
+        "train_length": task.defaults.train_length,
+        "covered": None,
+        "lacking": 0,
+        "missing": [],
+        "conflicts": [],
+        "reason": "",
+        "states": 0,
+        "seconds": 0.0,
+        "assumptions": [],
+    }
+
+
 def _unfit(task: Task) -> str:
     """Say why there is no machine of a task's program; empty if there may be one."""
-    if task.text:
+    if task.text or not task.live:
         return "a text task's program works through a shell, whose answers are not abstracted"
     if task.parts:
         return "a mixture is not proved as a whole; prove its parts"
