@@ -101,14 +101,16 @@ def _as_text(role: Role, symbols: list[str], task: Task) -> str:
         text = f"$ {text.removeprefix(BASH)}"
     elif role == Role.OBSERVATION:
         code, text = split_answer(text)
-        text += (
-            f"{'' if text.endswith(NEWLINE) or not text else NEWLINE}[return code {code}]"
-            if code not in ("0", "")
-            else ""
-        )
+        if code not in ("0", ""):
+            text = f"{text}{_line_end(text)}[return code {code}]"
     elif text and role in (Role.OUTPUT, Role.THOUGHT):
         text = f"{NEWLINE}{text}"
-    return f"{text}{'' if text.endswith(NEWLINE) or not text else NEWLINE}"
+    return text + _line_end(text)
+
+
+def _line_end(text: str) -> str:
+    """Return what ends the text's last line, if it has one that has not ended."""
+    return "" if text.endswith(NEWLINE) or not text else NEWLINE
 
 
 class Trace:

@@ -20,7 +20,7 @@ from tallystick.cli.options import (
     app,
     load_task,
 )
-from tallystick.episode import Recorder, Role
+from tallystick.episode import MARKS, Recorder, Role
 from tallystick.problem import Problem
 from tallystick.replay import Replay
 from tallystick.storage import check_makable
@@ -106,7 +106,8 @@ def record(task: Task, prompt: list[str]) -> Recorder:
 def print_episode(task: Task, recorder: Recorder) -> None:
     """Print an episode coloured by role, then its final memory and pointer positions."""
     replay = Replay(task, recorder.ids, recorder.roles)
-    said = [role for role in Role if not task.text or role in replay.roles]
+    seen = replay.roles[replay.ids >= len(MARKS)]
+    said = [role for role in Role if not task.text or role in seen]
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in said)))
     OUT.print(coloured(replay.ids[1:], replay.roles[1:], task), end="" if task.text else "\n", soft_wrap=task.text)
     if task.text:

@@ -300,3 +300,12 @@ def test_the_document_of_eval_without_facts(tallystick, run, tmp_path):
     words = ("eval", copy, "--lengths", 3, "--samples", 2, "--mode", "generate", "--json")
     rows = json.loads(tallystick(*words).out)["rows"]
     assert [row["facts"] for row in rows] == [{}] * len(rows)
+
+
+def test_models_of_recorded_trajectories_work_in_no_folder(tallystick, folder, tmp_path):
+    answer = {"role": "assistant", "content": "Done."}
+    lines = [json.dumps({"messages": [{"role": "user", "content": f"Go {i}."}, answer]}) for i in range(20)]
+    (tmp_path / "others.jsonl").write_text("\n".join(lines))
+    tallystick("train", "others.jsonl", "--model", "lookup", "examples=20", "--out", "run")
+    said = tallystick("solve", "run", "shop", "--prompt", "Go 1.", code=2).err
+    assert said.endswith("others.jsonl is recorded: there is no live tool to run for a model; measure it with verify\n")
