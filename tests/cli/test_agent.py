@@ -217,6 +217,16 @@ def test_a_model_that_is_stopped_writes_nothing(scripted, folder, capsys, monkey
     assert files(folder) == FILES
 
 
+@pytest.mark.parametrize("level", ["bwrap", "landlock", "none"])
+def test_commands_run_at_the_level_that_is_said(scripted, folder, capsys, level):
+    """The copy is at /repo in bubblewrap alone, and only without a sandbox can the test's own file be read."""
+    run = scripted(f"pwd > a.txt; cat {__file__} > b.txt 2> /dev/null")
+    shown, _ = document(run, order(folder, sandbox=level), capsys)
+    assert shown["sandbox"] == level
+    assert (files(folder)["a.txt"] == "/repo\n") == (level == "bwrap")
+    assert (files(folder)["b.txt"] != "") == (level == "none")
+
+
 def test_a_model_that_does_nothing(scripted, folder, capsys):
     shown, said = document(scripted(), order(folder), capsys)
     assert (shown["stop"], shown["commands"], shown["changed"], shown["diff"]) == ("eos", 0, [], "")

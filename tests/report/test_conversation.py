@@ -137,7 +137,7 @@ def wrong(task):
 
 def test_recorded_commands_are_not_run(tmp_path):
     """Trajectories of other agents come without their files, and answers may have no return code."""
-    call = {"id": "1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "rm -rf x"}'}}
+    call = {"id": "1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "touch x"}'}}
     answers = ["removed", "2\nno such file"]
     messages = [{"role": "user", "content": "Remove it."}]
     for answer in answers:
