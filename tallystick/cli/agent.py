@@ -12,6 +12,7 @@ from tallystick.cli.console import OUT, Trace, coloured_diff, note, plural, resu
 from tallystick.cli.options import fail, print_json
 from tallystick.cli.progress import AtWork
 from tallystick.cli.sandbox import choose_sandbox
+from tallystick.engine.generation import check_live
 from tallystick.engine.speaker import Speaker, let_speak
 from tallystick.episode import Recorder
 from tallystick.models.base import Model
@@ -94,6 +95,7 @@ class Document(TypedDict):
 
 def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> None:
     """Let the model work in a copy of the folder, then print what it changed. Exits with 1 if it was stopped."""
+    check_live(run.task)
     prompt = run.task.parse(order.check(run.task))
     level = choose_sandbox(run.task, order.sandbox)
     with closing(start_tools(run.task, prompt, live=Live(level, order.folder))) as tools:

@@ -12,9 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from tallystick.episode import Role
+from tallystick.episode import MARKS, Role
 from tallystick.tasks import Task
-from tallystick.tools import BASH
+from tallystick.tools import BASH, split_answer
 from tallystick.trajectory import cut
 
 NEWLINE = "\n"
@@ -96,17 +96,21 @@ def _as_text(role: Role, symbols: list[str], task: Task) -> str:
 
     A return code is told where it is not 0.
     """
-    if role == Role.THOUGHT:
-        return ""
-    text = printable(task.format([word for word in symbols if word not in SHELL_MARKS]))
+    text = printable(task.format([word for word in symbols if word not in (*MARKS, *SHELL_MARKS)]))
     if role == Role.COMMAND:
         text = f"$ {text.removeprefix(BASH)}"
     elif role == Role.OBSERVATION:
-        code, _, text = text.partition(NEWLINE)
-        text += f"{'' if text.endswith(NEWLINE) or not text else NEWLINE}[return code {code}]" if code != "0" else ""
-    elif role == Role.OUTPUT:
+        code, text = split_answer(text)
+        if code not in ("0", ""):
+            text = f"{text}{_line_end(text)}[return code {code}]"
+    elif text and role in (Role.OUTPUT, Role.THOUGHT):
         text = f"{NEWLINE}{text}"
-    return f"{text}{'' if text.endswith(NEWLINE) or not text else NEWLINE}"
+    return text + _line_end(text)
+
+
+def _line_end(text: str) -> str:
+    """Return what ends the text's last line, if it has one that has not ended."""
+    return "" if text.endswith(NEWLINE) or not text else NEWLINE
 
 
 class Trace:

@@ -20,7 +20,7 @@ from tallystick.cli.options import (
     app,
     load_task,
 )
-from tallystick.episode import Recorder, Role
+from tallystick.episode import MARKS, Recorder, Role
 from tallystick.problem import Problem
 from tallystick.replay import Replay
 from tallystick.storage import check_makable
@@ -66,14 +66,14 @@ def show(
         print_jsonl(loaded, prompt, {"task": loaded.name, "variant": loaded.variant, **source})
     else:
         episode = record(loaded, prompt)
-        if isinstance(prompt, Problem):
+        if isinstance(prompt, Problem) and prompt.files:
             OUT.print(f"a folder of {plural(len(prompt.files), 'file')}; --write DIR writes them")
         print_episode(loaded, episode)
 
 
 def write_files(task: Task, prompt: list[str], folder: Path) -> None:
     """Write a text problem's files into a new folder and print its path, and on stderr the prompt."""
-    if not isinstance(prompt, Problem):
+    if not isinstance(prompt, Problem) or not prompt.files:
         raise ValueError(f"--write has no effect: problems of {task.name} have no files")
     if os.path.lexists(folder):
         raise ValueError(f"{folder} already exists; choose another --write")
@@ -106,7 +106,8 @@ def record(task: Task, prompt: list[str]) -> Recorder:
 def print_episode(task: Task, recorder: Recorder) -> None:
     """Print an episode coloured by role, then its final memory and pointer positions."""
     replay = Replay(task, recorder.ids, recorder.roles)
-    said = [role for role in Role if not task.text or role in replay.roles and role != Role.THOUGHT]
+    seen = replay.roles[replay.ids >= len(MARKS)]
+    said = [role for role in Role if not task.text or role in seen]
     OUT.print(Text.assemble("roles: ", *((f"{role.name.lower()} ", STYLES[role]) for role in said)))
     OUT.print(coloured(replay.ids[1:], replay.roles[1:], task), end="" if task.text else "\n", soft_wrap=task.text)
     if task.text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -12,7 +12,7 @@ from tallystick.episode import EOS, MARKS, Recorder, ToolError
 from tallystick.problem import Problem
 from tallystick.replay import Command, Replay
 from tallystick.tasks import Task
-from tallystick.tools import BASH
+from tallystick.tools import BASH, runs_commands, split_answer
 from tallystick.tools.shell.results import lines
 from tallystick.tools.shell.tool import ShellState
 
@@ -44,8 +44,10 @@ class Turn:
     said: str
     command: str | None
     """None if the agent says no more than this."""
+    answered: bool
+    """Whether the command has an answer."""
     code: str
-    """The return code."""
+    """The return code; "" for an answer without one."""
     output: str
     changes: list[FileChange]
 
@@ -83,12 +85,13 @@ def conversation(
     """Return the turns of a recorded episode that have any of its tokens `first` to `last`.
 
     error: position of a model's first wrong token. The commands are run again, since an episode does not hold the
-    files that they change.
+    files that they change; but for those of recorded trajectories, whose files nobody has.
     """
     assert isinstance(prompt, Problem), "a problem of a text task"
     replay = Replay(task, recorder.ids, recorder.roles)
     texts = _Texts(replay)
-    with closing(ShellState(prompt)) as shell:
+    shell = ShellState(prompt) if runs_commands(task) else None
+    with closing(shell) if shell else nullcontext():
         every = list(takewhile(lambda turn: turn.start < last, _turns(replay, texts, shell)))
     shown = [turn for turn in every if turn.end > first]
     return Conversation(
@@ -115,21 +118,21 @@ class _Texts:
         return self.of(start, end).removeprefix(BASH)
 
 
-def _turns(replay: Replay, texts: _Texts, shell: ShellState) -> Iterator[Turn]:
+def _turns(replay: Replay, texts: _Texts, shell: ShellState | None) -> Iterator[Turn]:
     position, end = replay.prompt_end, len(replay.ids)
     for command in replay.commands():
         yield _turn(texts, shell, position, command)
         position = command.answered
     if position < end:
-        yield Turn(position, end, end, texts.of(position, end), None, "", "", [])
+        yield Turn(position, end, end, texts.of(position, end), None, False, "", "", [])
 
 
-def _turn(texts: _Texts, shell: ShellState, start: int, command: Command) -> Turn:
-    line = texts.command(command.start, command.end)
-    code, _, output = texts.of(command.end, command.answered).partition("\n")
-    changes = _run(shell, line) if command.answered > command.end else []
-    said = texts.of(start, command.start)
-    return Turn(start, command.start, command.answered, said, line, code, output, changes)
+def _turn(texts: _Texts, shell: ShellState | None, start: int, command: Command) -> Turn:
+    said, line = texts.of(start, command.start), texts.command(command.start, command.end)
+    code, output = split_answer(texts.of(command.end, command.answered))
+    answered = command.answered > command.end
+    changes = _run(shell, line) if answered and shell else []
+    return Turn(start, command.start, command.answered, said, line, answered, code, output, changes)
 
 
 def _run(shell: ShellState, line: str) -> list[FileChange]:

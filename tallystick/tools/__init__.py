@@ -5,6 +5,7 @@ A task names its tools, each with an option after a colon: ``tools = ("pointer:3
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,6 +139,12 @@ class Started:
         """Give back what the tools hold."""
         for state in self.states.values():
             state.close()
+
+
+def split_answer(text: str) -> tuple[str, str]:
+    """Split the answer to a command line into its return code and what was printed; a code of "" where it has none."""
+    found = re.match(r"(-?\d+)\n", text)
+    return (found[1], text[found.end() :]) if found else ("", text)
 
 
 def runs_commands(task: ToolUser) -> bool:

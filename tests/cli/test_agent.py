@@ -217,6 +217,16 @@ def test_a_model_that_is_stopped_writes_nothing(scripted, folder, capsys, monkey
     assert files(folder) == FILES
 
 
+@pytest.mark.parametrize("level", ["bwrap", "landlock", "none"])
+def test_commands_run_at_the_level_that_is_said(scripted, folder, capsys, level):
+    """The copy is at /repo in bubblewrap alone, and only without a sandbox can the test's own file be read."""
+    run = scripted(f"pwd > a.txt; cat {__file__} > b.txt 2> /dev/null")
+    shown, _ = document(run, order(folder, sandbox=level), capsys)
+    assert shown["sandbox"] == level
+    assert (files(folder)["a.txt"] == "/repo\n") == (level == "bwrap")
+    assert (files(folder)["b.txt"] != "") == (level == "none")
+
+
 def test_a_model_that_does_nothing(scripted, folder, capsys):
     shown, said = document(scripted(), order(folder), capsys)
     assert (shown["stop"], shown["commands"], shown["changed"], shown["diff"]) == ("eos", 0, [], "")
@@ -300,3 +310,12 @@ def test_the_document_of_eval_without_facts(tallystick, run, tmp_path):
     words = ("eval", copy, "--lengths", 3, "--samples", 2, "--mode", "generate", "--json")
     rows = json.loads(tallystick(*words).out)["rows"]
     assert [row["facts"] for row in rows] == [{}] * len(rows)
+
+
+def test_models_of_recorded_trajectories_work_in_no_folder(tallystick, folder, tmp_path):
+    answer = {"role": "assistant", "content": "Done."}
+    lines = [json.dumps({"messages": [{"role": "user", "content": f"Go {i}."}, answer]}) for i in range(20)]
+    (tmp_path / "others.jsonl").write_text("\n".join(lines))
+    tallystick("train", "others.jsonl", "--model", "lookup", "examples=20", "--out", "run")
+    said = tallystick("solve", "run", "shop", "--prompt", "Go 1.", code=2).err
+    assert said.endswith("others.jsonl is recorded: there is no live tool to run for a model; measure it with verify\n")

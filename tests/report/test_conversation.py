@@ -133,3 +133,21 @@ def wrong(task):
     assert recorder.roles[position] == Role.COMMAND
     return {"index": 0, "position": position, "context": words[position - 16 : position], "want": words[position],
             "got": "<b>", "margin": -0.5}  # fmt: skip
+
+
+def test_recorded_commands_are_not_run(tmp_path):
+    """Trajectories of other agents come without their files, and answers may have no return code."""
+    call = {"id": "1", "type": "function", "function": {"name": "bash", "arguments": '{"command": "touch x"}'}}
+    answers = ["removed", "2\nno such file"]
+    messages = [{"role": "user", "content": "Remove it."}]
+    for answer in answers:
+        messages += [{"role": "assistant", "content": "So.", "tool_calls": [call]},
+                     {"role": "tool", "tool_call_id": "1", "content": answer}]  # fmt: skip
+    lines = [json.dumps({"messages": [{**messages[0], "content": f"Remove {i}."}, *messages[1:]]}) for i in range(20)]
+    (tmp_path / "others.jsonl").write_text("\n".join(lines))
+    task = tasks.load(str(tmp_path / "others.jsonl"))
+    prompt = task.problem("train", 0, task.max_length, 0)
+    talk = shown(task, prompt, runner.record(task, prompt))
+    assert [(turn.code, turn.output, turn.changes) for turn in talk.turns if turn.command] == [
+        ("", "removed", []), ("2", "no such file", [])
+    ]  # fmt: skip

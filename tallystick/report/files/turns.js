@@ -67,7 +67,8 @@ class TurnView {
 
   problem() {
     const { prompt, files } = this.conversation;
-    return [label("The problem"), block("prompt", prompt), make("p", { class: "soft" }, `A folder of ${plural(files, "file")}.`)];
+    const folder = files ? [make("p", { class: "soft" }, `A folder of ${plural(files, "file")}.`)] : [];
+    return [label("The problem"), block("prompt", prompt), ...folder];
   }
 
   turn(i) {
@@ -108,9 +109,9 @@ function block(kind, ...parts) {
 }
 
 function answer(turn) {
-  if (turn.code === "") return [make("p", { class: "soft" }, "The shell has not answered here.")];
-  const failed = turn.code === "0" ? "" : `, return code ${turn.code}`;
-  if (!turn.output) return [make("p", { class: "soft" }, `The shell prints nothing${failed}.`)];
+  if (!turn.answered) return [make("p", { class: "soft" }, "There is no answer.")];
+  const failed = ["0", ""].includes(turn.code) ? "" : `, return code ${turn.code}`;
+  if (!turn.output) return [make("p", { class: "soft" }, `The command prints nothing${failed}.`)];
   return [label(`Reads${failed}`), block("output", turn.output)];
 }
 
