@@ -77,9 +77,10 @@ def test_local_and_covered_as_check_prints_it(name, variant):
     assert (report["local"], report["covered"]) == (True, True)
 
 
+@pytest.mark.slow
 def test_a_cycle_that_its_tape_never_answers_leaves_a_program_undecided():
     report = locality.check(load("multiplication-2", "paper+notes"), [3, 4, 5], 50)
-    assert (report["local"], report["rows"][-1]["k"]) == (None, 15)
+    assert (report["local"], report["rows"][-1]["k"]) == (None, 8)
     assert report["reason"].startswith("the program may go on alike for ever, at read+3 with carry=")
 
 
