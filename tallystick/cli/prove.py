@@ -49,7 +49,7 @@ def _covered(proof: Proof) -> str:
     """Say in one line whether training problems have all contexts."""
     length = f"covered at length {proof['train_length']}"
     if not proof["lacking"]:
-        return f"{length}: yes, so lookup and every fixed-state model that learns it are exact at any length"
+        return f"{length}: yes, so lookup is exact at any length; a fixed-state model that learns it is predicted to be"
     lacking = f"{proof['lacking']:,} of {proof['contexts']:,} contexts are not among training problems"
     found = proof["covered"] is not None
     return f"{length}: {'no' if found else 'unknown'}, {lacking}{'' if found else '; no problem found has one of them'}"

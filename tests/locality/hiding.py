@@ -550,24 +550,13 @@ class InPosition(Hiding):
         w.output(str(int(not odd)))
 
 
-class Password(walks.Walk):
+class Password(walks.Pin):
     """Whether a long password ever stood in the prompt; no sample has it."""
 
-    symbols = "ab="
-    shape = "[ab]+="
     word = "abaabbabaaabbbab"
-    defaults = Defaults(train_length=4, check=(3, 4, 6))
 
     def keep(self, kept, symbol):
-        if kept == self.word:
-            return kept
-        kept += symbol
-        while not self.word.startswith(kept):
-            kept = kept[1:]
-        return kept
-
-    def say(self, kept):
-        return "b" if kept == self.word else "a"
+        return kept if kept == self.word else super().keep(kept, symbol)
 
 
 class Latch(walks.Walk):

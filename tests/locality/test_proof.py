@@ -66,24 +66,6 @@ class Window(walks.Walk):
         return max(kept)
 
 
-class Pin(walks.Walk):
-    """Whether the prompt ends in a certain word of 12 letters: local, though no sample shows it."""
-
-    symbols = "ab="
-    shape = "[ab]+="
-    word = "abaabbabaaab"
-    defaults = Defaults(train_length=4, check=(3, 4, 6))
-
-    def keep(self, kept, symbol):
-        kept += symbol
-        while not self.word.startswith(kept):
-            kept = kept[1:]
-        return kept
-
-    def say(self, kept):
-        return "b" if kept == self.word else "a"
-
-
 class Pair(walks.Walk):
     """Compare two symbols, of which one waits on the value stack."""
 
@@ -104,7 +86,7 @@ class Pair(walks.Walk):
         w.output("y" if same else "n")
 
 
-@pytest.mark.parametrize(("cls", "k"), [(Window, 8), (Pin, 38), (Pair, 4)])
+@pytest.mark.parametrize(("cls", "k"), [(Window, 8), (walks.Pin, 38), (Pair, 4)])
 def test_k_is_exact(cls, k):
     proof = prove(cls(), quick=True)
     assert (proof["verdict"], proof["k"]) == ("proved", k)

@@ -1,6 +1,7 @@
 """A task to be varied: a program that holds a value in a local while it walks over the prompt."""
 
 from tallystick import Task
+from tallystick.tasks import Defaults
 
 
 class Walk(Task):
@@ -33,3 +34,21 @@ class Walk(Task):
 
     def say(self, kept):
         return kept
+
+
+class Pin(Walk):
+    """Whether the prompt ends in a certain word of 12 letters: local, though no sample shows it."""
+
+    symbols = "ab="
+    shape = "[ab]+="
+    word = "abaabbabaaab"
+    defaults = Defaults(train_length=4, check=(3, 4, 6))
+
+    def keep(self, kept, symbol):
+        kept += symbol
+        while not self.word.startswith(kept):
+            kept = kept[1:]
+        return kept
+
+    def say(self, kept):
+        return "b" if kept == self.word else "a"

@@ -39,12 +39,6 @@ def made(tmp_path_factory):
     return base / "page.html"
 
 
-@pytest.fixture(scope="module")
-def tab():
-    with browser.Page() as page:
-        yield page
-
-
 @pytest.fixture
 def page(tab, made):
     """Open the report at desktop size, on the program's own episode."""

@@ -52,12 +52,6 @@ def made(tmp_path_factory):
     return base / "page.html"
 
 
-@pytest.fixture(scope="module")
-def tab():
-    with browser.Page() as page:
-        yield page
-
-
 @pytest.fixture
 def page(tab, made):
     """Open the report on the program's own episode of codefix."""
