@@ -42,6 +42,11 @@ class Contexts:
         """Tokens to be predicted, int32 [M]."""
         return self.ids[self.positions]
 
+    @property
+    def readings(self) -> list[np.ndarray]:
+        """Ways to read the targets, [M] each: a context decides if all its targets are the same in one of them."""
+        return [self.targets]
+
     def back(self, distance: int, which: np.ndarray) -> np.ndarray:
         """Return the tokens `distance` before positions[which], int32; `pad` where that is before the sequence."""
         at = self.positions[which] - distance
@@ -98,6 +103,7 @@ class _Level:
 def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
     """Extend ambiguous contexts until each decides its token, up to `max_depth` tokens back (default: no limit)."""
     targets, width = contexts.targets, contexts.pad + 1
+    readings = contexts.readings
     depth, leaf = np.full(len(targets), -1), np.full(len(targets), -1)
     keys: list[np.ndarray] = []
     values: list[np.ndarray] = []
@@ -108,7 +114,7 @@ def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
         there = contexts.extends(distance, level.which)
         which, node = level.which[there], level.node[there]
         edges, edge = _number(node * width + contexts.back(distance, which), level.count * width)
-        first, ambiguous = _decide(edge, targets[which], len(edges))
+        first, ambiguous = _decide(edge, [reading[which] for reading in readings], len(edges))
         inner, decided = np.cumsum(ambiguous) - 1, np.cumsum(~ambiguous) - 1  # index of each edge among its kind
         below = level.first + level.count
         keys.append(edges + level.first * width)
@@ -121,12 +127,15 @@ def build(contexts: Contexts, max_depth: int | None = None) -> SuffixTree:
     return SuffixTree(*joined, width, depth, leaf)
 
 
-def _decide(edge: np.ndarray, targets: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each edge one of its next tokens, and whether it has several."""
-    first, ambiguous = np.zeros(count, np.int64), np.zeros(count, bool)
-    first[edge] = targets
-    ambiguous[edge[first[edge] != targets]] = True
-    return first, ambiguous
+def _decide(edge: np.ndarray, readings: list[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each edge one of its next tokens, as first read, and whether it has several in every reading."""
+    told, ambiguous = np.zeros((len(readings), count), np.int64), np.ones(count, bool)
+    for first, targets in zip(told, readings, strict=True):
+        first[edge] = targets
+        several = np.zeros(count, bool)
+        several[edge[first[edge] != targets]] = True
+        ambiguous &= several
+    return told[0], ambiguous
 
 
 def _number(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -62,6 +62,8 @@ def _print(task: tasks.Task, report: CheckReport) -> None:
     _print_rows(report)
     own = "the task's own and generic ones" if report["own_worst_cases"] else "generic ones; the task gives none"
     say(f"\nworst cases: {own if task.live else 'none; only the recorded problems are known'}")
+    if task.text:
+        say("k counts words, signs and spaces; contexts that differ only in names (words with a digit) are alike")
     if "notes" in report:
         say(_notes(report["notes"], report["local"]))
     last, length = report["rows"][-1], report["train_length"]

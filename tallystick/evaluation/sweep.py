@@ -109,14 +109,12 @@ def posed_to(run: Run, name: str) -> Task:
 
     Raises ValueError if one of the two is no text task.
     """
-    task = tasks.load(name)
-    for known in (run.task, task):
-        if not isinstance(known, TextTask):
-            raise ValueError(f"--on is for text tasks, whose tokens are the same; {known.name} is none")
-    assert isinstance(task, TextTask) and isinstance(run.task, TextTask)
-    task.spelling = run.task.spelling
-    if task.vocab.tokens != run.task.vocab.tokens:
-        raise ValueError(f"{run.task.name} and {name} have other tools or functions, so {run.path} cannot read {name}")
+    task, trained = tasks.load(name), run.task
+    if not isinstance(task, TextTask) or not isinstance(trained, TextTask):
+        raise ValueError(f"--on is for text tasks, whose tokens can be the same; {name} or {trained.name} is none")
+    task.spelling = trained.spelling
+    if task.vocab.tokens != trained.vocab.tokens:
+        raise ValueError(f"{trained.name} and {name} have other tools or functions, so {run.path} cannot read {name}")
     return task
 
 

@@ -11,10 +11,11 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from tallystick import suffix
-from tallystick.locality import hidden, sequences
+from tallystick.locality import hidden, reading, sequences
+from tallystick.locality.reading import Tokens
 from tallystick.locality.sequences import Sequence
 from tallystick.locality.verdict import ROWS, Growth, judge
+from tallystick.suffix import Contexts
 from tallystick.tasks import Task
 
 EXAMPLES = 8
@@ -89,20 +90,20 @@ class _Sample:
     """All problems of one row: random ones first, then worst cases."""
 
     task: Task
+    reading: Tokens
     random: list[Sequence]
     worst: list[Sequence]
 
     def __post_init__(self) -> None:
         self.all = self.random + self.worst
-        self.contexts = suffix.Contexts.of(self.all, len(self.task.vocab))
-        self.tree = suffix.build(self.contexts)
+        self.contexts, self.tree = self.reading.build(self.all)
         self.problem = np.repeat(np.arange(len(self.all)), [int(mask.sum()) for _, mask in self.all])
         """Index of the problem that each model token belongs to, int64 [M]."""
 
     def prompt(self, number: int) -> list[str]:
         """Return the prompt of a problem: the tokens between [BOS] and the first model token."""
         ids, mask = self.all[number]
-        return self.task.vocab.decode(ids[1 : int(np.argmax(mask))].tolist())
+        return self.reading.decode(ids[1 : int(np.argmax(mask))].tolist())
 
     @property
     def reach(self) -> np.ndarray:
@@ -125,15 +126,17 @@ def check(
     training length, for coverage. Raises ProgramError if the task's program is wrong.
     """
     trained = train_length or task.defaults.train_length
+    told = reading.of(task)
     known = sequences.sample(task, task.known_split, seed, trained, 4 * problems) + sequences.worst_cases(task, trained)
+    known = told.read(known)
     rows: list[CheckRow] = []
     growth: list[Growth] = []
     random: list[Sequence] = []
     worst: list[Sequence] = []
     for length in sorted(set(lengths or task.defaults.check)):
-        random = random + sequences.sample(task, "check", seed, length, problems)
-        worst = worst + sequences.worst_cases(task, length)
-        sample = _Sample(task, random, worst)
+        random = random + told.read(sequences.sample(task, "check", seed, length, problems))
+        worst = worst + told.read(sequences.worst_cases(task, length))
+        sample = _Sample(task, told, random, worst)
         coverage = _Coverage(known, sample)
         rows.append(_row(length, sample, coverage))
         growth.append(_growth(sample, rows, growth))
@@ -156,13 +159,13 @@ def check(
 
 
 def _row(length: int, sample: _Sample, coverage: _Coverage) -> CheckRow:
-    alone = suffix.Contexts.of(sample.random, len(sample.task.vocab))
+    _, alone = sample.reading.build(sample.random)
     return {
         "length": length,
         "problems": len(sample.random),
         "worst_cases": len(sample.worst),
         "k": sample.tree.k,
-        "k_random": suffix.build(alone).k,
+        "k_random": alone.k,
         "contexts": len(np.unique(sample.tree.leaf)),
         "unseen": len(coverage.unseen),
         "coverage": float(coverage.seen.mean()),
@@ -195,8 +198,7 @@ class _Coverage:
 
     def __init__(self, known: list[Sequence], sample: _Sample):
         self._sample = sample
-        together = suffix.Contexts.of(known + sample.all, len(sample.task.vocab))
-        tree = suffix.build(together)
+        _, tree = sample.reading.build(known + sample.all)
         border = sum(int(mask.sum()) for _, mask in known)
         met = np.zeros(tree.leaf.max() + 2, bool)  # the last entry is for undecided tokens, whose leaf is -1
         met[tree.leaf[:border]] = True
@@ -209,7 +211,7 @@ class _Coverage:
 
     def missing(self) -> list[Missing]:
         """List some contexts that do not occur in training, each with the shortest problem that contains it."""
-        task, contexts = self._sample.task, self._sample.contexts
+        task, contexts, decode = self._sample.task, self._sample.contexts, self._sample.reading.decode
         found: list[Missing] = []
         for leaf in self.unseen[:EXAMPLES]:
             tokens = np.flatnonzero(self._leaves == leaf)
@@ -219,8 +221,8 @@ class _Coverage:
             start = max(end - depth, int(contexts.starts[token]))
             found.append(
                 {
-                    "context": task.vocab.decode(contexts.ids[start:end].tolist()),
-                    "next": [task.vocab.tokens[contexts.ids[end]]],
+                    "context": decode(contexts.ids[start:end].tolist()),
+                    "next": decode([int(contexts.ids[end])]),
                     "problem": task.format(self._sample.prompt(int(self._sample.problem[token]))),
                 }
             )
@@ -229,20 +231,20 @@ class _Coverage:
 
 def _ambiguous(sample: _Sample, k: int) -> list[Ambiguous]:
     """List contexts that take more than k tokens to decide, each as its shortest suffix that is as ambiguous."""
-    vocab, contexts = sample.task.vocab, sample.contexts
+    decode, contexts = sample.reading.decode, sample.contexts
     found: list[Ambiguous] = []
     depth = np.where(sample.tree.depth < 0, len(contexts.ids), sample.tree.depth)
     while depth.max() > k and len(found) < EXAMPLES:
         worst = int(np.argmax(depth))
         length, following = _name(contexts, worst, int(depth[worst]))
         end = contexts.positions[worst]
-        words = vocab.decode(contexts.ids[end - length : end].tolist())
-        found.append({"context": words, "next": vocab.decode(following), "distance": int(sample.tree.depth[worst])})
+        words = decode(contexts.ids[end - length : end].tolist())
+        found.append({"context": words, "next": decode(following), "distance": int(sample.tree.depth[worst])})
         depth[_like(contexts, worst, length)] = 0
     return found
 
 
-def _name(contexts: suffix.Contexts, which: int, decided: int) -> tuple[int, list[int]]:
+def _name(contexts: Contexts, which: int, decided: int) -> tuple[int, list[int]]:
     """Return the length of the shortest suffix with the same next tokens as the longest ambiguous one, and these."""
     alike, following = np.arange(len(contexts.positions)), []
     for back in range(1, min(decided, contexts.positions[which] - contexts.starts[which] + 1)):
@@ -251,7 +253,7 @@ def _name(contexts: suffix.Contexts, which: int, decided: int) -> tuple[int, lis
     return following.index(following[-1]) + 1, following[-1]
 
 
-def _like(contexts: suffix.Contexts, which: int, length: int) -> np.ndarray:
+def _like(contexts: Contexts, which: int, length: int) -> np.ndarray:
     """Return the positions whose last `length` tokens are the same as those of position `which`."""
     alike = np.arange(len(contexts.positions))
     for back in range(1, length + 1):

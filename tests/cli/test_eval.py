@@ -70,7 +70,8 @@ def test_rows_keep_the_hash_of_the_weights_that_were_measured(copy):
     """Training may replace the weights meanwhile."""
     run = runs.load(copy)
     runs.save_model(copy, run.model, run.examples + 1)
-    evaluate._measure(run, partial(sweep.evaluate, run, [3, 5], 2), None, True, evaluate.Table(run, "verify", ERR))
+    measure, document = partial(sweep.evaluate, run, [3, 5], 2), partial(sweep.report, run)
+    evaluate._measure(run, measure, document, True, evaluate.Table(run, "verify", ERR))
     measured = runs.read_eval(copy)
     assert measured["weights"] == run.weights != runs.weights_hash(copy)
 
@@ -141,3 +142,27 @@ def test_prompts_are_not_all_held(copy, mode, samples, most):
     sweep.evaluate(loaded, [4], samples, mode, worst_cases=False)
     assert 0 < Watched.most <= most
     assert Watched.alive <= 1
+
+
+AGENT = Path(__file__).parents[2] / "models" / "codefix"
+
+
+def test_another_text_task_is_posed_in_the_tokens_of_the_run(tallystick, tmp_path):
+    copy = shutil.copytree(AGENT, tmp_path / "agent")
+    posed = ["--on", "codefix:rename", "--lengths", "4", "--samples", 2, "--json"]
+    document = json.loads(tallystick("eval", copy, *posed).out)
+    kept = json.loads((copy / "eval-codefix-rename.json").read_text())
+    assert document["on"] == kept["on"] == "codefix:rename"
+    assert document["task"] == "codefix"
+    assert [row["samples"] for row in kept["rows"]] == [2, 1]
+    assert not (copy / "eval.json").exists()
+
+
+def test_only_tasks_with_the_same_tokens_are_posed_instead(tallystick, run, tmp_path):
+    copy = shutil.copytree(AGENT, tmp_path / "agent")
+    for arguments, message in (
+        ([copy, "--on", "addition"], "text tasks"),
+        ([run, "--on", "codefix"], "text tasks"),
+        ([copy, "--on", "codefix", "--part", "codefix"], "leave one out"),
+    ):
+        assert message in tallystick("eval", *arguments, code=2).err

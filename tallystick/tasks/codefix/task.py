@@ -42,8 +42,8 @@ class CodeFix(TextTask):
     defaults = Defaults(
         train_length=16,
         settings={
-            **{"d_state": "32", "dt_max": "0.01", "batch_size": "32", "lr": "0.003"},
-            **{"decay_at_error": "0.0001", "min_margin": "1.0", "validate_every": "100"},
+            **{"d_state": "32", "dt_max": "0.01", "batch_size": "16", "lr": "0.003"},
+            **{"decay_at_error": "0.0001", "min_margin": "1.0", "validate_every": "200"},
         },
         memory={"dt_min": "0.001", "dt_max": "0.1"},
         check=(4, 8, 16, 30),
