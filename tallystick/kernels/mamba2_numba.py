@@ -3,9 +3,6 @@
 Tokens are processed in small blocks, so that everything computed from them stays in a core's own cache, and memory is
 traversed once instead of about sixty times. Within a block the scan is the plain recurrence.
 
-Numba compiles the loops when they are first called, and stores the result beside this file, in the user's cache folder
-or in NUMBA_CACHE_DIR. If none of these is writable, every process compiles anew.
-
 Glossary: B batch, L length, H heads, E channels of all heads, N state size, X convolved channels (x, B and C: E + 2 N),
 K taps of the convolution, J = K - 1, M outputs of in_proj (z, x, B, C, dt: E + X + H), Q tokens of a block,
 W = J + Q, S = Q + 1, c blocks. A gradient's name is its tensor's name with the prefix d.
@@ -13,51 +10,23 @@ W = J + Q, S = Q + 1, c blocks. A gradient's name is its tensor's name with the 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy import ndarray as Array
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.compiled import jit, run
+
 BLOCK = 16
 """Number of tokens of a block (Q). The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
 
-OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
-"""Options of numba, without the fastmath options "nnan" and "ninf": NaN and infinity must be preserved."""
 
-
-def _can_cache() -> bool:
-    """Return whether numba finds a folder to store compiled code in; if not, warn on stderr."""
-    try:
-        numba.njit(cache=True)(_can_cache)
-    except RuntimeError:
-        _say("finds no writable folder for compiled code, and compiles anew in every process.")
-        return False
-    return True
-
-
-def _say(problem: str) -> None:
-    advice = "That takes about 10 s; to avoid it, set NUMBA_CACHE_DIR to an empty, writable folder."
-    print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
-
-
-CACHE = _can_cache()
-COMPILED: list[Any] = []
-"""All functions that numba compiles."""
-
-
-def _jit(function: Any) -> Any:
-    COMPILED.append(numba.njit(function, cache=CACHE, **OPTIONS))
-    return COMPILED[-1]
-
-
-@_jit
+@jit
 def _sigmoid(x: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-x)), to 3e-7.
 
@@ -72,7 +41,7 @@ def _sigmoid(x: np.float32) -> np.float32:
     return ONE / (ONE + power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32))
 
 
-@_jit
+@jit
 def _seen(reset_L: Array, t: int, most: int) -> int:
     """Return the number of tokens visible to the convolution at t, up to `most`: t itself, and none before a reset."""
     seen = 1
@@ -81,19 +50,19 @@ def _seen(reset_L: Array, t: int, most: int) -> int:
     return seen
 
 
-@_jit
+@jit
 def _channels(h: int, size: int) -> range:
     """Return the channels of a head, as unsigned integers, since numba would check signed indices for their sign."""
     return range(np.uint64(h * size), np.uint64((h + 1) * size))
 
 
-@_jit
+@jit
 def _convolved(mixed_LM: Array, tail_JX: Array, t: int, inner: int) -> Array:
     """Return the convolution's input at token t, [X]; a negative t counts from the end of the tail."""
     return mixed_LM[t, inner : inner + tail_JX.shape[1]] if t >= 0 else tail_JX[len(tail_JX) + t]
 
 
-@_jit
+@jit
 def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, padded_WX: Array) -> None:
     """Fill `padded_WX` with the convolution's input at `count` tokens and at the J preceding ones."""
     reach = len(tail_JX)
@@ -103,7 +72,7 @@ def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, pa
             into_X[i] = from_X[i]
 
 
-@_jit
+@jit
 def _clear(rows_LR: Array, begin: int) -> None:
     """Zero the tokens from `begin` on, which are invalid."""
     for t in range(begin, len(rows_LR)):
@@ -111,7 +80,7 @@ def _clear(rows_LR: Array, begin: int) -> None:
             rows_LR[t, r] = ZERO
 
 
-@_jit
+@jit
 def _convolve(
     padded_WX: Array,
     taps_KX: Array,
@@ -134,7 +103,7 @@ def _convolve(
             xBC_QX[q, i] = before_QX[q, i] * _sigmoid(before_QX[q, i])
 
 
-@_jit
+@jit
 def _spread(
     xBC_QX: Array,
     dt_LH: Array,
@@ -155,7 +124,7 @@ def _spread(
                 dtx_QE[q, e], decay_QE[q, e] = dt * xBC_QX[q, e], decay
 
 
-@_jit
+@jit
 def _scan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -185,7 +154,7 @@ def _scan(
                 y_LE[t, e] += C0 * s0 + C1 * s1
 
 
-@_jit
+@jit
 def _gate(mixed_LM: Array, y_LE: Array, norm_E: Array, eps: np.float32, begin: int, count: int, out_LE: Array) -> None:
     """Fill `out_LE` with norm(y silu(z))."""
     inner = len(norm_E)
@@ -200,7 +169,7 @@ def _gate(mixed_LM: Array, y_LE: Array, norm_E: Array, eps: np.float32, begin: i
             out_LE[t, e] *= scale * norm_E[e]
 
 
-@_jit
+@jit
 def _forward(
     given: tuple[Array, ...],
     weights: tuple[Array, ...],
@@ -244,7 +213,7 @@ def _forward(
                 left_BJX[b, j, i] = padded_WX[j, i]
 
 
-@_jit
+@jit
 def _backward_gate(
     mixed_LM: Array,
     y_LE: Array,
@@ -278,7 +247,7 @@ def _backward_gate(
             dmixed_LM[t, e] = dgated * y_LE[t, e] * (sigmoid + silu * (ONE - sigmoid))
 
 
-@_jit
+@jit
 def _rescan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -306,7 +275,7 @@ def _rescan(
             dxBC_QX[q, inner + states + n], dxBC_QX[q, inner + states + n + 1] = dC0, dC1
 
 
-@_jit
+@jit
 def _backward_scan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -337,7 +306,7 @@ def _backward_scan(
             dxBC_QX[q, b], dxBC_QX[q, b + 1] = dB0, dB1
 
 
-@_jit
+@jit
 def _gather(
     xBC_QX: Array,
     dy_QE: Array,
@@ -368,7 +337,7 @@ def _gather(
             ddt_LH[t, h], ddecay_LH[t, h] = ddt, ZERO if reset_L[t] else ddecay
 
 
-@_jit
+@jit
 def _backward_convolve(
     padded_WX: Array,
     taps_KX: Array,
@@ -407,7 +376,7 @@ def _backward_convolve(
             into_X[i] = dpadded_WX[w, i]
 
 
-@_jit
+@jit
 def _backward(
     given: tuple[Array, ...],
     weights: tuple[Array, ...],
@@ -470,17 +439,6 @@ def _channels_last(state_BHPN: Tensor) -> Tensor:
     return state_BHPN.detach().flatten(1, 2).mT.clone(memory_format=torch.contiguous_format)
 
 
-def _run(function: Any, *arguments: Any) -> None:
-    """Call a compiled function; if numba cannot store or load its code, compile it without storing."""
-    try:
-        function(*arguments)
-    except Exception as error:  # a full disk, or a damaged file, which may raise anything
-        _say(f"cannot store compiled code ({type(error).__name__}: {error}), and compiles anew in every process.")
-        for compiled in COMPILED:
-            compiled._cache.disable()
-        function(*arguments)
-
-
 class _Mix(torch.autograd.Function):
     """The autograd function of `mamba2_mix`: the loops compute per channel; per-head scalars are computed in torch."""
 
@@ -510,7 +468,7 @@ class _Mix(torch.autograd.Function):
         left_BJX, state_BNE = torch.zeros_like(tail_BJX), _channels_last(state_BHPN)
         ctx.eps = np.float32(eps)
         made = _arrays(out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE)
-        _run(_forward, _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(reset_BL, length_B), *made)
+        run(_forward, _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(reset_BL, length_B), *made)
         ctx.save_for_backward(*given, *weights, reset_BL, length_B, y_BLE, entering_BcNE, A_H, dt_bias_H)
         return out_BLE, left_BJX, state_BNE.mT.reshape(state_BHPN.shape).contiguous()
 
@@ -523,7 +481,7 @@ class _Mix(torch.autograd.Function):
         dweights = [w.new_zeros(len(dout_BLE), *w.shape) for w in weights]
         dstate_BNE = _channels_last(dstate_BHPN)
         known = _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*kept, dout_BLE, dleft_BJX)
-        _run(_backward, *known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy())
+        run(_backward, *known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy())
         dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
         dtaps_KX, dbias_X, dD_E, dnorm_E = (w.sum(0) for w in dweights)
         dlog_BLH = ddecay_BLH * given[3]
