@@ -1,0 +1,474 @@
+"""One compiled step of a whole model: from tokens and states to logits and new states, on one core.
+
+A step reads rows: tokens of one or several sequences, each sequence's in order. Products with weights are taken for up
+to ROWS rows at a time, so that weights are fetched once for all of them; sums are taken in one order whatever their
+number, so that one token at a time, any chunk and any batch give the same numbers bit for bit.
+
+All weights of a model stand in one array, in the order in which they are needed, and all tensors of a sequence's state
+in another. Rows of weights are padded with zeros to a multiple of PAD, which spares the loops their remainders. All
+numbers are float32.
+
+Glossary: R rows, V vocabulary, D model width, E inner width, H heads, N state size, X convolved channels, K taps of
+the convolution, J = K - 1, M outputs of in_proj, Q rank of Mamba-1's step size, G gates of all units, S sequences,
+Z numbers of a state.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tallystick.kernels.compiled import jit, jit_in_order
+
+ROWS = 64
+"""Maximum number of rows of a pass: their activations stay in a core's second cache."""
+PAD = 16
+"""Rows of weights are padded to a multiple of this number of floats: one vector of AVX-512."""
+MAMBA2, MAMBA1, LSTM, GRU = range(4)
+"""Kinds of models."""
+KIND, VOCAB, WIDTH, LAYERS, INNER, STATES, TAPS, HEADS, RANK, GATES, SIZES = range(11)
+"""Places in the array of a model's sizes; those that a kind does not have are zero."""
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+"""Constants in single precision; Python's floats would turn the arithmetic into double precision."""
+EPS = np.float32(1e-5)
+"""Constant that norms add to the mean square, as `rms_norm.EPS`."""
+
+
+@jit
+def padded(width: int) -> int:
+    """Return the number of floats that a row of weights takes."""
+    return (width + PAD - 1) // PAD * PAD
+
+
+@jit
+def _exp(x: np.float32) -> np.float32:
+    """Return exp(x) to 2e-7, and exp(±87) beyond: Cephes' expf without its branches, which would not be vectorised."""
+    x = min(max(x, np.float32(-87.0)), np.float32(87.0))
+    whole = np.floor(x * np.float32(1.44269504) + HALF)
+    rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
+    power = np.float32(1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1.0, 1.0):
+        power = power * rest + np.float32(c)
+    return power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@jit
+def _sigmoid(x: np.float32) -> np.float32:
+    """Return 1 / (1 + exp(-x))."""
+    return ONE / (ONE + _exp(-x))
+
+
+@jit
+def _tanh(x: np.float32) -> np.float32:
+    """Return tanh(x), to 2e-7."""
+    return TWO / (ONE + _exp(-TWO * x)) - ONE
+
+
+@jit
+def _softplus(x: np.float32) -> np.float32:
+    """Return log(1 + exp(x)), to 2e-7 of itself: log1p(u) is 2 atanh(u / (2 + u)), as a series."""
+    u = _exp(-abs(x))
+    s = u / (TWO + u)
+    square, series = s * s, np.float32(1 / 17)
+    for c in (1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0):
+        series = series * square + np.float32(c)
+    return max(x, ZERO) + TWO * s * series
+
+
+@jit_in_order
+def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
+    """Add x @ weight to the first `count` rows of `out_RM`: each sum from its first term to its last."""
+    depth, width = weight_DM.shape
+    whole = depth // 4 * 4
+    r = 0
+    while r < count:
+        rows = 4 if count - r >= 4 else 1
+        if rows == 4:
+            a_M, b_M, c_M, d_M = out_RM[r], out_RM[r + 1], out_RM[r + 2], out_RM[r + 3]
+            for d in range(0, whole, 4):
+                _add_four(x_RD[r], weight_DM, d, a_M, x_RD[r + 1], b_M, x_RD[r + 2], c_M, x_RD[r + 3], d_M)
+        else:
+            _add_one(x_RD[r], weight_DM, whole, out_RM[r])
+        for row in range(r, r + rows):
+            for d in range(whole, depth):
+                for m in range(width):
+                    out_RM[row, m] += x_RD[row, d] * weight_DM[d, m]
+        r += rows
+
+
+@jit_in_order
+def _add_one(x_D: Array, weight_DM: Array, whole: int, out_M: Array) -> None:
+    """Add the first `whole` terms, a multiple of four, for one row."""
+    d, width = 0, len(out_M)
+    while d + 8 <= whole:
+        x0, x1, x2, x3 = x_D[d], x_D[d + 1], x_D[d + 2], x_D[d + 3]
+        x4, x5, x6, x7 = x_D[d + 4], x_D[d + 5], x_D[d + 6], x_D[d + 7]
+        for m in range(width):
+            first = out_M[m] + x0 * weight_DM[d, m] + x1 * weight_DM[d + 1, m]
+            first = first + x2 * weight_DM[d + 2, m] + x3 * weight_DM[d + 3, m]
+            first = first + x4 * weight_DM[d + 4, m] + x5 * weight_DM[d + 5, m]
+            out_M[m] = first + x6 * weight_DM[d + 6, m] + x7 * weight_DM[d + 7, m]
+        d += 8
+    if d < whole:
+        x0, x1, x2, x3 = x_D[d], x_D[d + 1], x_D[d + 2], x_D[d + 3]
+        for m in range(width):
+            first = out_M[m] + x0 * weight_DM[d, m] + x1 * weight_DM[d + 1, m]
+            out_M[m] = first + x2 * weight_DM[d + 2, m] + x3 * weight_DM[d + 3, m]
+
+
+@jit_in_order
+def _add_four(
+    xa_D: Array,
+    weight_DM: Array,
+    d: int,
+    a_M: Array,
+    xb_D: Array,
+    b_M: Array,
+    xc_D: Array,
+    c_M: Array,
+    xd_D: Array,
+    d_M: Array,
+) -> None:
+    """Add terms d to d + 3 for four rows, whose weights are fetched once."""
+    a0, a1, a2, a3 = xa_D[d], xa_D[d + 1], xa_D[d + 2], xa_D[d + 3]
+    b0, b1, b2, b3 = xb_D[d], xb_D[d + 1], xb_D[d + 2], xb_D[d + 3]
+    c0, c1, c2, c3 = xc_D[d], xc_D[d + 1], xc_D[d + 2], xc_D[d + 3]
+    d0, d1, d2, d3 = xd_D[d], xd_D[d + 1], xd_D[d + 2], xd_D[d + 3]
+    for m in range(len(a_M)):
+        w0, w1, w2, w3 = weight_DM[d, m], weight_DM[d + 1, m], weight_DM[d + 2, m], weight_DM[d + 3, m]
+        a_M[m] = a_M[m] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
+        b_M[m] = b_M[m] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
+        c_M[m] = c_M[m] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
+        d_M[m] = d_M[m] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
+
+
+@jit
+def _norm(x_RD: Array, weight_D: Array, count: int, out_RD: Array) -> None:
+    """Fill `out_RD` with the RMS norm of the first `count` rows."""
+    width = len(weight_D)
+    for r in range(count):
+        squares = ZERO
+        for d in range(width):
+            squares += x_RD[r, d] * x_RD[r, d]
+        scale = ONE / np.sqrt(squares / np.float32(width) + EPS)
+        for d in range(width):
+            out_RD[r, d] = x_RD[r, d] * scale * weight_D[d]
+
+
+@jit
+def _clear(out_RM: Array, count: int) -> None:
+    """Zero the first `count` rows."""
+    for r in range(count):
+        for m in range(out_RM.shape[1]):
+            out_RM[r, m] = ZERO
+
+
+@jit
+def _convolve(new_X: Array, taps_KX: Array, bias_X: Array, tail_JX: Array, out_X: Array) -> None:
+    """Fill `out_X` with silu of the convolution at one token; push the token into the tail."""
+    reach, channels = tail_JX.shape
+    for i in range(channels):
+        out_X[i] = bias_X[i] + taps_KX[reach, i] * new_X[i]
+    for j in range(reach):
+        for i in range(channels):
+            out_X[i] += taps_KX[j, i] * tail_JX[j, i]
+    for j in range(reach - 1):
+        for i in range(channels):
+            tail_JX[j, i] = tail_JX[j + 1, i]
+    for i in range(channels):
+        tail_JX[reach - 1, i] = new_X[i]
+    for i in range(channels):
+        out_X[i] *= _sigmoid(out_X[i])
+
+
+@jit
+def _view(flat: Array, begin: int, rows: int, columns: int) -> Array:
+    """Return `rows` x `columns` numbers of `flat` from `begin` on, as a matrix."""
+    return flat[begin : begin + rows * columns].reshape((rows, columns))
+
+
+@jit
+def _mamba2(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one block of Mamba-2 on `count` rows; return the places of the next block's weights and state.
+
+    The arguments are the same for the other kinds' layers: `at` and `z` are the places of this layer's weights and
+    state; slot_R: each row's sequence; x_RD is replaced by the layer's output; the other matrices are scratch.
+    """
+    width, inner, states, taps, heads = sizes[WIDTH], sizes[INNER], sizes[STATES], sizes[TAPS], sizes[HEADS]
+    channels, columns, size = inner + 2 * states, wide_RM.shape[1], inner // heads
+    norm_D, at = weights[at : at + width], at + width
+    in_DM, at = _view(weights, at, width, columns), at + width * columns
+    taps_KX, at = _view(weights, at, taps, channels), at + taps * channels
+    bias_X, at = weights[at : at + channels], at + channels
+    A_H, at = weights[at : at + heads], at + heads
+    dt_bias_H, at = weights[at : at + heads], at + heads
+    D_E, at = weights[at : at + inner], at + inner
+    gate_E, at = weights[at : at + inner], at + inner
+    out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
+
+    _norm(x_RD, norm_D, count, normed_RD)
+    _clear(wide_RM, count)
+    _project(normed_RD, in_DM, count, wide_RM)
+    xBC_X, dtx_E, decay_E = np.empty(channels, np.float32), np.empty(inner, np.float32), np.empty(inner, np.float32)
+    for r in range(count):
+        tail_JX = _view(states_SZ[slot_R[r]], z, taps - 1, channels)
+        state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * channels, states, inner)
+        y_E = inner_RE[r]
+        _convolve(wide_RM[r, inner : inner + channels], taps_KX, bias_X, tail_JX, xBC_X)
+        for h in range(heads):
+            dt = _softplus(wide_RM[r, inner + channels + h] + dt_bias_H[h])
+            decay = np.exp(dt * A_H[h])
+            for e in range(h * size, (h + 1) * size):
+                dtx_E[e], decay_E[e], y_E[e] = dt * xBC_X[e], decay, D_E[e] * xBC_X[e]
+        for n in range(states):
+            B, C = xBC_X[inner + n], xBC_X[inner + states + n]
+            for e in range(inner):
+                s = decay_E[e] * state_NE[n, e] + B * dtx_E[e]
+                state_NE[n, e] = s
+                y_E[e] += C * s
+        for e in range(inner):
+            y_E[e] *= wide_RM[r, e] * _sigmoid(wide_RM[r, e])
+    _norm(inner_RE, gate_E, count, inner_RE)
+    _project(inner_RE, out_ED, count, x_RD)
+    return at, z + (taps - 1) * channels + states * inner
+
+
+@jit
+def _mamba1(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one block of Mamba-1 on `count` rows; see `_mamba2`."""
+    width, inner, states, taps, rank = sizes[WIDTH], sizes[INNER], sizes[STATES], sizes[TAPS], sizes[RANK]
+    columns, small, dense = wide_RM.shape[1], padded(rank + 2 * states), padded(inner)
+    norm_D, at = weights[at : at + width], at + width
+    in_DM, at = _view(weights, at, width, columns), at + width * columns
+    taps_KE, at = _view(weights, at, taps, inner), at + taps * inner
+    bias_E, at = weights[at : at + inner], at + inner
+    mix_EY, at = _view(weights, at, inner, small), at + inner * small
+    dt_QE, at = _view(weights, at, rank, dense), at + rank * dense
+    dt_bias_E, at = weights[at : at + inner], at + inner
+    A_NE, at = _view(weights, at, states, inner), at + states * inner
+    D_E, at = weights[at : at + inner], at + inner
+    out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
+
+    _norm(x_RD, norm_D, count, normed_RD)
+    _clear(wide_RM, count)
+    _project(normed_RD, in_DM, count, wide_RM)
+    mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
+    for r in range(count):
+        tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
+        _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
+    _project(inner_RE, mix_EY, count, mixed_RY)
+    _project(mixed_RY, dt_QE, count, dt_RE)
+    dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
+    for r in range(count):
+        state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
+        dt_E, x_E = dt_RE[r], inner_RE[r]
+        for e in range(inner):
+            dt_E[e] = _softplus(dt_E[e] + dt_bias_E[e])
+            dtx_E[e], y_E[e] = dt_E[e] * x_E[e], D_E[e] * x_E[e]
+        for n in range(states):
+            B, C = mixed_RY[r, rank + n], mixed_RY[r, rank + states + n]
+            for e in range(inner):
+                s = _exp(dt_E[e] * A_NE[n, e]) * state_NE[n, e] + B * dtx_E[e]
+                state_NE[n, e] = s
+                y_E[e] += C * s
+        for e in range(inner):
+            x_E[e] = y_E[e] * wide_RM[r, inner + e] * _sigmoid(wide_RM[r, inner + e])
+    _project(inner_RE, out_ED, count, x_RD)
+    return at, z + (taps - 1 + states) * inner
+
+
+@jit
+def _recurrent(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one layer of an LSTM or a GRU on `count` rows, whose input's part stands in `wide_RM`; see `_mamba2`.
+
+    Rows are taken in runs of different sequences, so that a batch shares the fetched weights.
+    """
+    width, columns, is_gru = sizes[WIDTH], wide_RM.shape[1], sizes[KIND] == GRU
+    own_DM, at = _view(weights, at, width, columns), at + width * columns
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and slot_R[end] > slot_R[end - 1]:
+            end += 1
+        for r in range(begin, end):
+            for d in range(width):
+                normed_RD[r, d] = states_SZ[slot_R[r], z + d]
+        out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
+        if is_gru:
+            _clear(inner_RE[begin:end], end - begin)
+        _project(normed_RD[begin:end], own_DM, end - begin, out_RM[begin:end])
+        for r in range(begin, end):
+            h_D = states_SZ[slot_R[r], z : z + width]
+            if is_gru:
+                _gru_cell(wide_RM[r], inner_RE[r], h_D)
+            else:
+                _lstm_cell(wide_RM[r], h_D, states_SZ[slot_R[r], z + width : z + 2 * width], sizes[GATES])
+            for d in range(width):
+                x_RD[r, d] = h_D[d]
+        begin = end
+    return at, z + (width if is_gru else 2 * width)
+
+
+@jit
+def _lstm_cell(gates_M: Array, h_D: Array, c_D: Array, gates: int) -> None:
+    """Advance an LSTM's state and cell, given its gates f, i, g, o; or f, g, o, where i is 1 - f."""
+    width = len(h_D)
+    for d in range(width):
+        f, g = _sigmoid(gates_M[d]), _tanh(gates_M[(gates - 2) * width + d])
+        i = ONE - f if gates == 3 else _sigmoid(gates_M[width + d])
+        c_D[d] = f * c_D[d] + i * g
+        h_D[d] = _sigmoid(gates_M[(gates - 1) * width + d]) * _tanh(c_D[d])
+
+
+@jit
+def _gru_cell(gates_M: Array, own_M: Array, h_D: Array) -> None:
+    """Advance a GRU's state, given the input's part and its own part of r, z and n."""
+    width = len(h_D)
+    for d in range(width):
+        r, z = _sigmoid(gates_M[d] + own_M[d]), _sigmoid(gates_M[width + d] + own_M[width + d])
+        n = _tanh(gates_M[2 * width + d] + r * own_M[2 * width + d])
+        h_D[d] = (ONE - z) * n + z * h_D[d]
+
+
+@jit
+def _embed(table_VM: Array, id_R: Array, out_RM: Array, count: int) -> None:
+    """Fill the first `count` rows with their tokens' rows of the table."""
+    for r in range(count):
+        for m in range(table_VM.shape[1]):
+            out_RM[r, m] = table_VM[id_R[r], m]
+
+
+@jit
+def _spread(bias_M: Array, out_RM: Array, count: int) -> None:
+    """Fill the first `count` rows with the bias."""
+    for r in range(count):
+        for m in range(len(bias_M)):
+            out_RM[r, m] = bias_M[m]
+
+
+@jit
+def widest(sizes: Array) -> int:
+    """Return the width of the widest activation, padded: the outputs of in_proj, or all gates."""
+    if sizes[KIND] == MAMBA2:
+        return padded(2 * sizes[INNER] + 2 * sizes[STATES] + sizes[HEADS])
+    return padded(2 * sizes[INNER] if sizes[KIND] == MAMBA1 else sizes[GATES] * sizes[WIDTH])
+
+
+@jit
+def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Array, last_R: Array, out: Array) -> None:
+    """Let the model read rows; advance `states_SZ`.
+
+    id_R, slot_R: each row's token and sequence, a sequence's rows in order.
+    last_R: row of `out` [., padded(V)] for the logits that follow this row; -1 if they are not wanted.
+    """
+    kind, width, vocab, layers = sizes[KIND], sizes[WIDTH], sizes[VOCAB], sizes[LAYERS]
+    residual, columns, rows = padded(width), widest(sizes), min(len(id_R), ROWS)
+    x_RD, normed_RD = np.zeros((rows, residual), np.float32), np.zeros((rows, residual), np.float32)
+    wide_RM = np.zeros((rows, columns), np.float32)
+    inner_RE = np.zeros((rows, columns if kind == GRU else padded(max(sizes[INNER], 1))), np.float32)
+    logits_RV = np.zeros((rows, padded(vocab)), np.float32)
+    for begin in range(0, len(id_R), ROWS):
+        count = min(ROWS, len(id_R) - begin)
+        slots, at, z = slot_R[begin : begin + count], 0, 0
+        scratch = x_RD, normed_RD, wide_RM, inner_RE
+        if kind == MAMBA2 or kind == MAMBA1:
+            _embed(_view(weights, at, vocab, residual), id_R[begin:], x_RD, count)
+            at += vocab * residual
+            for _ in range(layers):
+                if kind == MAMBA2:
+                    at, z = _mamba2(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+                else:
+                    at, z = _mamba1(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+        else:
+            _embed(_view(weights, at, vocab, columns), id_R[begin:], wide_RM, count)
+            at += vocab * columns
+            for layer in range(layers):
+                if layer:
+                    _spread(weights[at : at + columns], wide_RM, count)
+                    _project(x_RD, _view(weights, at + columns, width, columns), count, wide_RM)
+                    at += columns + width * columns
+                at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+        _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
+
+
+@jit
+def _say(
+    sizes: Array, weights: Array, at: int, last_R: Array, x_RD: Array, normed_RD: Array, logits_RV: Array, out: Array
+) -> None:
+    """Compute the logits of the rows for which they are wanted."""
+    width, vocab, wanted = sizes[WIDTH], sizes[VOCAB], 0
+    for r in range(len(last_R)):
+        if last_R[r] >= 0:
+            for d in range(width):
+                x_RD[wanted, d] = x_RD[r, d]
+            wanted += 1
+    if sizes[KIND] == MAMBA2 or sizes[KIND] == MAMBA1:
+        _norm(x_RD, weights[at : at + width], wanted, normed_RD)
+        at += width
+    else:
+        normed_RD = x_RD
+    _clear(logits_RV, wanted)
+    _project(normed_RD, _view(weights, at, width, padded(vocab)), wanted, logits_RV)
+    wanted = 0
+    for r in range(len(last_R)):
+        if last_R[r] >= 0:
+            for v in range(vocab):
+                out[last_R[r], v] = logits_RV[wanted, v]
+            wanted += 1
+
+
+@jit
+def greedy(logits_V: Array) -> tuple[int, np.float32, bool]:
+    """Return the token with the largest logit, its margin over the next, and whether all logits are equal.
+
+    NaN counts as the largest, as in torch.
+    """
+    token, best, second, least = 0, logits_V[0], np.float32(-np.inf), logits_V[0]
+    if np.isnan(best):
+        return 0, np.float32(np.nan), False
+    for v in range(1, len(logits_V)):
+        logit = logits_V[v]
+        if np.isnan(logit):
+            return v, np.float32(np.nan), False
+        if logit > best:
+            token, best, second = v, logit, best
+        elif logit > second:
+            second = logit
+        least = min(least, logit)
+    return token, best - second, best == least
