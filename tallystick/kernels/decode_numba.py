@@ -15,10 +15,12 @@ Z numbers of a state.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.kernels.compiled import jit, jit_in_order
+from tallystick.kernels import numba_jit
 
 ROWS = 64
 """Maximum number of rows of a pass: their activations stay in a core's second cache."""
@@ -32,6 +34,22 @@ ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.flo
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
 EPS = np.float32(1e-5)
 """Constant that norms add to the mean square, as `rms_norm.EPS`."""
+
+
+OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+"""Options of numba: sums are taken in the order in which they are written, and NaN and infinity are preserved."""
+FREE = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+"""Options where a row's sum may be taken in any order."""
+
+
+def jit(function: Any) -> Any:
+    """Compile a function with `OPTIONS`."""
+    return numba_jit.jit(function, **OPTIONS)
+
+
+def jit_free(function: Any) -> Any:
+    """Compile a function with `FREE`."""
+    return numba_jit.jit(function, **FREE)
 
 
 @jit
@@ -75,7 +93,7 @@ def _softplus(x: np.float32) -> np.float32:
     return max(x, ZERO) + TWO * s * series
 
 
-@jit_in_order
+@jit
 def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
     """Add x @ weight to the first `count` rows of `out_RM`: each sum from its first term to its last."""
     depth, width = weight_DM.shape
@@ -96,7 +114,7 @@ def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
         r += rows
 
 
-@jit_in_order
+@jit
 def _add_one(x_D: Array, weight_DM: Array, whole: int, out_M: Array) -> None:
     """Add the first `whole` terms, a multiple of four, for one row."""
     d, width = 0, len(out_M)
@@ -116,7 +134,7 @@ def _add_one(x_D: Array, weight_DM: Array, whole: int, out_M: Array) -> None:
             out_M[m] = first + x2 * weight_DM[d + 2, m] + x3 * weight_DM[d + 3, m]
 
 
-@jit_in_order
+@jit
 def _add_four(
     xa_D: Array,
     weight_DM: Array,
@@ -142,7 +160,7 @@ def _add_four(
         d_M[m] = d_M[m] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
 
 
-@jit
+@jit_free
 def _norm(x_RD: Array, weight_D: Array, count: int, out_RD: Array) -> None:
     """Fill `out_RD` with the RMS norm of the first `count` rows."""
     width = len(weight_D)

@@ -18,15 +18,22 @@ from numpy import ndarray as Array
 from torch import Tensor
 from torch.nn import functional as F
 
-from tallystick.kernels.compiled import jit, run
+from tallystick.kernels.numba_jit import jit, run
 
 BLOCK = 16
 """Number of tokens of a block (Q). The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
 
+OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+"""Options of numba, without the fastmath options "nnan" and "ninf": NaN and infinity must be preserved."""
 
-@jit
+
+def _jit(function: Any) -> Any:
+    return jit(function, **OPTIONS)
+
+
+@_jit
 def _sigmoid(x: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-x)), to 3e-7.
 
@@ -41,7 +48,7 @@ def _sigmoid(x: np.float32) -> np.float32:
     return ONE / (ONE + power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32))
 
 
-@jit
+@_jit
 def _seen(reset_L: Array, t: int, most: int) -> int:
     """Return the number of tokens visible to the convolution at t, up to `most`: t itself, and none before a reset."""
     seen = 1
@@ -50,19 +57,19 @@ def _seen(reset_L: Array, t: int, most: int) -> int:
     return seen
 
 
-@jit
+@_jit
 def _channels(h: int, size: int) -> range:
     """Return the channels of a head, as unsigned integers, since numba would check signed indices for their sign."""
     return range(np.uint64(h * size), np.uint64((h + 1) * size))
 
 
-@jit
+@_jit
 def _convolved(mixed_LM: Array, tail_JX: Array, t: int, inner: int) -> Array:
     """Return the convolution's input at token t, [X]; a negative t counts from the end of the tail."""
     return mixed_LM[t, inner : inner + tail_JX.shape[1]] if t >= 0 else tail_JX[len(tail_JX) + t]
 
 
-@jit
+@_jit
 def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, padded_WX: Array) -> None:
     """Fill `padded_WX` with the convolution's input at `count` tokens and at the J preceding ones."""
     reach = len(tail_JX)
@@ -72,7 +79,7 @@ def _pad(mixed_LM: Array, tail_JX: Array, begin: int, count: int, inner: int, pa
             into_X[i] = from_X[i]
 
 
-@jit
+@_jit
 def _clear(rows_LR: Array, begin: int) -> None:
     """Zero the tokens from `begin` on, which are invalid."""
     for t in range(begin, len(rows_LR)):
@@ -80,7 +87,7 @@ def _clear(rows_LR: Array, begin: int) -> None:
             rows_LR[t, r] = ZERO
 
 
-@jit
+@_jit
 def _convolve(
     padded_WX: Array,
     taps_KX: Array,
@@ -103,7 +110,7 @@ def _convolve(
             xBC_QX[q, i] = before_QX[q, i] * _sigmoid(before_QX[q, i])
 
 
-@jit
+@_jit
 def _spread(
     xBC_QX: Array,
     dt_LH: Array,
@@ -124,7 +131,7 @@ def _spread(
                 dtx_QE[q, e], decay_QE[q, e] = dt * xBC_QX[q, e], decay
 
 
-@jit
+@_jit
 def _scan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -154,7 +161,7 @@ def _scan(
                 y_LE[t, e] += C0 * s0 + C1 * s1
 
 
-@jit
+@_jit
 def _gate(mixed_LM: Array, y_LE: Array, norm_E: Array, eps: np.float32, begin: int, count: int, out_LE: Array) -> None:
     """Fill `out_LE` with norm(y silu(z))."""
     inner = len(norm_E)
@@ -169,7 +176,7 @@ def _gate(mixed_LM: Array, y_LE: Array, norm_E: Array, eps: np.float32, begin: i
             out_LE[t, e] *= scale * norm_E[e]
 
 
-@jit
+@_jit
 def _forward(
     given: tuple[Array, ...],
     weights: tuple[Array, ...],
@@ -213,7 +220,7 @@ def _forward(
                 left_BJX[b, j, i] = padded_WX[j, i]
 
 
-@jit
+@_jit
 def _backward_gate(
     mixed_LM: Array,
     y_LE: Array,
@@ -247,7 +254,7 @@ def _backward_gate(
             dmixed_LM[t, e] = dgated * y_LE[t, e] * (sigmoid + silu * (ONE - sigmoid))
 
 
-@jit
+@_jit
 def _rescan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -275,7 +282,7 @@ def _rescan(
             dxBC_QX[q, inner + states + n], dxBC_QX[q, inner + states + n + 1] = dC0, dC1
 
 
-@jit
+@_jit
 def _backward_scan(
     xBC_QX: Array,
     dtx_QE: Array,
@@ -306,7 +313,7 @@ def _backward_scan(
             dxBC_QX[q, b], dxBC_QX[q, b + 1] = dB0, dB1
 
 
-@jit
+@_jit
 def _gather(
     xBC_QX: Array,
     dy_QE: Array,
@@ -337,7 +344,7 @@ def _gather(
             ddt_LH[t, h], ddecay_LH[t, h] = ddt, ZERO if reset_L[t] else ddecay
 
 
-@jit
+@_jit
 def _backward_convolve(
     padded_WX: Array,
     taps_KX: Array,
@@ -376,7 +383,7 @@ def _backward_convolve(
             into_X[i] = dpadded_WX[w, i]
 
 
-@jit
+@_jit
 def _backward(
     given: tuple[Array, ...],
     weights: tuple[Array, ...],

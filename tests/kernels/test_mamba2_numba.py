@@ -169,8 +169,8 @@ def test_compiled_code_that_cannot_be_read_back(tmp_path):
     """A crash or a full disk may have left empty files."""
     code = """
 import os, pathlib
-from tallystick.kernels.compiled import run
 from tallystick.kernels.mamba2_numba import _sigmoid
+from tallystick.kernels.numba_jit import run
 run(_sigmoid, 0.0)
 files = list(pathlib.Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
 assert files
