@@ -5,7 +5,7 @@ to ROWS rows at a time, so that weights are fetched once for all of them; sums a
 number, so that one token at a time, any chunk and any batch give the same numbers bit for bit.
 
 All weights of a model stand in one array, in the order in which they are needed, and all tensors of a sequence's state
-in another. Rows of weights are padded with zeros to a multiple of PAD, which spares the loops their remainders. All
+in another. Rows of weights are padded with zeros to whole vectors. All
 numbers are float32.
 
 Glossary: R rows, V vocabulary, D model width, E inner width, H heads, N state size, X convolved channels, K taps of
@@ -21,11 +21,10 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tallystick.kernels import numba_jit
+from tallystick.kernels.project_numba import LANES, project
 
 ROWS = 64
 """Maximum number of rows of a pass: their activations stay in a core's second cache."""
-PAD = 16
-"""Rows of weights are padded to a multiple of this number of floats: one vector of AVX-512."""
 MAMBA2, MAMBA1, LSTM, GRU = range(4)
 """Kinds of models."""
 KIND, VOCAB, WIDTH, LAYERS, INNER, STATES, TAPS, HEADS, RANK, GATES, SIZES = range(11)
@@ -55,13 +54,14 @@ def jit_free(function: Any) -> Any:
 @jit
 def padded(width: int) -> int:
     """Return the number of floats that a row of weights takes."""
-    return (width + PAD - 1) // PAD * PAD
+    return (width + LANES - 1) // LANES * LANES
 
 
 @jit
 def _exp(x: np.float32) -> np.float32:
     """Return exp(x) to 2e-7, and exp(±87) beyond: Cephes' expf without its branches, which would not be vectorised."""
-    x = min(max(x, np.float32(-87.0)), np.float32(87.0))
+    x = np.float32(-87.0) if x < np.float32(-87.0) else x  # min and max would hide a NaN
+    x = np.float32(87.0) if x > np.float32(87.0) else x
     whole = np.floor(x * np.float32(1.44269504) + HALF)
     rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
     power = np.float32(1.9875691500e-4)
@@ -91,73 +91,6 @@ def _softplus(x: np.float32) -> np.float32:
     for c in (1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0):
         series = series * square + np.float32(c)
     return max(x, ZERO) + TWO * s * series
-
-
-@jit
-def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
-    """Add x @ weight to the first `count` rows of `out_RM`: each sum from its first term to its last."""
-    depth, width = weight_DM.shape
-    whole = depth // 4 * 4
-    r = 0
-    while r < count:
-        rows = 4 if count - r >= 4 else 1
-        if rows == 4:
-            a_M, b_M, c_M, d_M = out_RM[r], out_RM[r + 1], out_RM[r + 2], out_RM[r + 3]
-            for d in range(0, whole, 4):
-                _add_four(x_RD[r], weight_DM, d, a_M, x_RD[r + 1], b_M, x_RD[r + 2], c_M, x_RD[r + 3], d_M)
-        else:
-            _add_one(x_RD[r], weight_DM, whole, out_RM[r])
-        for row in range(r, r + rows):
-            for d in range(whole, depth):
-                for m in range(width):
-                    out_RM[row, m] += x_RD[row, d] * weight_DM[d, m]
-        r += rows
-
-
-@jit
-def _add_one(x_D: Array, weight_DM: Array, whole: int, out_M: Array) -> None:
-    """Add the first `whole` terms, a multiple of four, for one row."""
-    d, width = 0, len(out_M)
-    while d + 8 <= whole:
-        x0, x1, x2, x3 = x_D[d], x_D[d + 1], x_D[d + 2], x_D[d + 3]
-        x4, x5, x6, x7 = x_D[d + 4], x_D[d + 5], x_D[d + 6], x_D[d + 7]
-        for m in range(width):
-            first = out_M[m] + x0 * weight_DM[d, m] + x1 * weight_DM[d + 1, m]
-            first = first + x2 * weight_DM[d + 2, m] + x3 * weight_DM[d + 3, m]
-            first = first + x4 * weight_DM[d + 4, m] + x5 * weight_DM[d + 5, m]
-            out_M[m] = first + x6 * weight_DM[d + 6, m] + x7 * weight_DM[d + 7, m]
-        d += 8
-    if d < whole:
-        x0, x1, x2, x3 = x_D[d], x_D[d + 1], x_D[d + 2], x_D[d + 3]
-        for m in range(width):
-            first = out_M[m] + x0 * weight_DM[d, m] + x1 * weight_DM[d + 1, m]
-            out_M[m] = first + x2 * weight_DM[d + 2, m] + x3 * weight_DM[d + 3, m]
-
-
-@jit
-def _add_four(
-    xa_D: Array,
-    weight_DM: Array,
-    d: int,
-    a_M: Array,
-    xb_D: Array,
-    b_M: Array,
-    xc_D: Array,
-    c_M: Array,
-    xd_D: Array,
-    d_M: Array,
-) -> None:
-    """Add terms d to d + 3 for four rows, whose weights are fetched once."""
-    a0, a1, a2, a3 = xa_D[d], xa_D[d + 1], xa_D[d + 2], xa_D[d + 3]
-    b0, b1, b2, b3 = xb_D[d], xb_D[d + 1], xb_D[d + 2], xb_D[d + 3]
-    c0, c1, c2, c3 = xc_D[d], xc_D[d + 1], xc_D[d + 2], xc_D[d + 3]
-    d0, d1, d2, d3 = xd_D[d], xd_D[d + 1], xd_D[d + 2], xd_D[d + 3]
-    for m in range(len(a_M)):
-        w0, w1, w2, w3 = weight_DM[d, m], weight_DM[d + 1, m], weight_DM[d + 2, m], weight_DM[d + 3, m]
-        a_M[m] = a_M[m] + a0 * w0 + a1 * w1 + a2 * w2 + a3 * w3
-        b_M[m] = b_M[m] + b0 * w0 + b1 * w1 + b2 * w2 + b3 * w3
-        c_M[m] = c_M[m] + c0 * w0 + c1 * w1 + c2 * w2 + c3 * w3
-        d_M[m] = d_M[m] + d0 * w0 + d1 * w1 + d2 * w2 + d3 * w3
 
 
 @jit_free
@@ -238,18 +171,20 @@ def _mamba2(
 
     _norm(x_RD, norm_D, count, normed_RD)
     _clear(wide_RM, count)
-    _project(normed_RD, in_DM, count, wide_RM)
+    project(normed_RD, in_DM, count, wide_RM)
+    dt_H, decay_H = np.zeros(padded(heads), np.float32), np.zeros(padded(heads), np.float32)
     xBC_X, dtx_E, decay_E = np.empty(channels, np.float32), np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
         tail_JX = _view(states_SZ[slot_R[r]], z, taps - 1, channels)
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * channels, states, inner)
         y_E = inner_RE[r]
         _convolve(wide_RM[r, inner : inner + channels], taps_KX, bias_X, tail_JX, xBC_X)
+        _steps(wide_RM[r, inner + channels :], dt_bias_H, A_H, dt_H, decay_H)
         for h in range(heads):
-            dt = _softplus(wide_RM[r, inner + channels + h] + dt_bias_H[h])
-            decay = np.exp(dt * A_H[h])
             for e in range(h * size, (h + 1) * size):
-                dtx_E[e], decay_E[e], y_E[e] = dt * xBC_X[e], decay, D_E[e] * xBC_X[e]
+                dtx_E[e], decay_E[e] = dt_H[h] * xBC_X[e], decay_H[h]
+        for e in range(inner):
+            y_E[e] = D_E[e] * xBC_X[e]
         for n in range(states):
             B, C = xBC_X[inner + n], xBC_X[inner + states + n]
             for e in range(inner):
@@ -259,8 +194,24 @@ def _mamba2(
         for e in range(inner):
             y_E[e] *= wide_RM[r, e] * _sigmoid(wide_RM[r, e])
     _norm(inner_RE, gate_E, count, inner_RE)
-    _project(inner_RE, out_ED, count, x_RD)
+    project(inner_RE, out_ED, count, x_RD)
     return at, z + (taps - 1) * channels + states * inner
+
+
+@jit
+def _steps(raw_M: Array, bias_H: Array, A_H: Array, dt_H: Array, decay_H: Array) -> None:
+    """Fill each head's step size and decay, which are padded: loops of constant length are vectorised, few heads too."""
+    heads = len(bias_H)
+    for h in range(heads):
+        dt_H[h] = raw_M[h] + bias_H[h]
+    for begin in range(0, len(dt_H), LANES):
+        for i in range(LANES):
+            dt_H[begin + i] = _softplus(dt_H[begin + i])
+    for h in range(heads):
+        decay_H[h] = dt_H[h] * A_H[h]
+    for begin in range(0, len(dt_H), LANES):
+        for i in range(LANES):
+            decay_H[begin + i] = _exp(decay_H[begin + i])
 
 
 @jit
@@ -293,13 +244,13 @@ def _mamba1(
 
     _norm(x_RD, norm_D, count, normed_RD)
     _clear(wide_RM, count)
-    _project(normed_RD, in_DM, count, wide_RM)
+    project(normed_RD, in_DM, count, wide_RM)
     mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
     for r in range(count):
         tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
         _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
-    _project(inner_RE, mix_EY, count, mixed_RY)
-    _project(mixed_RY, dt_QE, count, dt_RE)
+    project(inner_RE, mix_EY, count, mixed_RY)
+    project(mixed_RY, dt_QE, count, dt_RE)
     dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
@@ -315,7 +266,7 @@ def _mamba1(
                 y_E[e] += C * s
         for e in range(inner):
             x_E[e] = y_E[e] * wide_RM[r, inner + e] * _sigmoid(wide_RM[r, inner + e])
-    _project(inner_RE, out_ED, count, x_RD)
+    project(inner_RE, out_ED, count, x_RD)
     return at, z + (taps - 1 + states) * inner
 
 
@@ -350,7 +301,7 @@ def _recurrent(
         out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
         if is_gru:
             _clear(inner_RE[begin:end], end - begin)
-        _project(normed_RD[begin:end], own_DM, end - begin, out_RM[begin:end])
+        project(normed_RD[begin:end], own_DM, end - begin, out_RM[begin:end])
         for r in range(begin, end):
             h_D = states_SZ[slot_R[r], z : z + width]
             if is_gru:
@@ -439,7 +390,7 @@ def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Ar
             for layer in range(layers):
                 if layer:
                     _spread(weights[at : at + columns], wide_RM, count)
-                    _project(x_RD, _view(weights, at + columns, width, columns), count, wide_RM)
+                    project(x_RD, _view(weights, at + columns, width, columns), count, wide_RM)
                     at += columns + width * columns
                 at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, slots, count)
         _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
@@ -462,7 +413,7 @@ def _say(
     else:
         normed_RD = x_RD
     _clear(logits_RV, wanted)
-    _project(normed_RD, _view(weights, at, width, padded(vocab)), wanted, logits_RV)
+    project(normed_RD, _view(weights, at, width, padded(vocab)), wanted, logits_RV)
     wanted = 0
     for r in range(len(last_R)):
         if last_R[r] >= 0:
