@@ -441,3 +441,10 @@ def greedy(logits_V: Array) -> tuple[int, np.float32, bool]:
             second = logit
         least = min(least, logit)
     return token, best - second, best == least
+
+
+@jit
+def greedy_rows(logits_SV: Array, vocab: int, tokens_S: Array, margins_S: Array, silent_S: Array) -> None:
+    """Fill the last three arrays with what `greedy` returns for each row."""
+    for s in range(len(tokens_S)):
+        tokens_S[s], margins_S[s], silent_S[s] = greedy(logits_SV[s, :vocab])

@@ -1,0 +1,176 @@
+"""Readers: they let a model read tokens and say the next ones greedily, with torch or with compiled loops.
+
+Torch, "eager", is the specification, and works for every model. The compiled step, "cpu", is some twenty times as fast
+with small models.
+
+Glossary: B sequences, L length, V vocabulary, R rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from tallystick.engine.margins import abstains
+from tallystick.kernels import numba_jit
+from tallystick.models.base import Model, State, select
+
+BACKENDS = ("auto", "cpu", "eager")
+"""How a model is run: with compiled loops on a CPU, with torch, or "auto", compiled where that is supported."""
+
+
+class Said(NamedTuple):
+    """What a model says in one sequence."""
+
+    token: int
+    margin: float
+    """Its logit minus the next smaller one."""
+    silent: bool
+    """Whether the model abstains."""
+    logits_V: np.ndarray
+    """All logits, float32."""
+
+
+class Reader(Protocol):
+    """A model and its state in each of some sequences."""
+
+    @property
+    def state(self) -> State | None:
+        """The state; None before the first token."""
+        ...
+
+    def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
+        """Read one or more new tokens of each sequence; return what the model says next."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the other sequences."""
+        ...
+
+
+class Eager:
+    """A model run by torch."""
+
+    def __init__(self, model: Model):
+        self._model, self._device = model, next(iter(model.state_dict().values())).device
+        self.state: State | None = None
+
+    @torch.inference_mode()
+    def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
+        """Read the new tokens in one pass, or those of a single sequence in chunks."""
+        logits_BV = self._read_one(unread[0]) if len(unread) == 1 else self._read_all(unread)
+        logits_BV = logits_BV.float().cpu()
+        top = logits_BV.topk(min(2, logits_BV.shape[1]))
+        margins = (top.values[:, 0] - top.values[:, -1]).tolist()
+        tokens = top.indices[:, 0].tolist()
+        return [Said(*said, abstains(row), row.numpy()) for *said, row in zip(tokens, margins, logits_BV, strict=True)]
+
+    def _read_one(self, ids: Sequence[int]) -> torch.Tensor:
+        ids_1L, chunk = torch.tensor([ids], device=self._device), self._model.verify_chunk
+        for part_1L in ids_1L.split(chunk, 1):
+            logits_1LV, self.state = self._model(part_1L, self.state)
+        return logits_1LV[:, -1]
+
+    def _read_all(self, unread: Sequence[Sequence[int]]) -> torch.Tensor:
+        length = max(map(len, unread))
+        ids_BL = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in unread], device=self._device)
+        length_B = torch.tensor([len(ids) for ids in unread], device=self._device)
+        logits_BLV, self.state = self._model(ids_BL, self.state, length_B=length_B)
+        return logits_BLV[torch.arange(len(unread), device=self._device), length_B - 1]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the other sequences."""
+        assert self.state is not None, "something has been read"
+        self.state = select(self.state, torch.tensor(rows, dtype=torch.long))
+
+
+class Compiled:
+    """A model run by compiled loops, on packed weights."""
+
+    def __init__(self, packing: ModuleType, model: Model):
+        self.packed = packing.pack(model)
+        self._kernel = packing.kernel
+        self.states_BZ: np.ndarray | None = None
+        """The packed state of each sequence."""
+
+    @property
+    def state(self) -> State | None:
+        """The state; None before the first token."""
+        return None if self.states_BZ is None else self.packed.unpack_state(self.states_BZ)
+
+    def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
+        """Read the new tokens, those of all sequences together."""
+        kernel, vocab, count = self._kernel, self.packed.vocab_size, len(unread)
+        if self.states_BZ is None:
+            self.states_BZ = np.zeros((count, self.packed.state_size), np.float32)
+        assert len(self.states_BZ) == count, "each sequence has a state"
+        rows = in_rows(unread)
+        assert rows[0].max() < vocab, "compiled code checks no bounds"
+        logits_BV = np.empty((count, kernel.padded(vocab)), np.float32)
+        numba_jit.run(kernel.read, self.packed.sizes, self.packed.weights, self.states_BZ, *rows, logits_BV)
+        tokens, margins, silent = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.bool_)
+        numba_jit.run(kernel.greedy_rows, logits_BV, vocab, tokens, margins, silent)
+        said = zip(tokens.tolist(), margins.tolist(), silent.tolist(), logits_BV[:, :vocab], strict=True)
+        return [Said(*each) for each in said]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop the other sequences."""
+        assert self.states_BZ is not None, "something has been read"
+        self.states_BZ = self.states_BZ[list(rows)]
+
+
+def in_rows(unread: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each row's token, sequence, and place of its logits, or -1 but for a sequence's last row.
+
+    First come the first tokens of all sequences, then the second ones: so neighbours share the fetched weights.
+    """
+    length_B = np.array([len(ids) for ids in unread])
+    slot_R = np.repeat(np.arange(len(unread)), length_B)
+    time_R = np.arange(len(slot_R)) - np.repeat(np.cumsum(length_B) - length_B, length_B)
+    id_R = np.array([token for ids in unread for token in ids], np.int64)
+    order_R = np.lexsort((slot_R, time_R))
+    last_R = np.where(time_R == length_B[slot_R] - 1, slot_R, -1)
+    return id_R[order_R], slot_R[order_R], last_R[order_R]
+
+
+def open_reader(model: Model, backend: str = "auto") -> Reader:
+    """Make a reader. Raises ValueError for an unknown backend, and for one that does not support the model."""
+    check_backend(backend)
+    if backend == "eager":
+        return Eager(model)
+    packing = _packing()
+    if packing is None:
+        if backend == "cpu":
+            raise ValueError("the backend cpu needs numba, which is missing or broken: pip install 'tallystick[cpu]'")
+        return Eager(model)
+    try:
+        return Compiled(packing, model)
+    except packing.Unsupported:
+        if backend == "cpu":
+            raise
+        return Eager(model)
+
+
+def check_backend(backend: str) -> None:
+    """Raise ValueError for an unknown backend."""
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
+
+
+@cache
+def _packing() -> ModuleType | None:
+    """Import the module that packs weights; return None, and say so once, without numba."""
+    if not numba_jit.installed():
+        print(
+            "tallystick: numba is not installed; models run with torch, which takes ten times as long on a CPU. "
+            "To change that: pip install 'tallystick[cpu]'",
+            file=sys.stderr,
+        )
+        return None
+    return numba_jit.load("tallystick.engine.packing")
