@@ -33,7 +33,7 @@ ALLOWED = {
     "runs": "tasks models config rows storage provenance",
     "data": "episode problem trajectory vocab workspace replay text tools tasks config storage launch",
     "locality": "episode vocab workspace tasks suffix",
-    "engine": "episode workspace tools tasks models rows",
+    "engine": "episode workspace tools tasks models rows kernels",
     "mini": "runs engine",
     "evaluation": "episode problem vocab tasks models data runs engine rows",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",

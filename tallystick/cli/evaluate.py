@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tallystick import tasks
 from tallystick.cli.console import ERR, OUT, note
-from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
+from tallystick.cli.options import Backend, Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.cli.sandbox import Sandbox, choose_sandbox
 from tallystick.rows import EvalReport, EvalRow
 
@@ -34,12 +34,14 @@ def evaluate(
     part: Annotated[str | None, typer.Option(help="only the problems of this part of a mixture")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.engine.generation import check_live
+    from tallystick.engine.reader import check_backend, open_reader
     from tallystick.evaluation import sweep
 
     check_device(device)
@@ -48,9 +50,13 @@ def evaluate(
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     if sandbox is not None and mode != "generate":
         raise ValueError("--sandbox has no effect: only --mode generate runs a model's commands; leave it out")
+    check_backend(backend)
+    if backend != "auto" and mode != "generate":
+        raise ValueError("--backend has no effect: only --mode generate decodes; leave it out")
     loaded = [runs.load(folder, device) for folder in folders]
     for run in loaded if mode == "generate" else []:
         check_live(run.task)
+        open_reader(run.model, backend)
     posed = [sweep.part_of(run.task, part) for run in loaded]
     wanted = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
     kept = [_is_kept(run, part) for run in loaded]
@@ -58,7 +64,7 @@ def evaluate(
     levels = [choose_sandbox(run.task, sandbox) if mode == "generate" else "auto" for run in loaded]
     reports = []
     for run, numbers, keep, level in zip(loaded, wanted, kept, levels, strict=True):
-        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, part=part, sandbox=level)
+        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, part=part, sandbox=level, backend=backend)
         reports.append(_measure(run, measure, part, keep, Table(run, mode, ERR if as_json else OUT)))
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tallystick.kernels import decode_numba as kernel
+from tallystick.kernels import numba_jit
 from tallystick.models.base import Model, State
 from tallystick.models.mamba1 import Block as Mamba1Block
 from tallystick.models.mamba1 import Mamba1
@@ -33,6 +35,11 @@ class Packed:
     """All weights, float32, in the order in which they are read."""
     parts: dict[str, tuple[int, ...]]
     """Shape of each tensor of one sequence's state, in the order in which they stand in the array."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens of the vocabulary."""
+        return int(self.sizes[compiled_step().VOCAB])
 
     @property
     def state_size(self) -> int:
@@ -65,24 +72,42 @@ def _channels_first(name: str, flat_SZ: Tensor, shape: tuple[int, ...]) -> Tenso
     return flat_SZ.view(-1, shape[-1], math.prod(shape[:-1])).mT.reshape(-1, *shape)
 
 
-def pack(model: Model) -> Packed:
-    """Pack a model. Raises ValueError, in one line, for one that the compiled step does not support."""
-    maker = _MAKERS.get(type(model))
-    if maker is None:
+class Unsupported(ValueError):
+    """The compiled step does not support a model."""
+
+
+@cache
+def compiled_step() -> ModuleType:
+    """Import the compiled step. Raises Unsupported without numba; one that does not work is said on stderr."""
+    module = numba_jit.load("tallystick.kernels.decode_numba")
+    if module is None:
+        raise Unsupported("the backend cpu needs numba, which is missing: pip install 'tallystick[cpu]'")
+    return module
+
+
+def check_support(model: Model) -> None:
+    """Raise Unsupported, in one line, for a model of another class, type or device."""
+    if type(model) not in _MAKERS:
         kinds = ", ".join(kind.__name__ for kind in _MAKERS)
-        raise ValueError(f"the backend cpu supports {kinds}, not {type(model).__name__}; use --backend eager")
+        raise Unsupported(f"the backend cpu runs {kinds}, not {type(model).__name__}; use --backend eager")
     for parameter in model.parameters():
         if parameter.dtype != torch.float32 or parameter.device.type != "cpu":
             kind = f"{str(parameter.dtype).removeprefix('torch.')} on {parameter.device.type}"
-            raise ValueError(f"the backend cpu computes in float32 on the cpu, not in {kind}; use --backend eager")
-    sizes, tensors = maker(model)
-    given = np.zeros(kernel.SIZES, np.int64)
+            raise Unsupported(f"the backend cpu computes in float32 on the cpu, not in {kind}; use --backend eager")
+
+
+def pack(model: Model) -> Packed:
+    """Pack a model. Raises Unsupported."""
+    check_support(model)
+    step = compiled_step()
+    with torch.no_grad():
+        sizes, tensors = _MAKERS[type(model)](model, step)
+        weights = torch.cat([tensor.flatten() for tensor in tensors]).numpy()
+    given = np.zeros(step.SIZES, np.int64)
     for place, size in sizes.items():
         given[place] = size
-    with torch.no_grad():
-        weights = torch.cat([tensor.detach().flatten() for tensor in tensors]).numpy()
     parts = {name: tuple(tensor.shape[1:]) for name, tensor in model.init_state(1).items()}
-    return Packed(given, np.ascontiguousarray(weights, np.float32), parts)
+    return Packed(given, weights, parts)
 
 
 def _rows(weight: Tensor) -> Tensor:
@@ -92,33 +117,33 @@ def _rows(weight: Tensor) -> Tensor:
 
 def _pad(tensor: Tensor) -> Tensor:
     width = tensor.shape[-1]
-    return torch.nn.functional.pad(tensor, (0, kernel.padded(width) - width))
+    return torch.nn.functional.pad(tensor, (0, compiled_step().padded(width) - width))
 
 
-def _state_space_sizes(model: StateSpaceModel, kind: int) -> dict[int, int]:
+def _state_space_sizes(model: StateSpaceModel, step: ModuleType, kind: int) -> dict[int, int]:
     config = model.config
     return {
-        kernel.KIND: kind,
-        kernel.VOCAB: config.vocab_size,
-        kernel.WIDTH: config.d_model,
-        kernel.LAYERS: config.n_layer,
-        kernel.TAPS: config.d_conv,
+        step.KIND: kind,
+        step.VOCAB: config.vocab_size,
+        step.WIDTH: config.d_model,
+        step.LAYERS: config.n_layer,
+        step.TAPS: config.d_conv,
     }
 
 
-def _mamba2(model: Mamba2) -> tuple[dict[int, int], Iterator[Tensor]]:
+def _mamba2(model: Mamba2, step: ModuleType) -> tuple[dict[int, int], Iterator[Tensor]]:
     config = model.config
-    sizes = _state_space_sizes(model, kernel.MAMBA2)
+    sizes = _state_space_sizes(model, step, step.MAMBA2)
     heads = config.d_inner // config.head_dim
-    sizes |= {kernel.INNER: config.d_inner, kernel.STATES: config.d_state, kernel.HEADS: heads}
+    sizes |= {step.INNER: config.d_inner, step.STATES: config.d_state, step.HEADS: heads}
     return sizes, _state_space(model, _mamba2_block)
 
 
-def _mamba1(model: Mamba1) -> tuple[dict[int, int], Iterator[Tensor]]:
+def _mamba1(model: Mamba1, step: ModuleType) -> tuple[dict[int, int], Iterator[Tensor]]:
     config = model.config
-    sizes = _state_space_sizes(model, kernel.MAMBA1)
+    sizes = _state_space_sizes(model, step, step.MAMBA1)
     rank = math.ceil(config.d_model / 16)
-    sizes |= {kernel.INNER: config.d_inner, kernel.STATES: config.d_state, kernel.RANK: rank}
+    sizes |= {step.INNER: config.d_inner, step.STATES: config.d_state, step.RANK: rank}
     return sizes, _state_space(model, _mamba1_block)
 
 
@@ -157,15 +182,15 @@ def _mamba1_block(block: Mamba1Block) -> Iterator[Tensor]:
     yield _rows(block.out_proj.weight)
 
 
-def _recurrent(model: Recurrent) -> tuple[dict[int, int], Iterator[Tensor]]:
+def _recurrent(model: Recurrent, step: ModuleType) -> tuple[dict[int, int], Iterator[Tensor]]:
     config, (first, *_) = model.config, model.layers
     assert isinstance(first, Layer)
     sizes = {
-        kernel.KIND: kernel.LSTM if isinstance(model, LSTM) else kernel.GRU,
-        kernel.VOCAB: config.vocab_size,
-        kernel.WIDTH: config.d_model,
-        kernel.LAYERS: config.n_layer,
-        kernel.GATES: first.own.out_features // config.d_model,
+        step.KIND: step.LSTM if isinstance(model, LSTM) else step.GRU,
+        step.VOCAB: config.vocab_size,
+        step.WIDTH: config.d_model,
+        step.LAYERS: config.n_layer,
+        step.GATES: first.own.out_features // config.d_model,
     }
     return sizes, _recurrent_weights(model)
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
-from types import ModuleType
+from importlib.util import find_spec
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
+from tallystick.engine import packing
 from tallystick.engine.margins import abstains
 from tallystick.kernels import numba_jit
 from tallystick.models.base import Model, State, select
@@ -67,9 +68,9 @@ class Eager:
         logits_BV = self._read_one(unread[0]) if len(unread) == 1 else self._read_all(unread)
         logits_BV = logits_BV.float().cpu()
         top = logits_BV.topk(min(2, logits_BV.shape[1]))
-        margins = (top.values[:, 0] - top.values[:, -1]).tolist()
-        tokens = top.indices[:, 0].tolist()
-        return [Said(*said, abstains(row), row.numpy()) for *said, row in zip(tokens, margins, logits_BV, strict=True)]
+        tokens, margins = top.indices[:, 0].tolist(), (top.values[:, 0] - top.values[:, -1]).tolist()
+        said = zip(tokens, margins, logits_BV, strict=True)
+        return [Said(token, margin, abstains(row), row.numpy()) for token, margin, row in said]
 
     def _read_one(self, ids: Sequence[int]) -> torch.Tensor:
         ids_1L, chunk = torch.tensor([ids], device=self._device), self._model.verify_chunk
@@ -93,9 +94,8 @@ class Eager:
 class Compiled:
     """A model run by compiled loops, on packed weights."""
 
-    def __init__(self, packing: ModuleType, model: Model):
-        self.packed = packing.pack(model)
-        self._kernel = packing.kernel
+    def __init__(self, model: Model):
+        self.packed, self._step = packing.pack(model), packing.compiled_step()
         self.states_BZ: np.ndarray | None = None
         """The packed state of each sequence."""
 
@@ -106,16 +106,16 @@ class Compiled:
 
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens, those of all sequences together."""
-        kernel, vocab, count = self._kernel, self.packed.vocab_size, len(unread)
+        step, vocab, count = self._step, self.packed.vocab_size, len(unread)
         if self.states_BZ is None:
             self.states_BZ = np.zeros((count, self.packed.state_size), np.float32)
         assert len(self.states_BZ) == count, "each sequence has a state"
         rows = in_rows(unread)
         assert rows[0].max() < vocab, "compiled code checks no bounds"
-        logits_BV = np.empty((count, kernel.padded(vocab)), np.float32)
-        numba_jit.run(kernel.read, self.packed.sizes, self.packed.weights, self.states_BZ, *rows, logits_BV)
+        logits_BV = np.empty((count, step.padded(vocab)), np.float32)
+        numba_jit.run(step.read, self.packed.sizes, self.packed.weights, self.states_BZ, *rows, logits_BV)
         tokens, margins, silent = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.bool_)
-        numba_jit.run(kernel.greedy_rows, logits_BV, vocab, tokens, margins, silent)
+        numba_jit.run(step.greedy_rows, logits_BV, vocab, tokens, margins, silent)
         said = zip(tokens.tolist(), margins.tolist(), silent.tolist(), logits_BV[:, :vocab], strict=True)
         return [Said(*each) for each in said]
 
@@ -140,21 +140,13 @@ def in_rows(unread: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def open_reader(model: Model, backend: str = "auto") -> Reader:
-    """Make a reader. Raises ValueError for an unknown backend, and for one that does not support the model."""
+    """Make a reader. Raises ValueError for an unknown backend, and for "cpu" if that does not support the model."""
     check_backend(backend)
-    if backend == "eager":
-        return Eager(model)
-    packing = _packing()
-    if packing is None:
-        if backend == "cpu":
-            raise ValueError("the backend cpu needs numba, which is missing or broken: pip install 'tallystick[cpu]'")
-        return Eager(model)
-    try:
-        return Compiled(packing, model)
-    except packing.Unsupported:
-        if backend == "cpu":
-            raise
-        return Eager(model)
+    if backend == "cpu":
+        return Compiled(model)
+    if backend == "auto" and _is_compiled(model):
+        return Compiled(model)
+    return Eager(model)
 
 
 def check_backend(backend: str) -> None:
@@ -163,14 +155,23 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
 
 
+def _is_compiled(model: Model) -> bool:
+    """Return whether the backend cpu supports a model; without numba, say once what that costs."""
+    try:
+        packing.check_support(model)
+    except packing.Unsupported:
+        return False
+    return _has_numba()
+
+
 @cache
-def _packing() -> ModuleType | None:
-    """Import the module that packs weights; return None, and say so once, without numba."""
-    if not numba_jit.installed():
-        print(
-            "tallystick: numba is not installed; models run with torch, which takes ten times as long on a CPU. "
-            "To change that: pip install 'tallystick[cpu]'",
-            file=sys.stderr,
-        )
-        return None
-    return numba_jit.load("tallystick.engine.packing")
+def _has_numba() -> bool:
+    if find_spec("numba") is None:
+        advice = "to decode some twenty times as fast on a CPU: pip install 'tallystick[cpu]'"
+        print(f"tallystick: numba is not installed; {advice}", file=sys.stderr)
+        return False
+    try:
+        packing.compiled_step()
+    except packing.Unsupported:
+        return False
+    return True

@@ -200,7 +200,7 @@ def _mamba2(
 
 @jit
 def _steps(raw_M: Array, bias_H: Array, A_H: Array, dt_H: Array, decay_H: Array) -> None:
-    """Fill each head's step size and decay, which are padded: loops of constant length are vectorised, few heads too."""
+    """Fill each head's step size and decay, padded: loops of constant length are vectorised, however few the heads."""
     heads = len(bias_H)
     for h in range(heads):
         dt_H[h] = raw_M[h] + bias_H[h]
@@ -376,7 +376,7 @@ def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Ar
         count = min(ROWS, len(id_R) - begin)
         slots, at, z = slot_R[begin : begin + count], 0, 0
         scratch = x_RD, normed_RD, wide_RM, inner_RE
-        if kind == MAMBA2 or kind == MAMBA1:
+        if kind in (MAMBA2, MAMBA1):
             _embed(_view(weights, at, vocab, residual), id_R[begin:], x_RD, count)
             at += vocab * residual
             for _ in range(layers):
@@ -407,7 +407,7 @@ def _say(
             for d in range(width):
                 x_RD[wanted, d] = x_RD[r, d]
             wanted += 1
-    if sizes[KIND] == MAMBA2 or sizes[KIND] == MAMBA1:
+    if sizes[KIND] in (MAMBA2, MAMBA1):
         _norm(x_RD, weights[at : at + width], wanted, normed_RD)
         at += width
     else:
