@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from tallystick.engine.margins import low_margin
-from tallystick.engine.reader import Said, check_backend, open_reader
+from tallystick.engine.orders import Order, Outcome
+from tallystick.engine.reader import Compiled, Reader, Said, check_backend, open_reader
 from tallystick.engine.result import CONTEXT, Result
 from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError
@@ -61,9 +62,7 @@ def generate(
                 open_tools.enter_context(closing(_Compared(task, i, prompt, max_tokens, sink, Live(sandbox))))
                 for i, prompt in part
             ]
-            for speaker in speakers:
-                speaker.low = low
-            speak(open_reader(model, backend), speakers)
+            _run(open_reader(model, backend), task, speakers, low)
             results += [speaker.finish() for speaker in speakers]
     return results
 
@@ -74,6 +73,21 @@ def check_live(task: Task) -> None:
         raise ValueError(f"{task.name}, {task.variant}: this model works without tools; measure it with verify")
     if not task.live:
         raise ValueError(f"{task.name} is recorded: there is no live tool to run for a model; measure it with verify")
+
+
+def _run(reader: Reader, task: Task, episodes: Sequence[_Compared], low: float) -> None:
+    """Run the episodes to their ends, in machine code if the tools run there, too."""
+    if isinstance(reader, Compiled):
+        from tallystick.engine import native  # a late import, since it imports numba
+
+        if native.grammars(task, [episode.prompt for episode in episodes]) is not None:
+            ended = native.Episodes(reader, task, [episode.order() for episode in episodes], low).run()
+            for episode, outcome in zip(episodes, ended, strict=True):
+                episode.take_outcome(outcome)
+            return
+    for episode in episodes:
+        episode.low = low
+    speak(reader, episodes)
 
 
 def _device(model: Model) -> torch.device:
@@ -91,10 +105,11 @@ class _Compared(Speaker):
     ):
         self._program = runner.record(task, prompt).ids
         limit = max_tokens or int(1.1 * len(self._program)) + 64
-        self._task, self._prompt = task, prompt
+        self._task, self.prompt = task, prompt
         self._recorder = Recorder()
         self._tools = start_tools(task, prompt, live=live)
-        super().__init__(task, prompt, self._tools, limit, _Tee([self._recorder, *([sink] if sink else [])]))
+        self._sink = _Tee([self._recorder, *([sink] if sink else [])])
+        super().__init__(task, prompt, self._tools, limit, self._sink)
         self.low = 0.0
         self.result = Generated(index, answer=False)
 
@@ -115,18 +130,37 @@ class _Compared(Speaker):
         if said.token == want and not said.silent:
             result.min_margin = min(result.min_margin, said.margin)
             return
-        words, start = self._task.vocab.tokens, max(self.position - CONTEXT, 0)
         behind = float(said.logits_V[want] - said.logits_V[said.token])
-        result.exact = False
-        result.first_error = {
-            "index": result.index,
-            "position": self.position,
-            "context": self._task.vocab.decode(self._program[start : self.position].tolist()),
-            "want": words[want],
-            "got": None if said.silent else words[said.token],
+        self._deviate(self.position, None if said.silent else said.token, behind)
+        result.min_margin = min(result.min_margin, said.margin, behind)
+
+    def _deviate(self, position: int, token: int | None, behind: float) -> None:
+        """Take note of the first deviation; token: None if the model abstained."""
+        words, start = self._task.vocab.tokens, max(position - CONTEXT, 0)
+        self.result.exact = False
+        self.result.first_error = {
+            "index": self.result.index,
+            "position": position,
+            "context": self._task.vocab.decode(self._program[start:position].tolist()),
+            "want": words[int(self._program[position])],
+            "got": None if token is None else words[token],
             "margin": behind,
         }
-        result.min_margin = min(result.min_margin, said.margin, behind)
+
+    def order(self) -> Order:
+        """Return what is to be run in machine code, and record the beginning."""
+        self.flush()
+        return Order(self.prompt, self.unread, self.limit, self._program, self._sink)
+
+    def take_outcome(self, outcome: Outcome) -> None:
+        """Take note of how the episode ran in machine code."""
+        result = self.result
+        self.stop, self.position = outcome.stop, outcome.position
+        result.tokens, result.model_tokens = outcome.tokens, outcome.model_tokens
+        result.low_margin_tokens, result.min_margin = outcome.low_margin_tokens, outcome.min_margin
+        if outcome.wrong:
+            position, token, behind = outcome.wrong
+            self._deviate(position, token, behind)
 
     def finish(self) -> Generated:
         """Score what the episode leaves and return the result."""
@@ -134,7 +168,7 @@ class _Compared(Speaker):
         result, (ids, roles) = self.result, (self._recorder.ids, self._recorder.roles)
         result.stop = self.stop
         result.output = self._task.vocab.decode(ids[roles == Role.OUTPUT].tolist())
-        left = self._prompt, result.output, self._tools.states
+        left = self.prompt, result.output, self._tools.states
         try:
             right = self._task.score(*left) == 1
             result.score = 1.0 if right else self._task.partial_score(*left)

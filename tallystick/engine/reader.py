@@ -107,17 +107,23 @@ class Compiled:
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens, those of all sequences together."""
         step, vocab, count = self._step, self.packed.vocab_size, len(unread)
-        if self.states_BZ is None:
-            self.states_BZ = np.zeros((count, self.packed.state_size), np.float32)
-        assert len(self.states_BZ) == count, "each sequence has a state"
-        rows = in_rows(unread)
-        assert rows[0].max() < vocab, "compiled code checks no bounds"
-        logits_BV = np.empty((count, step.padded(vocab)), np.float32)
-        numba_jit.run(step.read, self.packed.sizes, self.packed.weights, self.states_BZ, *rows, logits_BV)
+        logits_BV = self.read_all(unread)
         tokens, margins, silent = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.bool_)
         numba_jit.run(step.greedy_rows, logits_BV, vocab, tokens, margins, silent)
         said = zip(tokens.tolist(), margins.tolist(), silent.tolist(), logits_BV[:, :vocab], strict=True)
         return [Said(*each) for each in said]
+
+    def read_all(self, unread: Sequence[Sequence[int]]) -> np.ndarray:
+        """Read the new tokens; return each sequence's logits of the next one, padded."""
+        packed, count = self.packed, len(unread)
+        if self.states_BZ is None:
+            self.states_BZ = np.zeros((count, packed.state_size), np.float32)
+        assert len(self.states_BZ) == count, "each sequence has a state"
+        rows = in_rows(unread)
+        assert rows[0].max() < packed.vocab_size, "compiled code checks no bounds"
+        logits_BV = np.empty((count, self._step.padded(packed.vocab_size)), np.float32)
+        numba_jit.run(self._step.read, packed.sizes, packed.weights, self.states_BZ, *rows, logits_BV)
+        return logits_BV
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop the other sequences."""
