@@ -67,8 +67,8 @@ class Eager:
         """Read the new tokens in one pass, or those of a single sequence in chunks."""
         logits_BV = self._read_one(unread[0]) if len(unread) == 1 else self._read_all(unread)
         logits_BV = logits_BV.float().cpu()
-        top = logits_BV.topk(min(2, logits_BV.shape[1]))
-        tokens, margins = top.indices[:, 0].tolist(), (top.values[:, 0] - top.values[:, -1]).tolist()
+        top = logits_BV.topk(2).values
+        tokens, margins = logits_BV.argmax(1).tolist(), (top[:, 0] - top[:, -1]).tolist()
         said = zip(tokens, margins, logits_BV, strict=True)
         return [Said(token, margin, abstains(row), row.numpy()) for token, margin, row in said]
 
