@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tallystick import models, runs, tasks
+from tallystick import models, runs
 from tallystick.engine import packing, reader
 from tallystick.engine.reader import Compiled, Eager, in_rows, open_reader
 from tallystick.engine.session import Session
