@@ -110,6 +110,7 @@ class _Compared(Speaker):
         self._tools = start_tools(task, prompt, live=live)
         self._sink = _Tee([self._recorder] if sink is None else [self._recorder, sink])
         super().__init__(task, prompt, self._tools, limit, self._sink)
+        self.plain_V = None
         self.low = 0.0
         self.result = Generated(index, answer=False)
 

@@ -50,6 +50,13 @@ class Reader(Protocol):
         """Read one or more new tokens of each sequence; return what the model says next."""
         ...
 
+    def read_on(self, unread: Sequence[int], plain_V: np.ndarray, most: int) -> tuple[list[int], Said]:
+        """Read new tokens of a single sequence; return what the model says next, and before that, tokens it has read.
+
+        plain_V: bool; a model may say and read on its own the tokens that nobody answers, at most `most` of them.
+        """
+        ...
+
     def keep(self, rows: Sequence[int]) -> None:
         """Drop the other sequences."""
         ...
@@ -71,6 +78,10 @@ class Eager:
         tokens, margins = logits_BV.argmax(1).tolist(), (top[:, 0] - top[:, -1]).tolist()
         said = zip(tokens, margins, logits_BV, strict=True)
         return [Said(token, margin, abstains(row), row.numpy()) for token, margin, row in said]
+
+    def read_on(self, unread: Sequence[int], plain_V: np.ndarray, most: int) -> tuple[list[int], Said]:
+        """Read the new tokens; return what the model says next."""
+        return [], self.read([unread])[0]
 
     def _read_one(self, ids: Sequence[int]) -> torch.Tensor:
         ids_1L, chunk = torch.tensor([ids], device=self._device), self._model.verify_chunk
@@ -106,24 +117,42 @@ class Compiled:
 
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens, those of all sequences together."""
-        step, vocab, count = self._step, self.packed.vocab_size, len(unread)
-        logits_BV = self.read_all(unread)
-        tokens, margins, silent = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.bool_)
-        numba_jit.run(step.greedy_rows, logits_BV, vocab, tokens, margins, silent)
-        said = zip(tokens.tolist(), margins.tolist(), silent.tolist(), logits_BV[:, :vocab], strict=True)
-        return [Said(*each) for each in said]
+        return self._greedy(self.read_all(unread))
+
+    def read_on(self, unread: Sequence[int], plain_V: np.ndarray, most: int) -> tuple[list[int], Said]:
+        """Read the new tokens, and what the model says, as long as that is plain."""
+        id_R, said_L = self._checked(np.array(unread)), np.empty(most, np.int64)
+        begin, logits_1V = self._begin(1), self._empty_logits(1)
+        count = numba_jit.run(self._step.read_on, *begin, id_R, plain_V, logits_1V, said_L)
+        return said_L[:count].tolist(), self._greedy(logits_1V)[0]
 
     def read_all(self, unread: Sequence[Sequence[int]]) -> np.ndarray:
         """Read the new tokens; return each sequence's logits of the next one, padded."""
-        packed, count = self.packed, len(unread)
-        if self.states_BZ is None:
-            self.states_BZ = np.zeros((count, packed.state_size), np.float32)
-        assert len(self.states_BZ) == count, "each sequence has a state"
-        rows = in_rows(unread)
-        assert rows[0].max() < packed.vocab_size, "compiled code checks no bounds"
-        logits_BV = np.empty((count, self._step.padded(packed.vocab_size)), np.float32)
-        numba_jit.run(self._step.read, packed.sizes, packed.weights, self.states_BZ, *rows, logits_BV)
+        id_R, *places = in_rows(unread)
+        begin, logits_BV = self._begin(len(unread)), self._empty_logits(len(unread))
+        numba_jit.run(self._step.read, *begin, self._checked(id_R), *places, logits_BV)
         return logits_BV
+
+    def _begin(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the first arguments of the compiled functions; the state of so many sequences is made if need be."""
+        if self.states_BZ is None:
+            self.states_BZ = np.zeros((count, self.packed.state_size), np.float32)
+        assert len(self.states_BZ) == count, "each sequence has a state"
+        return self.packed.sizes, self.packed.weights, self.states_BZ
+
+    def _checked(self, id_R: np.ndarray) -> np.ndarray:
+        assert id_R.max() < self.packed.vocab_size, "compiled code checks no bounds"
+        return id_R
+
+    def _empty_logits(self, count: int) -> np.ndarray:
+        return np.empty((count, self._step.padded(self.packed.vocab_size)), np.float32)
+
+    def _greedy(self, logits_BV: np.ndarray) -> list[Said]:
+        vocab, count = self.packed.vocab_size, len(logits_BV)
+        tokens, margins, silent = np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.bool_)
+        numba_jit.run(self._step.greedy_rows, logits_BV, vocab, tokens, margins, silent)
+        said = zip(tokens.tolist(), margins.tolist(), silent.tolist(), logits_BV[:, :vocab], strict=True)
+        return [Said(*each) for each in said]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop the other sequences."""

@@ -448,3 +448,23 @@ def greedy_rows(logits_SV: Array, vocab: int, tokens_S: Array, margins_S: Array,
     """Fill the last three arrays with what `greedy` returns for each row."""
     for s in range(len(tokens_S)):
         tokens_S[s], margins_S[s], silent_S[s] = greedy(logits_SV[s, :vocab])
+
+
+@jit
+def read_on(
+    sizes: Array, weights: Array, states_1Z: Array, id_R: Array, plain_V: Array, logits_1V: Array, said_L: Array
+) -> int:
+    """Let the model read one sequence, and go on while it says plain tokens; return their number, at most L.
+
+    Fills `said_L` with them, and `logits_1V` with the logits of the token that follows.
+    """
+    slot_R, last_R = np.zeros(len(id_R), np.int64), np.full(len(id_R), -1, np.int64)
+    last_R[-1] = 0
+    read(sizes, weights, states_1Z, id_R, slot_R, last_R, logits_1V)
+    for n in range(len(said_L)):
+        token, _, silent = greedy(logits_1V[0, : len(plain_V)])
+        if silent or not plain_V[token]:
+            return n
+        said_L[n] = token
+        read(sizes, weights, states_1Z, said_L[n : n + 1], slot_R[:1], last_R[-1:], logits_1V)
+    return len(said_L)
