@@ -171,7 +171,7 @@ def _mamba2(
 
     _norm(x_RD, norm_D, count, normed_RD)
     _clear(wide_RM, count)
-    project(normed_RD, in_DM, count, wide_RM)
+    project(normed_RD, in_DM, 0, count, wide_RM)
     dt_H, decay_H = np.zeros(padded(heads), np.float32), np.zeros(padded(heads), np.float32)
     xBC_X, dtx_E, decay_E = np.empty(channels, np.float32), np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
@@ -194,7 +194,7 @@ def _mamba2(
         for e in range(inner):
             y_E[e] *= wide_RM[r, e] * _sigmoid(wide_RM[r, e])
     _norm(inner_RE, gate_E, count, inner_RE)
-    project(inner_RE, out_ED, count, x_RD)
+    project(inner_RE, out_ED, 0, count, x_RD)
     return at, z + (taps - 1) * channels + states * inner
 
 
@@ -244,13 +244,13 @@ def _mamba1(
 
     _norm(x_RD, norm_D, count, normed_RD)
     _clear(wide_RM, count)
-    project(normed_RD, in_DM, count, wide_RM)
+    project(normed_RD, in_DM, 0, count, wide_RM)
     mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
     for r in range(count):
         tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
         _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
-    project(inner_RE, mix_EY, count, mixed_RY)
-    project(mixed_RY, dt_QE, count, dt_RE)
+    project(inner_RE, mix_EY, 0, count, mixed_RY)
+    project(mixed_RY, dt_QE, 0, count, dt_RE)
     dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
@@ -266,7 +266,7 @@ def _mamba1(
                 y_E[e] += C * s
         for e in range(inner):
             x_E[e] = y_E[e] * wide_RM[r, inner + e] * _sigmoid(wide_RM[r, inner + e])
-    project(inner_RE, out_ED, count, x_RD)
+    project(inner_RE, out_ED, 0, count, x_RD)
     return at, z + (taps - 1 + states) * inner
 
 
@@ -300,8 +300,10 @@ def _recurrent(
                 normed_RD[r, d] = states_SZ[slot_R[r], z + d]
         out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
         if is_gru:
-            _clear(inner_RE[begin:end], end - begin)
-        project(normed_RD[begin:end], own_DM, end - begin, out_RM[begin:end])
+            for r in range(begin, end):
+                for m in range(columns):
+                    inner_RE[r, m] = ZERO
+        project(normed_RD, own_DM, begin, end, out_RM)
         for r in range(begin, end):
             h_D = states_SZ[slot_R[r], z : z + width]
             if is_gru:
@@ -390,7 +392,7 @@ def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Ar
             for layer in range(layers):
                 if layer:
                     _spread(weights[at : at + columns], wide_RM, count)
-                    project(x_RD, _view(weights, at + columns, width, columns), count, wide_RM)
+                    project(x_RD, _view(weights, at + columns, width, columns), 0, count, wide_RM)
                     at += columns + width * columns
                 at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, slots, count)
         _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
@@ -413,7 +415,7 @@ def _say(
     else:
         normed_RD = x_RD
     _clear(logits_RV, wanted)
-    project(normed_RD, _view(weights, at, width, padded(vocab)), wanted, logits_RV)
+    project(normed_RD, _view(weights, at, width, padded(vocab)), 0, wanted, logits_RV)
     wanted = 0
     for r in range(len(last_R)):
         if last_R[r] >= 0:

@@ -83,10 +83,10 @@ _tile_4x2, _tile_4x1 = _tile(4, 2), _tile(4, 1)
 _tile_1x8, _tile_1x2, _tile_1x1 = _tile(1, 8), _tile(1, 2), _tile(1, 1)
 
 
-def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
-    """Add x @ weight to the first `count` rows of `out_RM`; M is a multiple of LANES."""
-    width, r = weight_DM.shape[1], 0
-    while r + 4 <= count:
+def _project(x_RD: Array, weight_DM: Array, begin: int, end: int, out_RM: Array) -> None:
+    """Add x @ weight to the rows from `begin` to `end` of `out_RM`; M is a multiple of LANES."""
+    width, r = weight_DM.shape[1], begin
+    while r + 4 <= end:
         m = 0
         while m + 2 * LANES <= width:
             _tile_4x2(x_RD, weight_DM, out_RM, r, m)
@@ -94,7 +94,7 @@ def _project(x_RD: Array, weight_DM: Array, count: int, out_RM: Array) -> None:
         if m < width:
             _tile_4x1(x_RD, weight_DM, out_RM, r, m)
         r += 4
-    while r < count:
+    while r < end:
         m = 0
         while m + 8 * LANES <= width:
             _tile_1x8(x_RD, weight_DM, out_RM, r, m)
