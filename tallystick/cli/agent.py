@@ -41,7 +41,7 @@ class Order:
     in_place: bool
     sandbox: str | None
     max_tokens: int | None
-    backend: str
+    backend: str = "auto"
 
     def check(self, task: Task) -> str:
         """Return the prompt. Raises ValueError or OSError, before the work, if the order cannot be carried out."""

@@ -141,3 +141,21 @@ def test_prompts_are_not_all_held(copy, mode, samples, most):
     sweep.evaluate(loaded, [4], samples, mode, worst_cases=False)
     assert 0 < Watched.most <= most
     assert Watched.alive <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backend", "cpu"], "--backend has no effect: only --mode generate decodes; leave it out"),
+        (["--mode", "generate", "--backend", "gpu"], "unknown backend 'gpu'; there are: auto, cpu, eager"),
+    ],
+)
+def test_a_backend_that_cannot_be(tallystick, run, options, message):
+    assert message in tallystick("eval", run, "--lengths", 3, *options, code=2).err
+
+
+def test_a_backend_that_does_not_run_the_model(tallystick, lookup_run):
+    for words in (("eval", lookup_run, "--lengths", 3, "--mode", "generate"), ("solve", lookup_run, "101>")):
+        printed = tallystick(*words, "--backend", "cpu", code=2)
+        assert "the backend cpu runs Mamba2, Mamba1, LSTM, GRU, not Lookup; use --backend eager" in printed.err
+        assert printed.out == ""

@@ -1,5 +1,7 @@
 """The compiled step against torch: values, states and margins; bit for bit whatever the batch; and what it refuses."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -199,7 +201,7 @@ def test_without_numba_torch_is_used_and_that_is_said_once(monkeypatch, capsys):
 
 def test_a_session_of_a_trained_model_is_the_same_on_both_backends():
     """Its prompt and the answers to its commands, of hundreds of tokens, are read in one piece."""
-    run = runs.load("models/codefix")
+    run = runs.load(Path(__file__).parents[2] / "models" / "codefix")
     problem = run.task.problem("test", 0, 4, 0)
     turns = {"eager": [], "cpu": []}
     for backend, said in turns.items():
