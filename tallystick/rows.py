@@ -87,6 +87,8 @@ class EvalReport(TypedDict):
     model: str
     part: NotRequired[str]
     """Part of a mixture whose problems were posed."""
+    on: NotRequired[str]
+    """Name of another task whose problems were posed."""
     train_length: int
     trained: Trained | None
     """None if the run folder has no optimizer.safetensors to tell."""

@@ -323,7 +323,7 @@ def write_eval(path: Path, report: EvalReport, weights: str) -> None:
 
     Rows of the same weights are kept, unless a new one with the same length, worst_cases and mode replaces them.
     """
-    part = report.get("part")
+    part = report.get("part") or report.get("on")
     with locked(path / "config.json", wait=True):  # two evals may add rows at the same time
         before = read_eval(path, part)
         old = before["rows"] if before and before.get("weights") == weights else []
@@ -346,7 +346,7 @@ def read_eval(path: Path, part: str | None = None) -> EvalReport | None:
 
 
 def eval_file(path: Path, part: str | None = None) -> Path:
-    """Return the path of eval.json, or of eval-PART.json for one part of a mixture."""
+    """Return the path of eval.json, or of eval-PART.json for one part of a mixture or another task."""
     return path / (f"eval-{part.replace(':', '-').replace('/', '-')}.json" if part else "eval.json")
 
 

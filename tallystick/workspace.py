@@ -154,7 +154,7 @@ class Workspace:
     def bash(self, command: str) -> Ran:
         """Run a command line in the shell, in a text task; return its output and return code."""
         self._begin()
-        self._ask("bash", "[call]", [toolbox.BASH, *self._task.spell(command)], "[/call]")
+        self._push_command("bash", "[call]", [toolbox.BASH, *self._task.spell(command)], "[/call]")
         return self._tools.states["shell"].last
 
     def _begin(self) -> None:
@@ -164,10 +164,14 @@ class Workspace:
 
     def _ask(self, what: str, opening: str, said: Sequence[str], closing: str) -> list[str]:
         """Say a command with arguments and return the observation without its brackets."""
+        return [self._tokens[token] for token in self._push_command(what, opening, said, closing)[1:-1]]
+
+    def _push_command(self, what: str, opening: str, said: Sequence[str], closing: str) -> Sequence[int]:
+        """Say a command with arguments and return the observation's ids."""
         first, last = self._commands(what, opening, closing)
         self._push(first)
         self._say(*self._encode(said))
-        return [self._tokens[token] for token in self._push(last)[1:-1]]
+        return self._push(last)
 
     def _commands(self, what: str, *names: str) -> list[int]:
         try:

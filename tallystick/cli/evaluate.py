@@ -32,6 +32,7 @@ def evaluate(
     mode: Annotated[str, typer.Option(help="verify (fast) or generate (free-running, live tools)")] = "verify",
     sandbox: Sandbox = None,
     part: Annotated[str | None, typer.Option(help="only the problems of this part of a mixture")] = None,
+    on: Annotated[str | None, typer.Option(metavar="TASK", help="the problems of another text task instead")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     backend: Backend = "auto",
@@ -57,30 +58,40 @@ def evaluate(
     for run in loaded if mode == "generate" else []:
         check_live(run.task)
         open_reader(run.model, backend)
-    posed = [sweep.part_of(run.task, part) for run in loaded]
+    if on and part:
+        raise ValueError("--on and --part exclude each other; leave one out")
+    others = [sweep.posed_to(run, on) if on else None for run in loaded]
+    posed = [other or sweep.part_of(run.task, part) for run, other in zip(loaded, others, strict=True)]
     wanted = [read_lengths(lengths, task, task.defaults.eval) for task in posed]
-    kept = [_is_kept(run, part) for run in loaded]
+    kept = [_is_kept(run, part or on) for run in loaded]
     _warn(loaded)
     levels = [choose_sandbox(run.task, sandbox) if mode == "generate" else "auto" for run in loaded]
     reports = []
-    for run, numbers, keep, level in zip(loaded, wanted, kept, levels, strict=True):
-        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, part=part, sandbox=level, backend=backend)
-        reports.append(_measure(run, measure, part, keep, Table(run, mode, ERR if as_json else OUT)))
+    for run, other, numbers, keep, level in zip(loaded, others, wanted, kept, levels, strict=True):
+        options = {"part": part, "on": other, "backend": backend}
+        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, **options, sandbox=level)
+        documented = partial(sweep.report, run, part=part, on=on)
+        reports.append(_measure(run, measure, documented, keep, Table(run, mode, ERR if as_json else OUT, on)))
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})
 
 
-def _measure(run: Run, measure: Callable[..., list[EvalRow]], part: str | None, keep: bool, table: Table) -> EvalReport:
+def _measure(
+    run: Run,
+    measure: Callable[..., list[EvalRow]],
+    documented: Callable[[list[EvalRow]], EvalReport],
+    keep: bool,
+    table: Table,
+) -> EvalReport:
     """Print the rows of one run as they are measured, and keep them in its eval.json."""
     import torch
 
     from tallystick import runs
-    from tallystick.evaluation import sweep
 
     def take(row: EvalRow) -> None:
         try:
             if keep:
-                runs.write_eval(run.path, sweep.report(run, [row], part), run.weights)
+                runs.write_eval(run.path, documented([row]), run.weights)
         finally:
             table.row(row)
 
@@ -90,9 +101,10 @@ def _measure(run: Run, measure: Callable[..., list[EvalRow]], part: str | None, 
         rows = measure(report=take)
     except KeyboardInterrupt:
         if keep:
-            note(f"the rows so far are in {runs.eval_file(run.path, part)}")
+            document = documented([])
+            note(f"the rows so far are in {runs.eval_file(run.path, document.get('part') or document.get('on'))}")
         raise
-    return sweep.report(run, rows, part)
+    return documented(rows)
 
 
 def _is_kept(run: Run, part: str | None) -> bool:
@@ -136,15 +148,16 @@ class Table:
     WIDTHS = {"length": 12, "right": 10, "exact": 10, "95 % interval": 16, "model tokens": 14, "errors a token <": 18,
               "min margin": 12, "low-margin tokens": 19, "in training": 13, "seconds": 9}  # fmt: skip
 
-    def __init__(self, run: Run, mode: str, console: Console):
-        self._run, self._console = run, console
+    def __init__(self, run: Run, mode: str, console: Console, on: str | None = None):
+        self._run, self._console, self._on = run, console, on
         self._widths = {name: width for name, width in self.WIDTHS.items() if name != "right" or mode == "generate"}
 
     def head(self) -> None:
         """Print a description of the run and the columns' names."""
         config = self._run.config
         what = f"{self._run.path}: {config.task}, {config.variant} program, {config.model}"
-        self._print(f"{what}, trained on lengths up to {config.settings.train_length}")
+        posed = f"; the problems of {self._on}" if self._on else ""
+        self._print(f"{what}, trained on lengths up to {config.settings.train_length}{posed}")
         self._cells({name: name for name in self._widths})
 
     def row(self, row: EvalRow) -> None:

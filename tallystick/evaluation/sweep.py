@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tallystick import tasks
 from tallystick.data.source import Source
 from tallystick.engine.generation import generate
 from tallystick.engine.result import Result
@@ -17,6 +18,7 @@ from tallystick.rows import EpisodesSummary, EvalReport, EvalRow, Fact
 from tallystick.runs import Run
 from tallystick.tasks import Task
 from tallystick.tasks.mixture import marked
+from tallystick.tasks.text import TextTask
 
 Mode = Callable[..., Sequence[Result]]
 """A function that measures a model, of a task, on problems, which it draws one after the other."""
@@ -34,6 +36,7 @@ def evaluate(
     report: Callable[[EvalRow], None] = lambda row: None,
     part: str | None = None,
     *,
+    on: Task | None = None,
     worst_cases: bool = True,
     sandbox: str = "auto",
     backend: str = "auto",
@@ -41,10 +44,11 @@ def evaluate(
     """Measure random problems of each length and, in a row of their own, the task's worst cases of that length.
 
     report: receives each row as it is measured. part: a part of a mixture, whose problems alone are posed; they are the
-    same as for that task alone, so that mixtures can be compared with it. worst_cases: False leaves them out, since
-    they may be many and long. sandbox, backend: where command lines run, and how the model is run, when it generates.
+    same as for that task alone, so that mixtures can be compared with it. on: another task whose problems are posed
+    instead (`posed_to`). worst_cases: False leaves them out, since they may be many and long. sandbox, backend: where
+    command lines run, and how the model is run, in the mode generate.
     """
-    posed = part_of(run.task, part)
+    posed, task = on or part_of(run.task, part), on or run.task
     drawn = _training_digests(run) if min(lengths) <= run.config.settings.train_length else set()
     options = {"sandbox": sandbox, "backend": backend} if mode == "generate" else {}
     rows: list[EvalRow] = []
@@ -52,7 +56,7 @@ def evaluate(
         random = (posed.problem("test", seed, length, i) for i in posed.indices("test", length, samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
-            row = _row(run, _Counted(marks, drawn), length, worst, mode, seed, options)
+            row = _row(run, task, _Counted(marks, drawn), length, worst, mode, seed, options)
             if row is not None:
                 rows.append(row)
                 report(row)
@@ -74,11 +78,11 @@ class _Counted:
 
 
 def _row(
-    run: Run, problems: _Counted, length: int, worst: bool, mode: str, seed: int, options: Mapping[str, str]
+    run: Run, task: Task, problems: _Counted, length: int, worst: bool, mode: str, seed: int, options: Mapping[str, str]
 ) -> EvalRow | None:
     """Measure the problems of one row; return None if there are none."""
     began = time.monotonic()
-    results = MODES[mode](run.model, run.task, problems, **options)
+    results = MODES[mode](run.model, task, problems, **options)
     if not problems.count:
         return None
     return {
@@ -100,6 +104,22 @@ def part_of(task: Task, part: str | None) -> Task:
         parts = f"its parts are: {', '.join(task.parts)}" if task.parts else "it is not a mixture"
         raise ValueError(f"{task.name} has no part {part!r}; {parts}")
     return task if part is None else task.parts[part]
+
+
+def posed_to(run: Run, name: str) -> Task:
+    """Load another text task, whose problems a run's model is to solve, spelled with the run's tokenizer.
+
+    Raises ValueError if one of the two is no text task.
+    """
+    task = tasks.load(name)
+    for known in (run.task, task):
+        if not isinstance(known, TextTask):
+            raise ValueError(f"--on is for text tasks, whose tokens are the same; {known.name} is none")
+    assert isinstance(task, TextTask) and isinstance(run.task, TextTask)
+    task.spelling = run.task.spelling
+    if task.vocab.tokens != run.task.vocab.tokens:
+        raise ValueError(f"{run.task.name} and {name} have other tools or functions, so {run.path} cannot read {name}")
+    return task
 
 
 def summary(results: Sequence[Result]) -> EpisodesSummary:
@@ -139,8 +159,8 @@ def _training_digests(run: Run) -> set[str]:
     return {prompt_digest(source.problem(run.task, i)) for i in range(run.examples)}
 
 
-def report(run: Run, rows: list[EvalRow], part: str | None = None) -> EvalReport:
-    """Return the document of `eval --json`; for one part of a mixture it also names the part."""
+def report(run: Run, rows: list[EvalRow], part: str | None = None, on: str | None = None) -> EvalReport:
+    """Return the document of `eval --json`; it names the part of a mixture, or the other task, that was posed."""
     config = run.config
     document: EvalReport = {
         "task": config.task,
@@ -150,4 +170,8 @@ def report(run: Run, rows: list[EvalRow], part: str | None = None) -> EvalReport
         "trained": run.trained,
         "rows": rows,
     }
-    return {**document, "part": part} if part else document
+    if part:
+        document["part"] = part
+    if on:
+        document["on"] = on
+    return document

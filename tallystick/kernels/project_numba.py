@@ -85,16 +85,16 @@ _tile_1x8, _tile_1x2, _tile_1x1 = _tile(1, 8), _tile(1, 2), _tile(1, 1)
 
 def _project(x_RD: Array, weight_DM: Array, begin: int, end: int, out_RM: Array) -> None:
     """Add x @ weight to the rows from `begin` to `end` of `out_RM`; M is a multiple of LANES."""
-    width, r = weight_DM.shape[1], begin
-    while r + 4 <= end:
-        m = 0
-        while m + 2 * LANES <= width:
+    width, fours = weight_DM.shape[1], begin + (end - begin) // 4 * 4
+    m = 0
+    while m + 2 * LANES <= width:  # columns of large weights are fetched once for all rows
+        for r in range(begin, fours, 4):
             _tile_4x2(x_RD, weight_DM, out_RM, r, m)
-            m += 2 * LANES
-        if m < width:
+        m += 2 * LANES
+    if m < width:
+        for r in range(begin, fours, 4):
             _tile_4x1(x_RD, weight_DM, out_RM, r, m)
-        r += 4
-    while r < end:
+    for r in range(fours, end):
         m = 0
         while m + 8 * LANES <= width:
             _tile_1x8(x_RD, weight_DM, out_RM, r, m)
@@ -105,7 +105,6 @@ def _project(x_RD: Array, weight_DM: Array, begin: int, end: int, out_RM: Array)
         if m < width:
             _tile_1x1(x_RD, weight_DM, out_RM, r, m)
             m += LANES
-        r += 1
 
 
 project = jit(_project, error_model="numpy")

@@ -66,13 +66,16 @@ class Pieces(Bytes):
         counts = Counter(piece for text in texts for piece in PIECE.findall(text))
         common = {piece for piece, count in counts.items() if count >= at_least and len(piece) > 1}
         self.tokens: Sequence[str] = (*BYTES, *sorted(common - BYTE_OF.keys()))
-        self._spelled = {piece: (piece,) for piece in self.tokens if len(piece) == 1 or piece not in BYTE_OF}
+        self._whole = {piece for piece in self.tokens if len(piece) == 1 or piece not in BYTE_OF}
 
     def spell(self, text: str) -> list[str]:
         """Return the pieces of a text."""
+        pieces = PIECE.findall(text)
+        if self._whole.issuperset(pieces):  # as in nearly all texts
+            return pieces
         tokens: list[str] = []
-        for piece in PIECE.findall(text):
-            tokens += self._spelled.get(piece) or super().spell(piece)
+        for piece in pieces:
+            tokens += (piece,) if piece in self._whole else super().spell(piece)
         return tokens
 
 

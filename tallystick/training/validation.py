@@ -82,6 +82,6 @@ def longer_problems(task: Task, settings: Settings) -> list[tuple[int, list[Reco
     chosen = []
     for length in sorted(n for n in task.defaults.eval if n > settings.train_length):
         prompts = [task.problem("live", settings.seed, length, i) for i in task.indices("live", length, 4)]
-        if len(sequences.of(task, prompts[0])[0]) <= BEYOND_TOKENS:
+        if len(runner.record(task, prompts[0], limit=BEYOND_TOKENS + 1)) <= BEYOND_TOKENS:
             chosen.append((length, prompts))
     return [(length, [runner.record(task, prompt) for prompt in prompts]) for length, prompts in chosen[-2:]]

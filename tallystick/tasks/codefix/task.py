@@ -41,7 +41,10 @@ class CodeFix(TextTask):
     variants = {"one": "one", "three": "three", "all": "everywhere", "single-turn": "single_turn", "general": "repair"}
     defaults = Defaults(
         train_length=16,
-        settings={"d_state": "32", "batch_size": "16", "lr": "0.003", "decay_at_error": "0.0001", "min_margin": "1.0"},
+        settings={
+            **{"d_state": "32", "dt_max": "0.01", "batch_size": "32", "lr": "0.003"},
+            **{"decay_at_error": "0.0001", "min_margin": "1.0", "validate_every": "100"},
+        },
         memory={"dt_min": "0.001", "dt_max": "0.1"},
         check=(4, 8, 16, 30),
         eval=(16, 30, 100, 300, 1000),

@@ -36,6 +36,8 @@ RUN = r"""python main.py 2>&1 | grep -oE '\w+\.py", line [0-9]+|^    [a-z].*|\w+
 """Runs the code and prints where the error is, the line itself, and the error's name."""
 ADD = "s/(/(v10, /;s/, )/)/"
 """sed's commands that put v10 first in a pair of parentheses."""
+DEFAULT_LAST = r"s/(v[0-9]+=[0-9]+), (.*)\)/\2, \1)/"
+"""sed's command, in its extended syntax, that moves the first parameter with a default value behind the others."""
 FIRST_THOUGHT = "Run it."
 LAST_THOUGHT = "It runs without an error."
 
@@ -132,10 +134,7 @@ def repair_policy(seen: str) -> tuple[str, str] | None:
 def _look(error: re.Match[str]) -> tuple[str, str]:
     file, line, source, name = error["file"], error["line"], error["source"], error["name"]
     if error["error"] == "SyntaxError":
-        parameters = source.partition("(")[2].removesuffix("):").split(", ")
-        ordered = [p for p in parameters if "=" not in p] + [p for p in parameters if "=" in p]
-        edit = f"sed -i '{line}s/(.*)/({', '.join(ordered)})/' {file}"
-        return "A default value has to stand last.", f"{edit} && {RUN}"
+        return "A default value has to stand last.", f"sed -i -E '{line}{DEFAULT_LAST}' {file} && {RUN}"
     if name and name.startswith("v"):
         return (
             "This function has to take the variable.",
