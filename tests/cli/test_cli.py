@@ -24,7 +24,7 @@ COMMANDS = {
         *("task", "endpoint", "model", "out", "lengths", "samples", "steps", "config", "seed", "as_json"),
     },
     "data": {"task", "out", "variant", "annotate", "lengths", "samples", "split", "form", "seed", "as_json"},
-    "eval": {"folders", "lengths", "samples", "mode", "sandbox", "part", "seed", "device", "backend", "as_json"},
+    "eval": {"folders", "lengths", "samples", "mode", "sandbox", "part", "on", "seed", "device", "backend", "as_json"},
     "models": {"as_json"},
     "prove": {"task", "variant", "annotate", "seed", "as_json"},
     "report": {"folders", "out", "problems", "as_json"},
