@@ -16,8 +16,14 @@ from tallystick.engine.reader import Compiled, Reader, Said, check_backend, open
 from tallystick.engine.result import CONTEXT, Result
 from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError
+<<<<<<< HEAD
 from tallystick.models.base import Model
 from tallystick.tasks import Task, runner
+=======
+from tallystick.locality import programs
+from tallystick.models.base import Model, select
+from tallystick.tasks import Task
+>>>>>>> fastprog
 from tallystick.tools import Live
 from tallystick.workspace import start_tools
 
@@ -103,7 +109,7 @@ class _Compared(Speaker):
     def __init__(
         self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None, live: Live
     ):
-        self._program = runner.record(task, prompt).ids
+        self._program = programs.record(task, prompt).ids
         limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self.prompt = task, prompt
         self._recorder = Recorder()
