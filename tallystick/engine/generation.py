@@ -16,14 +16,9 @@ from tallystick.engine.reader import Compiled, Reader, Said, check_backend, open
 from tallystick.engine.result import CONTEXT, Result
 from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError
-<<<<<<< HEAD
-from tallystick.models.base import Model
-from tallystick.tasks import Task, runner
-=======
 from tallystick.locality import programs
-from tallystick.models.base import Model, select
+from tallystick.models.base import Model
 from tallystick.tasks import Task
->>>>>>> fastprog
 from tallystick.tools import Live
 from tallystick.workspace import start_tools
 

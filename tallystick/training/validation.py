@@ -13,7 +13,7 @@ from tallystick.evaluation.verify import verify_recorded
 from tallystick.locality import held_out, programs, sequences
 from tallystick.models.base import Model
 from tallystick.rows import HeldOutSummary, Summary
-from tallystick.tasks import Task
+from tallystick.tasks import Task, runner
 
 BEYOND_TOKENS = 5000
 """Maximum number of tokens of a problem beyond the training length that is measured during training."""
