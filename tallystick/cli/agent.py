@@ -13,7 +13,8 @@ from tallystick.cli.options import fail, print_json
 from tallystick.cli.progress import AtWork
 from tallystick.cli.sandbox import choose_sandbox
 from tallystick.engine.generation import check_live
-from tallystick.engine.speaker import Speaker, let_speak
+from tallystick.engine.reader import Reader, open_reader
+from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import Recorder
 from tallystick.models.base import Model
 from tallystick.runs import Run
@@ -40,6 +41,7 @@ class Order:
     in_place: bool
     sandbox: str | None
     max_tokens: int | None
+    backend: str = "auto"
 
     def check(self, task: Task) -> str:
         """Return the prompt. Raises ValueError or OSError, before the work, if the order cannot be carried out."""
@@ -97,11 +99,11 @@ def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> N
     """Let the model work in a copy of the folder, then print what it changed. Exits with 1 if it was stopped."""
     check_live(run.task)
     prompt = run.task.parse(order.check(run.task))
-    level = choose_sandbox(run.task, order.sandbox)
+    level, reader = choose_sandbox(run.task, order.sandbox), open_reader(run.model, order.backend)
     with closing(start_tools(run.task, prompt, live=Live(level, order.folder))) as tools:
         sink = Trace(run.task) if trace else Recorder()
         speaker = Speaker(run.task, prompt, tools, order.max_tokens or MOST_TOKENS, sink)
-        document = _carry_out(order, run.model, speaker, tools.states[SHELL], quiet=trace)
+        document = _carry_out(order, run.model, reader, speaker, tools.states[SHELL], quiet=trace)
     if as_json:
         print_json(document)
     else:
@@ -111,18 +113,21 @@ def work(run: Run, order: Order, trace: bool, as_diff: bool, as_json: bool) -> N
         raise SystemExit(fail(message, 1))
 
 
-def _carry_out(order: Order, model: Model, speaker: Speaker, shell: ShellState, quiet: bool) -> Document:
+def _carry_out(
+    order: Order, model: Model, reader: Reader, speaker: Speaker, shell: ShellState, quiet: bool
+) -> Document:
     """Let the model speak to its end; write the changes where they are wanted, and describe the work."""
     copy = shell.shell.copy
     _name("not copied", shell.shell.left_out)
     before = look(copy)
     with AtWork(model, speaker, shell, before, quiet) as view:
-        stop = let_speak(model, speaker, view.answered)
+        speak(reader, [speaker], view.answered)
         seconds = view.seconds
+    assert speaker.stop, "it has ended"
     copying.make_accessible(copy)
     changes = compare(before, look(copy))
     return {
-        "stop": stop,
+        "stop": speaker.stop,
         "tokens": speaker.position,
         "commands": shell.commands,
         "seconds": round(seconds, 2),
@@ -130,7 +135,7 @@ def _carry_out(order: Order, model: Model, speaker: Speaker, shell: ShellState, 
         "sandbox": shell.sandbox,
         "changed": [{"name": change.name, "change": change.kind} for change in changes],
         "diff": "".join(diff(changes, str(order.folder), copy)),
-        "written": order.write(changes, copy) if stop == "eos" else None,
+        "written": order.write(changes, copy) if speaker.stop == "eos" else None,
     }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tallystick import tasks
 from tallystick.cli.console import ERR, OUT, note
-from tallystick.cli.options import Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
+from tallystick.cli.options import Backend, Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.cli.sandbox import Sandbox, choose_sandbox
 from tallystick.rows import EvalReport, EvalRow
 
@@ -35,12 +35,14 @@ def evaluate(
     on: Annotated[str | None, typer.Option(metavar="TASK", help="the problems of another text task instead")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure exactness at each length. Each row is added to the run folder's eval.json at once."""
     from tallystick import runs
     from tallystick.config import check_device
     from tallystick.engine.generation import check_live
+    from tallystick.engine.reader import check_backend, open_reader
     from tallystick.evaluation import sweep
 
     check_device(device)
@@ -49,9 +51,13 @@ def evaluate(
         raise ValueError(f"unknown mode {mode!r}; there are: {', '.join(sweep.MODES)}")
     if sandbox is not None and mode != "generate":
         raise ValueError("--sandbox has no effect: only --mode generate runs a model's commands; leave it out")
+    check_backend(backend)
+    if backend != "auto" and mode != "generate":
+        raise ValueError("--backend has no effect: only --mode generate decodes; leave it out")
     loaded = [runs.load(folder, device) for folder in folders]
     for run in loaded if mode == "generate" else []:
         check_live(run.task)
+        open_reader(run.model, backend)
     if on and part:
         raise ValueError("--on and --part exclude each other; leave one out")
     others = [sweep.posed_to(run, on) if on else None for run in loaded]
@@ -62,7 +68,8 @@ def evaluate(
     levels = [choose_sandbox(run.task, sandbox) if mode == "generate" else "auto" for run in loaded]
     reports = []
     for run, other, numbers, keep, level in zip(loaded, others, wanted, kept, levels, strict=True):
-        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, part=part, on=other, sandbox=level)
+        options = {"part": part, "on": other, "backend": backend}
+        measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, **options, sandbox=level)
         documented = partial(sweep.report, run, part=part, on=on)
         reports.append(_measure(run, measure, documented, keep, Table(run, mode, ERR if as_json else OUT, on)))
     if as_json:

@@ -9,6 +9,7 @@ import typer
 
 from tallystick.cli.console import Trace, result
 from tallystick.cli.options import (
+    Backend,
     Folder,
     Json,
     app,
@@ -32,6 +33,7 @@ def solve(
     sandbox: Sandbox = None,
     trace: Annotated[bool, typer.Option("--trace", help="print the episode on stderr")] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="maximum number of tokens of the whole episode")] = None,
+    backend: Backend = "auto",
     as_json: Json = False,
 ) -> None:
     """Let the model solve one problem and print the answer alone.
@@ -48,23 +50,23 @@ def solve(
     if run.task.text:
         from tallystick.cli import agent
 
-        order = agent.Order(Path(problem), prompt, out, in_place, sandbox, max_tokens)
+        order = agent.Order(Path(problem), prompt, out, in_place, sandbox, max_tokens, backend)
         agent.work(run, order, trace, diff, as_json)
         return
     given = {"--prompt": prompt, "--out": out, "--in-place": in_place, "--diff": diff, "--sandbox": sandbox}
     for option, value in given.items():
         if value not in (None, False):
             raise ValueError(f"{option} has no effect: {run.task.name} is no text task, whose models work in folders")
-    _answer(run, problem, trace, max_tokens, as_json)
+    _answer(run, problem, trace, max_tokens, backend, as_json)
 
 
-def _answer(run: Run, problem: str, trace: bool, max_tokens: int | None, as_json: bool) -> None:
+def _answer(run: Run, problem: str, trace: bool, max_tokens: int | None, backend: str, as_json: bool) -> None:
     """Print the answer to a problem of symbols."""
     from tallystick import engine
 
     prompt = run.task.parse(problem)
     sink = Trace(run.task) if trace else None
-    (episode,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink)
+    (episode,) = engine.generate(run.model, run.task, [prompt], max_tokens=max_tokens, sink=sink, backend=backend)
     answer = run.task.part_of(prompt)[0].format(episode.output)
     if as_json:
         print_json({"answer": answer, "right": episode.answer, "exact": episode.exact, "stop": episode.stop,

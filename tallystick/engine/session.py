@@ -1,24 +1,20 @@
-"""A session: a text task's model that works for an agent, which runs its commands; it keeps the model's state alone.
-
-Glossary: L length.
-"""
+"""A session: a text task's model that works for an agent, which runs its commands; it keeps the model's state alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from tallystick.engine.margins import abstains
-from tallystick.episode import ANS, BOS, MARKS, BadCommand, Episode, Role, StopReason
-from tallystick.models.base import Model, State
+from tallystick.engine.reader import open_reader
+from tallystick.engine.speaker import Speaker, speak
+from tallystick.episode import ANS, MARKS, Role, StopReason
+from tallystick.models.base import Model
 from tallystick.tasks import Task
 from tallystick.tools import BASH, Started
 from tallystick.tools.shell import Ran
 from tallystick.tools.shell.tool import calls, observation
-from tallystick.workspace import start_episode
 
 LONGEST_TURN = 100_000
 """Tokens that a model may say in one turn."""
@@ -35,93 +31,78 @@ class Turn:
     """Why the session is over; `eos` if the model has finished."""
 
 
+class _Talker(Speaker):
+    """An episode whose commands are carried out by somebody else."""
+
+    command: str | None = None
+    """The command line that waits for its answer."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the episode has ended, or a command line waits for its answer."""
+        return super().waits or self.command is not None
+
+    def ask(self, command: str) -> Sequence[int]:
+        """Keep the command line; its answer comes later."""
+        self.command = command
+        return ()
+
+
 class Session:
     """One conversation, whose commands are run by somebody else.
 
-    prompt: any text. Raises ValueError unless the task is a text task whose only tool is the shell.
+    prompt: any text. backend: how the model is run. Raises ValueError unless the task is a text task whose only tool is
+    the shell.
     """
 
-    def __init__(self, model: Model, task: Task, prompt: str):
+    def __init__(self, model: Model, task: Task, prompt: str, backend: str = "auto"):
         if not task.text or task.tools != ("shell",):
             raise ValueError(f"an agent's model needs a text task whose only tool is the shell, not {task.name}")
-        self._model, self._task, self._vocab = model, task, task.vocab
-        problem = task.parse(prompt)
-        commands = calls(task, task.vocab, self._ask)
-        self._episode: Episode = start_episode(task, problem, _Nowhere(), Started(commands, None, {}))
-        self._command: str | None = None
-        self._state: State | None = None
-        self._unread: list[int] = [BOS, *self._vocab.encode(problem)]
-        self.tokens = 0
+        self._task, self._reader, self._text = task, open_reader(model, backend), _Text()
+        commands = Started(calls(task, task.vocab, lambda command: self._talker.ask(command)), None, {})
+        self._talker = _Talker(task, task.parse(prompt), commands, 0, self._text)
+
+    @property
+    def tokens(self) -> int:
         """Number of tokens that the model has read, its own included."""
+        return self._talker.position - len(self._talker.unread)
 
     @property
     def state_bytes(self) -> int:
         """The size of the state."""
-        return sum(tensor.nbytes for tensor in (self._state or {}).values())
+        return sum(tensor.nbytes for tensor in (self._reader.state or {}).values())
 
-    @torch.inference_mode()
     def speak(self) -> Turn:
         """Let the model say its next turn."""
-        said: list[int] = []
-        for _ in range(LONGEST_TURN):
-            logits_V = self._read()
-            token = int(logits_V.argmax())
-            if abstains(logits_V):
-                return self._turn(said, StopReason.UNSEEN)
-            try:
-                if self._push(token):
-                    said.append(token)
-            except BadCommand:
-                return self._turn(said, StopReason.BAD_COMMAND)
-            if self._episode.done:
-                return self._turn(said, StopReason.EOS)
-            if self._command is not None:
-                return self._turn(said, None)
-        return self._turn(said, StopReason.TOKEN_LIMIT)
+        talker = self._talker
+        talker.flush()
+        self._text.said.clear()
+        talker.command, talker.limit = None, talker.position + LONGEST_TURN
+        speak(self._reader, [talker])
+        text = self._task.format(self._task.vocab.decode(self._text.said))
+        turn = Turn(text, talker.command, talker.stop)
+        return turn if turn.command is None else replace(turn, stop=None)
 
     def hear(self, ran: Ran) -> None:
         """Take the answer to the turn's command."""
-        self._unread += observation(self._task, self._vocab, ran)
+        self._talker.hear(observation(self._task, self._task.vocab, ran))
 
     def repeat(self, text: str, command: str) -> None:
         """Take a turn as if the model had said it. Raises BadCommand where the grammar does not allow one."""
         pieces = [*self._task.spell(text), "[call]", BASH, *self._task.spell(command), "[/call]"]
-        opening = [] if self._episode.answered else [ANS]
-        for token in [*opening, *self._vocab.encode(pieces)]:
-            self._push(token)
-
-    def _push(self, token: int) -> bool:
-        """Take the model's next token; return whether it is text."""
-        before, self._command = self._episode.role, None
-        self._episode.push(token)
-        self._unread.append(token)
-        return Role.COMMAND not in (before, self._episode.role) and token >= len(MARKS)
-
-    def _ask(self, command: str) -> Sequence[int]:
-        """Keep the command line; its answer comes later."""
-        self._command = command
-        return ()
-
-    def _read(self) -> torch.Tensor:
-        """Let the model read what it has not read yet; return the logits of the next token."""
-        ids, self._unread = self._unread, []
-        self.tokens += len(ids)
-        logits_1LV = None
-        for start in range(0, len(ids), self._model.verify_chunk):
-            ids_1L = torch.tensor([ids[start : start + self._model.verify_chunk]])
-            logits_1LV, self._state = self._model(ids_1L, self._state)
-        assert logits_1LV is not None, "there is something to read before each turn"
-        return logits_1LV[0, -1]
-
-    def _turn(self, said: list[int], stop: StopReason | None) -> Turn:
-        return Turn(self._task.format(self._vocab.decode(said)), self._command, stop)
+        opening = [] if self._talker.episode.answered else [ANS]
+        for token in [*opening, *self._task.vocab.encode(pieces)]:
+            self._talker.take(token)
 
 
-class _Nowhere:
-    """A sink that keeps nothing."""
+class _Text:
+    """A sink that keeps the ids of text, which is neither a command nor a mark."""
+
+    def __init__(self) -> None:
+        self.said: list[int] = []
 
     def write(self, ids: np.ndarray, roles: np.ndarray) -> None:
-        pass
+        self.said += ids[(roles != Role.COMMAND) & (ids >= len(MARKS))].tolist()
 
     def close(self, ok: bool) -> None:
         pass

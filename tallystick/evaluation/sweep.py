@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tallystick import tasks
@@ -39,22 +39,24 @@ def evaluate(
     on: Task | None = None,
     worst_cases: bool = True,
     sandbox: str = "auto",
+    backend: str = "auto",
 ) -> list[EvalRow]:
     """Measure random problems of each length and, in a row of their own, the task's worst cases of that length.
 
     report: receives each row as it is measured. part: a part of a mixture, whose problems alone are posed; they are the
     same as for that task alone, so that mixtures can be compared with it. on: another task whose problems are posed
-    instead (`posed_to`). worst_cases: False leaves them out, since they may be many and long. sandbox: where command
-    lines run in the mode generate.
+    instead (`posed_to`). worst_cases: False leaves them out, since they may be many and long. sandbox, backend: where
+    command lines run, and how the model is run, in the mode generate.
     """
     posed, task = on or part_of(run.task, part), on or run.task
     drawn = _training_digests(run) if min(lengths) <= run.config.settings.train_length else set()
+    options = {"sandbox": sandbox, "backend": backend} if mode == "generate" else {}
     rows: list[EvalRow] = []
     for length in lengths:
         random = (posed.problem("test", seed, length, i) for i in posed.indices("test", length, samples))
         for worst, prompts in ((False, random), (True, posed.worst_problems(length) if worst_cases else [])):
             marks = (marked(part, prompt) for prompt in prompts) if part else prompts
-            row = _row(run, task, _Counted(marks, drawn), length, worst, mode, seed, sandbox)
+            row = _row(run, task, _Counted(marks, drawn), length, worst, mode, seed, options)
             if row is not None:
                 rows.append(row)
                 report(row)
@@ -76,11 +78,11 @@ class _Counted:
 
 
 def _row(
-    run: Run, task: Task, problems: _Counted, length: int, worst: bool, mode: str, seed: int, sandbox: str
+    run: Run, task: Task, problems: _Counted, length: int, worst: bool, mode: str, seed: int, options: Mapping[str, str]
 ) -> EvalRow | None:
     """Measure the problems of one row; return None if there are none."""
     began = time.monotonic()
-    results = MODES[mode](run.model, task, problems, **({"sandbox": sandbox} if mode == "generate" else {}))
+    results = MODES[mode](run.model, task, problems, **options)
     if not problems.count:
         return None
     return {

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -319,3 +320,15 @@ def test_models_of_recorded_trajectories_work_in_no_folder(tallystick, folder, t
     tallystick("train", "others.jsonl", "--model", "lookup", "examples=20", "--out", "run")
     said = tallystick("solve", "run", "shop", "--prompt", "Go 1.", code=2).err
     assert said.endswith("others.jsonl is recorded: there is no live tool to run for a model; measure it with verify\n")
+
+
+def test_backends_do_the_same_work(tallystick, tmp_path):
+    """Each token that the model says is the same, and so are the commands' answers."""
+    for name, text in tasks.load("codefix").problem("test", 0, 4, 0).files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    words = ("solve", Path(__file__).parents[2] / "models" / "codefix", tmp_path, "--sandbox", "none", "--json")
+    documents = [json.loads(tallystick(*words, "--backend", name).out) | {"seconds": 0} for name in ("eager", "cpu")]
+    assert documents[0] == documents[1]
+    assert documents[0]["stop"] == "eos"
+    assert documents[0]["changed"]

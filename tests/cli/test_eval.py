@@ -166,3 +166,21 @@ def test_only_tasks_with_the_same_tokens_are_posed_instead(tallystick, run, tmp_
         ([copy, "--on", "codefix", "--part", "codefix"], "leave one out"),
     ):
         assert message in tallystick("eval", *arguments, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backend", "cpu"], "--backend has no effect: only --mode generate decodes; leave it out"),
+        (["--mode", "generate", "--backend", "gpu"], "unknown backend 'gpu'; there are: auto, cpu, eager"),
+    ],
+)
+def test_a_backend_that_cannot_be(tallystick, run, options, message):
+    assert message in tallystick("eval", run, "--lengths", 3, *options, code=2).err
+
+
+def test_a_backend_that_does_not_run_the_model(tallystick, lookup_run):
+    for words in (("eval", lookup_run, "--lengths", 3, "--mode", "generate"), ("solve", lookup_run, "101>")):
+        printed = tallystick(*words, "--backend", "cpu", code=2)
+        assert "the backend cpu runs Mamba2, Mamba1, LSTM, GRU, not Lookup; use --backend eager" in printed.err
+        assert printed.out == ""

@@ -1,0 +1,100 @@
+"""Measure free-running decoding with a live pointer, compiled against eager, on one thread, in one run.
+
+    python bench/decode.py     # about 3 minutes on an idle core
+
+The models are random, with a last layer fitted to the task `reverse`, which all of them then solve token for token; if
+one does not, or if the backends differ in a token, no figure is printed. A figure is the number of tokens by which the
+long episodes exceed the short ones over the seconds by which they take longer, prompts and observations included;
+seconds are this process's own ("cpu") and the clock's ("wall"), the medians of REPEATS.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from tallystick import engine, models, tasks
+from tallystick.episode import Role
+from tallystick.models.base import Model
+from tallystick.tasks import Task, runner
+
+CODEFIX_VOCABULARY = 702
+CASES: tuple[tuple[str, dict[str, object]], ...] = (
+    ("mamba2:tiny", {"tied": False}),
+    ("mamba2:tiny", {"tied": False, "d_state": 32, "vocab_size": CODEFIX_VOCABULARY}),
+    ("mamba1:small", {"tied": False}),
+    ("lstm:small", {}),
+    ("gru:small", {}),
+)
+LENGTHS = {("eager", 1): (20, 120), ("eager", 64): (10, 40), ("cpu", 1): (500, 5500), ("cpu", 64): (50, 550)}
+"""Lengths of the short and the long problems, by backend and number of sessions."""
+REPEATS = 3
+
+
+@torch.no_grad()
+def fitted(name: str, task: Task, settings: dict[str, object]) -> Model:
+    """Build a random model, and fit its last layer to the programs' tokens by ridge regression."""
+    torch.manual_seed(0)
+    vocab_size = int(str(settings.get("vocab_size", len(task.vocab))))
+    model = models.build(name, **{**settings, "vocab_size": vocab_size})
+    head: torch.nn.Linear = model.head  # pyright: ignore[reportAssignmentType]
+    head.weight = torch.nn.Parameter(torch.eye(head.in_features))
+    inputs, targets = [], []
+    for index in range(60):
+        recorder = runner.record(task, task.problem("train", 0, 20, index))
+        ids = torch.from_numpy(recorder.ids.astype(np.int64))
+        said = torch.from_numpy(~np.isin(recorder.roles[1:], [Role.PROMPT, Role.OBSERVATION]))
+        inputs.append(model(ids[None, :-1])[0][0][said])
+        targets.append(ids[1:][said])
+    x = torch.cat(inputs).double()
+    y = torch.nn.functional.one_hot(torch.cat(targets), vocab_size).double()
+    weight = torch.linalg.solve(x.T @ x + 1e-6 * len(x) * torch.eye(x.shape[1]), x.T @ y)
+    head.weight = torch.nn.Parameter((10 * weight.T).float().contiguous())
+    return model
+
+
+def once(model: Model, task: Task, backend: str, sessions: int, length: int) -> tuple[int, float, float]:
+    """Return the tokens, the process's seconds and the clock's seconds of one call."""
+    prompts = [task.problem("bench", 0, length, index) for index in range(sessions)]
+    wall, cpu = time.perf_counter(), time.process_time()
+    results = engine.generate(model, task, prompts, backend=backend)
+    seconds = time.process_time() - cpu, time.perf_counter() - wall
+    assert all(result.exact and result.stop == "eos" for result in results)
+    return sum(result.tokens for result in results), *seconds
+
+
+def speed(model: Model, task: Task, backend: str, sessions: int) -> tuple[float, float]:
+    """Return tokens a second of the process and of the clock."""
+    short, long = LENGTHS[backend, sessions]
+    once(model, task, backend, sessions, short)
+    rates = []
+    for _ in range(REPEATS):
+        few, few_cpu, few_wall = once(model, task, backend, sessions, short)
+        many, many_cpu, many_wall = once(model, task, backend, sessions, long)
+        rates.append(((many - few) / (many_cpu - few_cpu), (many - few) / max(many_wall - few_wall, 1e-9)))
+    return statistics.median(cpu for cpu, _ in rates), statistics.median(wall for _, wall in rates)
+
+
+def main() -> None:
+    """Print a line for each model and number of sessions."""
+    torch.set_num_threads(1)
+    task = tasks.load("reverse")
+    for name, settings in CASES:
+        model = fitted(name, task, settings)
+        for sessions in (1, 64):
+            eager, compiled = (speed(model, task, backend, sessions) for backend in ("eager", "cpu"))
+            given = " ".join(f"{key}={value}" for key, value in settings.items() if key != "tied")
+            print(
+                f"{name} {given:<25} {sessions:>2} sessions, tokens/s: eager {eager[0]:>8,.0f} cpu {eager[1]:>8,.0f} "
+                f"wall, compiled {compiled[0]:>9,.0f} cpu {compiled[1]:>9,.0f} wall; "
+                f"{compiled[0] / eager[0]:.0f} times; load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

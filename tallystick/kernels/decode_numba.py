@@ -1,0 +1,472 @@
+"""One compiled step of a whole model: from tokens and states to logits and new states, on one core.
+
+A step reads rows: tokens of one or several sequences, each sequence's in order. Products with weights are taken for up
+to ROWS rows at a time, so that weights are fetched once for all of them; sums are taken in one order whatever their
+number, so that one token at a time, any chunk and any batch give the same numbers bit for bit.
+
+All weights of a model stand in one array, in the order in which they are needed, and all tensors of a sequence's state
+in another. Rows of weights are padded with zeros to whole vectors. All
+numbers are float32.
+
+Glossary: R rows, V vocabulary, D model width, E inner width, H heads, N state size, X convolved channels, K taps of
+the convolution, J = K - 1, M outputs of in_proj, Q rank of Mamba-1's step size, G gates of all units, S sequences,
+Z numbers of a state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tallystick.kernels import numba_jit
+from tallystick.kernels.project_numba import LANES, project
+
+ROWS = 64
+"""Maximum number of rows of a pass: their activations stay in a core's second cache."""
+MAMBA2, MAMBA1, LSTM, GRU = range(4)
+"""Kinds of models."""
+KIND, VOCAB, WIDTH, LAYERS, INNER, STATES, TAPS, HEADS, RANK, GATES, SIZES = range(11)
+"""Places in the array of a model's sizes; those that a kind does not have are zero."""
+ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
+"""Constants in single precision; Python's floats would turn the arithmetic into double precision."""
+EPS = np.float32(1e-5)
+"""Constant that norms add to the mean square, as `rms_norm.EPS`."""
+
+
+OPTIONS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+"""Options of numba: sums are taken in the order in which they are written, and NaN and infinity are preserved."""
+FREE = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+"""Options where a row's sum may be taken in any order."""
+
+
+def jit(function: Any) -> Any:
+    """Compile a function with `OPTIONS`."""
+    return numba_jit.jit(function, **OPTIONS)
+
+
+def jit_free(function: Any) -> Any:
+    """Compile a function with `FREE`."""
+    return numba_jit.jit(function, **FREE)
+
+
+@jit
+def padded(width: int) -> int:
+    """Return the number of floats that a row of weights takes."""
+    return (width + LANES - 1) // LANES * LANES
+
+
+@jit
+def _exp(x: np.float32) -> np.float32:
+    """Return exp(x) to 2e-7, and exp(±87) beyond: Cephes' expf without its branches, which would not be vectorised."""
+    x = np.float32(-87.0) if x < np.float32(-87.0) else x  # min and max would hide a NaN
+    x = np.float32(87.0) if x > np.float32(87.0) else x
+    whole = np.floor(x * np.float32(1.44269504) + HALF)
+    rest = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
+    power = np.float32(1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1.0, 1.0):
+        power = power * rest + np.float32(c)
+    return power * np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+
+
+@jit
+def _sigmoid(x: np.float32) -> np.float32:
+    """Return 1 / (1 + exp(-x))."""
+    return ONE / (ONE + _exp(-x))
+
+
+@jit
+def _tanh(x: np.float32) -> np.float32:
+    """Return tanh(x), to 2e-7."""
+    return TWO / (ONE + _exp(-TWO * x)) - ONE
+
+
+@jit
+def _softplus(x: np.float32) -> np.float32:
+    """Return log(1 + exp(x)), to 2e-7 of itself: log1p(u) is 2 atanh(u / (2 + u)), as a series."""
+    u = _exp(-abs(x))
+    s = u / (TWO + u)
+    square, series = s * s, np.float32(1 / 17)
+    for c in (1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0):
+        series = series * square + np.float32(c)
+    return max(x, ZERO) + TWO * s * series
+
+
+@jit_free
+def _norm(x_RD: Array, weight_D: Array, count: int, out_RD: Array) -> None:
+    """Fill `out_RD` with the RMS norm of the first `count` rows."""
+    width = len(weight_D)
+    for r in range(count):
+        squares = ZERO
+        for d in range(width):
+            squares += x_RD[r, d] * x_RD[r, d]
+        scale = ONE / np.sqrt(squares / np.float32(width) + EPS)
+        for d in range(width):
+            out_RD[r, d] = x_RD[r, d] * scale * weight_D[d]
+
+
+@jit
+def _clear(out_RM: Array, count: int) -> None:
+    """Zero the first `count` rows."""
+    for r in range(count):
+        for m in range(out_RM.shape[1]):
+            out_RM[r, m] = ZERO
+
+
+@jit
+def _convolve(new_X: Array, taps_KX: Array, bias_X: Array, tail_JX: Array, out_X: Array) -> None:
+    """Fill `out_X` with silu of the convolution at one token; push the token into the tail."""
+    reach, channels = tail_JX.shape
+    for i in range(channels):
+        out_X[i] = bias_X[i] + taps_KX[reach, i] * new_X[i]
+    for j in range(reach):
+        for i in range(channels):
+            out_X[i] += taps_KX[j, i] * tail_JX[j, i]
+    for j in range(reach - 1):
+        for i in range(channels):
+            tail_JX[j, i] = tail_JX[j + 1, i]
+    for i in range(channels):
+        tail_JX[reach - 1, i] = new_X[i]
+    for i in range(channels):
+        out_X[i] *= _sigmoid(out_X[i])
+
+
+@jit
+def _view(flat: Array, begin: int, rows: int, columns: int) -> Array:
+    """Return `rows` x `columns` numbers of `flat` from `begin` on, as a matrix."""
+    return flat[begin : begin + rows * columns].reshape((rows, columns))
+
+
+@jit
+def _mamba2(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one block of Mamba-2 on `count` rows; return the places of the next block's weights and state.
+
+    The arguments are the same for the other kinds' layers: `at` and `z` are the places of this layer's weights and
+    state; slot_R: each row's sequence; x_RD is replaced by the layer's output; the other matrices are scratch.
+    """
+    width, inner, states, taps, heads = sizes[WIDTH], sizes[INNER], sizes[STATES], sizes[TAPS], sizes[HEADS]
+    channels, columns, size = inner + 2 * states, wide_RM.shape[1], inner // heads
+    norm_D, at = weights[at : at + width], at + width
+    in_DM, at = _view(weights, at, width, columns), at + width * columns
+    taps_KX, at = _view(weights, at, taps, channels), at + taps * channels
+    bias_X, at = weights[at : at + channels], at + channels
+    A_H, at = weights[at : at + heads], at + heads
+    dt_bias_H, at = weights[at : at + heads], at + heads
+    D_E, at = weights[at : at + inner], at + inner
+    gate_E, at = weights[at : at + inner], at + inner
+    out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
+
+    _norm(x_RD, norm_D, count, normed_RD)
+    _clear(wide_RM, count)
+    project(normed_RD, in_DM, 0, count, wide_RM)
+    dt_H, decay_H = np.zeros(padded(heads), np.float32), np.zeros(padded(heads), np.float32)
+    xBC_X, dtx_E, decay_E = np.empty(channels, np.float32), np.empty(inner, np.float32), np.empty(inner, np.float32)
+    for r in range(count):
+        tail_JX = _view(states_SZ[slot_R[r]], z, taps - 1, channels)
+        state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * channels, states, inner)
+        y_E = inner_RE[r]
+        _convolve(wide_RM[r, inner : inner + channels], taps_KX, bias_X, tail_JX, xBC_X)
+        _steps(wide_RM[r, inner + channels :], dt_bias_H, A_H, dt_H, decay_H)
+        for h in range(heads):
+            for e in range(h * size, (h + 1) * size):
+                dtx_E[e], decay_E[e] = dt_H[h] * xBC_X[e], decay_H[h]
+        for e in range(inner):
+            y_E[e] = D_E[e] * xBC_X[e]
+        for n in range(states):
+            B, C = xBC_X[inner + n], xBC_X[inner + states + n]
+            for e in range(inner):
+                s = decay_E[e] * state_NE[n, e] + B * dtx_E[e]
+                state_NE[n, e] = s
+                y_E[e] += C * s
+        for e in range(inner):
+            y_E[e] *= wide_RM[r, e] * _sigmoid(wide_RM[r, e])
+    _norm(inner_RE, gate_E, count, inner_RE)
+    project(inner_RE, out_ED, 0, count, x_RD)
+    return at, z + (taps - 1) * channels + states * inner
+
+
+@jit
+def _steps(raw_M: Array, bias_H: Array, A_H: Array, dt_H: Array, decay_H: Array) -> None:
+    """Fill each head's step size and decay, padded: loops of constant length are vectorised, however few the heads."""
+    heads = len(bias_H)
+    for h in range(heads):
+        dt_H[h] = raw_M[h] + bias_H[h]
+    for begin in range(0, len(dt_H), LANES):
+        for i in range(LANES):
+            dt_H[begin + i] = _softplus(dt_H[begin + i])
+    for h in range(heads):
+        decay_H[h] = dt_H[h] * A_H[h]
+    for begin in range(0, len(dt_H), LANES):
+        for i in range(LANES):
+            decay_H[begin + i] = _exp(decay_H[begin + i])
+
+
+@jit
+def _mamba1(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one block of Mamba-1 on `count` rows; see `_mamba2`."""
+    width, inner, states, taps, rank = sizes[WIDTH], sizes[INNER], sizes[STATES], sizes[TAPS], sizes[RANK]
+    columns, small, dense = wide_RM.shape[1], padded(rank + 2 * states), padded(inner)
+    norm_D, at = weights[at : at + width], at + width
+    in_DM, at = _view(weights, at, width, columns), at + width * columns
+    taps_KE, at = _view(weights, at, taps, inner), at + taps * inner
+    bias_E, at = weights[at : at + inner], at + inner
+    mix_EY, at = _view(weights, at, inner, small), at + inner * small
+    dt_QE, at = _view(weights, at, rank, dense), at + rank * dense
+    dt_bias_E, at = weights[at : at + inner], at + inner
+    A_NE, at = _view(weights, at, states, inner), at + states * inner
+    D_E, at = weights[at : at + inner], at + inner
+    out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
+
+    _norm(x_RD, norm_D, count, normed_RD)
+    _clear(wide_RM, count)
+    project(normed_RD, in_DM, 0, count, wide_RM)
+    mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
+    for r in range(count):
+        tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
+        _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
+    project(inner_RE, mix_EY, 0, count, mixed_RY)
+    project(mixed_RY, dt_QE, 0, count, dt_RE)
+    dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
+    for r in range(count):
+        state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
+        dt_E, x_E = dt_RE[r], inner_RE[r]
+        for e in range(inner):
+            dt_E[e] = _softplus(dt_E[e] + dt_bias_E[e])
+            dtx_E[e], y_E[e] = dt_E[e] * x_E[e], D_E[e] * x_E[e]
+        for n in range(states):
+            B, C = mixed_RY[r, rank + n], mixed_RY[r, rank + states + n]
+            for e in range(inner):
+                s = _exp(dt_E[e] * A_NE[n, e]) * state_NE[n, e] + B * dtx_E[e]
+                state_NE[n, e] = s
+                y_E[e] += C * s
+        for e in range(inner):
+            x_E[e] = y_E[e] * wide_RM[r, inner + e] * _sigmoid(wide_RM[r, inner + e])
+    project(inner_RE, out_ED, 0, count, x_RD)
+    return at, z + (taps - 1 + states) * inner
+
+
+@jit
+def _recurrent(
+    sizes: Array,
+    weights: Array,
+    at: int,
+    x_RD: Array,
+    normed_RD: Array,
+    wide_RM: Array,
+    inner_RE: Array,
+    states_SZ: Array,
+    z: int,
+    slot_R: Array,
+    count: int,
+) -> tuple[int, int]:
+    """Run one layer of an LSTM or a GRU on `count` rows, whose input's part stands in `wide_RM`; see `_mamba2`.
+
+    Rows are taken in runs of different sequences, so that a batch shares the fetched weights.
+    """
+    width, columns, is_gru = sizes[WIDTH], wide_RM.shape[1], sizes[KIND] == GRU
+    own_DM, at = _view(weights, at, width, columns), at + width * columns
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and slot_R[end] > slot_R[end - 1]:
+            end += 1
+        for r in range(begin, end):
+            for d in range(width):
+                normed_RD[r, d] = states_SZ[slot_R[r], z + d]
+        out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
+        if is_gru:
+            for r in range(begin, end):
+                for m in range(columns):
+                    inner_RE[r, m] = ZERO
+        project(normed_RD, own_DM, begin, end, out_RM)
+        for r in range(begin, end):
+            h_D = states_SZ[slot_R[r], z : z + width]
+            if is_gru:
+                _gru_cell(wide_RM[r], inner_RE[r], h_D)
+            else:
+                _lstm_cell(wide_RM[r], h_D, states_SZ[slot_R[r], z + width : z + 2 * width], sizes[GATES])
+            for d in range(width):
+                x_RD[r, d] = h_D[d]
+        begin = end
+    return at, z + (width if is_gru else 2 * width)
+
+
+@jit
+def _lstm_cell(gates_M: Array, h_D: Array, c_D: Array, gates: int) -> None:
+    """Advance an LSTM's state and cell, given its gates f, i, g, o; or f, g, o, where i is 1 - f."""
+    width = len(h_D)
+    for d in range(width):
+        f, g = _sigmoid(gates_M[d]), _tanh(gates_M[(gates - 2) * width + d])
+        i = ONE - f if gates == 3 else _sigmoid(gates_M[width + d])
+        c_D[d] = f * c_D[d] + i * g
+        h_D[d] = _sigmoid(gates_M[(gates - 1) * width + d]) * _tanh(c_D[d])
+
+
+@jit
+def _gru_cell(gates_M: Array, own_M: Array, h_D: Array) -> None:
+    """Advance a GRU's state, given the input's part and its own part of r, z and n."""
+    width = len(h_D)
+    for d in range(width):
+        r, z = _sigmoid(gates_M[d] + own_M[d]), _sigmoid(gates_M[width + d] + own_M[width + d])
+        n = _tanh(gates_M[2 * width + d] + r * own_M[2 * width + d])
+        h_D[d] = (ONE - z) * n + z * h_D[d]
+
+
+@jit
+def _embed(table_VM: Array, id_R: Array, out_RM: Array, count: int) -> None:
+    """Fill the first `count` rows with their tokens' rows of the table."""
+    for r in range(count):
+        for m in range(table_VM.shape[1]):
+            out_RM[r, m] = table_VM[id_R[r], m]
+
+
+@jit
+def _spread(bias_M: Array, out_RM: Array, count: int) -> None:
+    """Fill the first `count` rows with the bias."""
+    for r in range(count):
+        for m in range(len(bias_M)):
+            out_RM[r, m] = bias_M[m]
+
+
+@jit
+def widest(sizes: Array) -> int:
+    """Return the width of the widest activation, padded: the outputs of in_proj, or all gates."""
+    if sizes[KIND] == MAMBA2:
+        return padded(2 * sizes[INNER] + 2 * sizes[STATES] + sizes[HEADS])
+    return padded(2 * sizes[INNER] if sizes[KIND] == MAMBA1 else sizes[GATES] * sizes[WIDTH])
+
+
+@jit
+def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Array, last_R: Array, out: Array) -> None:
+    """Let the model read rows; advance `states_SZ`.
+
+    id_R, slot_R: each row's token and sequence, a sequence's rows in order.
+    last_R: row of `out` [., padded(V)] for the logits that follow this row; -1 if they are not wanted.
+    """
+    kind, width, vocab, layers = sizes[KIND], sizes[WIDTH], sizes[VOCAB], sizes[LAYERS]
+    residual, columns, rows = padded(width), widest(sizes), min(len(id_R), ROWS)
+    x_RD, normed_RD = np.zeros((rows, residual), np.float32), np.zeros((rows, residual), np.float32)
+    wide_RM = np.zeros((rows, columns), np.float32)
+    inner_RE = np.zeros((rows, columns if kind == GRU else padded(max(sizes[INNER], 1))), np.float32)
+    logits_RV = np.zeros((rows, padded(vocab)), np.float32)
+    for begin in range(0, len(id_R), ROWS):
+        count = min(ROWS, len(id_R) - begin)
+        slots, at, z = slot_R[begin : begin + count], 0, 0
+        scratch = x_RD, normed_RD, wide_RM, inner_RE
+        if kind in (MAMBA2, MAMBA1):
+            _embed(_view(weights, at, vocab, residual), id_R[begin:], x_RD, count)
+            at += vocab * residual
+            for _ in range(layers):
+                if kind == MAMBA2:
+                    at, z = _mamba2(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+                else:
+                    at, z = _mamba1(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+        else:
+            _embed(_view(weights, at, vocab, columns), id_R[begin:], wide_RM, count)
+            at += vocab * columns
+            for layer in range(layers):
+                if layer:
+                    _spread(weights[at : at + columns], wide_RM, count)
+                    project(x_RD, _view(weights, at + columns, width, columns), 0, count, wide_RM)
+                    at += columns + width * columns
+                at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+        _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
+
+
+@jit
+def _say(
+    sizes: Array, weights: Array, at: int, last_R: Array, x_RD: Array, normed_RD: Array, logits_RV: Array, out: Array
+) -> None:
+    """Compute the logits of the rows for which they are wanted."""
+    width, vocab, wanted = sizes[WIDTH], sizes[VOCAB], 0
+    for r in range(len(last_R)):
+        if last_R[r] >= 0:
+            for d in range(width):
+                x_RD[wanted, d] = x_RD[r, d]
+            wanted += 1
+    if sizes[KIND] in (MAMBA2, MAMBA1):
+        _norm(x_RD, weights[at : at + width], wanted, normed_RD)
+        at += width
+    else:
+        normed_RD = x_RD
+    _clear(logits_RV, wanted)
+    project(normed_RD, _view(weights, at, width, padded(vocab)), 0, wanted, logits_RV)
+    wanted = 0
+    for r in range(len(last_R)):
+        if last_R[r] >= 0:
+            for v in range(vocab):
+                out[last_R[r], v] = logits_RV[wanted, v]
+            wanted += 1
+
+
+@jit
+def greedy(logits_V: Array) -> tuple[int, np.float32, bool]:
+    """Return the token with the largest logit, its margin over the next, and whether all logits are equal.
+
+    NaN counts as the largest, as in torch.
+    """
+    token, best, second, least = 0, logits_V[0], np.float32(-np.inf), logits_V[0]
+    if np.isnan(best):
+        return 0, np.float32(np.nan), False
+    for v in range(1, len(logits_V)):
+        logit = logits_V[v]
+        if np.isnan(logit):
+            return v, np.float32(np.nan), False
+        if logit > best:
+            token, best, second = v, logit, best
+        elif logit > second:
+            second = logit
+        least = min(least, logit)
+    return token, best - second, best == least
+
+
+@jit
+def greedy_rows(logits_SV: Array, vocab: int, tokens_S: Array, margins_S: Array, silent_S: Array) -> None:
+    """Fill the last three arrays with what `greedy` returns for each row."""
+    for s in range(len(tokens_S)):
+        tokens_S[s], margins_S[s], silent_S[s] = greedy(logits_SV[s, :vocab])
+
+
+@jit
+def read_on(
+    sizes: Array, weights: Array, states_1Z: Array, id_R: Array, plain_V: Array, logits_1V: Array, said_L: Array
+) -> int:
+    """Let the model read one sequence, and go on while it says plain tokens; return their number, at most L.
+
+    Fills `said_L` with them, and `logits_1V` with the logits of the token that follows.
+    """
+    slot_R, last_R = np.zeros(len(id_R), np.int64), np.full(len(id_R), -1, np.int64)
+    last_R[-1] = 0
+    read(sizes, weights, states_1Z, id_R, slot_R, last_R, logits_1V)
+    for n in range(len(said_L)):
+        token, _, silent = greedy(logits_1V[0, : len(plain_V)])
+        if silent or not plain_V[token]:
+            return n
+        said_L[n] = token
+        read(sizes, weights, states_1Z, said_L[n : n + 1], slot_R[:1], last_R[-1:], logits_1V)
+    return len(said_L)

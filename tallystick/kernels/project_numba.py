@@ -1,0 +1,110 @@
+"""The product of rows with a matrix in machine code: a small tile of the result stays in registers.
+
+Numba's own loops would write each partial sum to memory, and check each time whether arrays overlap. Every sum is taken
+from its first term to its last, whatever the number of rows, so that a row's result does not depend on its neighbours.
+
+Glossary: R rows, D terms of a sum, M columns of the result.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+from numba.core.types import void
+from numba.extending import intrinsic
+from numpy import ndarray as Array
+
+from tallystick.kernels.numba_jit import jit
+
+LANES = 16
+"""Numbers of a vector: one register of AVX-512, two of AVX2."""
+FLOAT, BYTE, WORD = ir.FloatType(), ir.IntType(8), ir.IntType(64)
+VECTOR = ir.VectorType(FLOAT, LANES)
+
+
+def _tile(rows: int, vectors: int) -> Any:
+    """Make a function that adds x @ weight to a tile of `rows` rows and `vectors * LANES` columns of out."""
+
+    @intrinsic
+    def tile(typing: Any, x_RD: Any, weight_DM: Any, out_RM: Any, row: Any, column: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            *arrays, row, column = given
+            x, weight, out = (
+                context.make_array(kind)(context, builder, array)
+                for kind, array in zip(signature.args[:3], arrays, strict=True)
+            )
+            places = [
+                [_at(builder, out, builder.add(row, WORD(r)), builder.add(column, WORD(v * LANES)), VECTOR) for v in
+                 range(vectors)] for r in range(rows)
+            ]  # fmt: skip
+            begin = [builder.load(place, align=4, typ=VECTOR) for line in places for place in line]
+            sums = [cgutils.alloca_once_value(builder, value) for value in begin]
+            depth = builder.extract_value(weight.shape, 0)
+            with cgutils.for_range(builder, depth, intp=WORD) as loop:
+                d = loop.index
+                columns = [builder.add(column, WORD(v * LANES)) for v in range(vectors)]
+                weights = [builder.load(_at(builder, weight, d, c, VECTOR), align=4, typ=VECTOR) for c in columns]
+                for r in range(rows):
+                    place = _at(builder, x, builder.add(row, WORD(r)), d, FLOAT)
+                    factor = _spread(builder, builder.load(place, typ=FLOAT))
+                    for v in range(vectors):
+                        kept = sums[r * vectors + v]
+                        builder.store(_multiply_add(builder, factor, weights[v], builder.load(kept)), kept)
+            for place, kept in zip([place for line in places for place in line], sums, strict=True):
+                builder.store(builder.load(kept), place, align=4)
+            return context.get_dummy_value()
+
+        return void(x_RD, weight_DM, out_RM, row, column), generate
+
+    return tile
+
+
+def _at(builder: Any, array: Any, row: Any, column: Any, kind: Any) -> Any:
+    """Return the address of an element of a matrix whose rows are contiguous."""
+    offset = builder.add(builder.mul(row, builder.extract_value(array.strides, 0)), builder.mul(column, WORD(4)))
+    begin = builder.bitcast(array.data, BYTE.as_pointer())
+    return builder.bitcast(builder.gep(begin, [offset], source_etype=BYTE), kind.as_pointer())
+
+
+def _spread(builder: Any, number: Any) -> Any:
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a b + c, in one rounding where the processor can."""
+    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32"), [a, b, c])
+
+
+_tile_4x2, _tile_4x1 = _tile(4, 2), _tile(4, 1)
+_tile_1x8, _tile_1x2, _tile_1x1 = _tile(1, 8), _tile(1, 2), _tile(1, 1)
+
+
+def _project(x_RD: Array, weight_DM: Array, begin: int, end: int, out_RM: Array) -> None:
+    """Add x @ weight to the rows from `begin` to `end` of `out_RM`; M is a multiple of LANES."""
+    width, fours = weight_DM.shape[1], begin + (end - begin) // 4 * 4
+    m = 0
+    while m + 2 * LANES <= width:  # columns of large weights are fetched once for all rows
+        for r in range(begin, fours, 4):
+            _tile_4x2(x_RD, weight_DM, out_RM, r, m)
+        m += 2 * LANES
+    if m < width:
+        for r in range(begin, fours, 4):
+            _tile_4x1(x_RD, weight_DM, out_RM, r, m)
+    for r in range(fours, end):
+        m = 0
+        while m + 8 * LANES <= width:
+            _tile_1x8(x_RD, weight_DM, out_RM, r, m)
+            m += 8 * LANES
+        while m + 2 * LANES <= width:
+            _tile_1x2(x_RD, weight_DM, out_RM, r, m)
+            m += 2 * LANES
+        if m < width:
+            _tile_1x1(x_RD, weight_DM, out_RM, r, m)
+            m += LANES
+
+
+project = jit(_project, error_model="numpy")
