@@ -23,7 +23,7 @@ ALLOWED = {
     "trajectory": "episode",
     "vocab": "episode trajectory",
     "problem": "",
-    "tools": "episode vocab problem",
+    "tools": "episode vocab problem kernels",
     "text": "episode trajectory tools",
     "workspace": "episode tools",
     "replay": "episode tools workspace",

@@ -3,9 +3,6 @@
 Tokens are processed in small blocks, so that everything computed from them stays in a core's own cache, and memory is
 traversed once instead of about sixty times. Within a block the scan is the plain recurrence.
 
-Numba compiles the loops when they are first called, and stores the result beside this file, in the user's cache folder
-or in NUMBA_CACHE_DIR. If none of these is writable, every process compiles anew.
-
 Glossary: B batch, L length, H heads, E channels of all heads, N state size, X convolved channels (x, B and C: E + 2 N),
 K taps of the convolution, J = K - 1, M outputs of in_proj (z, x, B, C, dt: E + X + H), Q tokens of a block,
 W = J + Q, S = Q + 1, c blocks. A gradient's name is its tensor's name with the prefix d.
@@ -13,48 +10,27 @@ W = J + Q, S = Q + 1, c blocks. A gradient's name is its tensor's name with the 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy import ndarray as Array
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.numba_jit import jit, run
+
 BLOCK = 16
 """Number of tokens of a block (Q). The gradient needs the states of a whole block: 128 KiB in mamba2:tiny."""
 ZERO, HALF, ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
 
-OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy", "nogil": True}
+OPTIONS = {"fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
 """Options of numba, without the fastmath options "nnan" and "ninf": NaN and infinity must be preserved."""
 
 
-def _can_cache() -> bool:
-    """Return whether numba finds a folder to store compiled code in; if not, warn on stderr."""
-    try:
-        numba.njit(cache=True)(_can_cache)
-    except RuntimeError:
-        _say("finds no writable folder for compiled code, and compiles anew in every process.")
-        return False
-    return True
-
-
-def _say(problem: str) -> None:
-    advice = "That takes about 10 s; to avoid it, set NUMBA_CACHE_DIR to an empty, writable folder."
-    print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
-
-
-CACHE = _can_cache()
-COMPILED: list[Any] = []
-"""All functions that numba compiles."""
-
-
 def _jit(function: Any) -> Any:
-    COMPILED.append(numba.njit(function, cache=CACHE, **OPTIONS))
-    return COMPILED[-1]
+    return jit(function, **OPTIONS)
 
 
 @_jit
@@ -470,17 +446,6 @@ def _channels_last(state_BHPN: Tensor) -> Tensor:
     return state_BHPN.detach().flatten(1, 2).mT.clone(memory_format=torch.contiguous_format)
 
 
-def _run(function: Any, *arguments: Any) -> None:
-    """Call a compiled function; if numba cannot store or load its code, compile it without storing."""
-    try:
-        function(*arguments)
-    except Exception as error:  # a full disk, or a damaged file, which may raise anything
-        _say(f"cannot store compiled code ({type(error).__name__}: {error}), and compiles anew in every process.")
-        for compiled in COMPILED:
-            compiled._cache.disable()
-        function(*arguments)
-
-
 class _Mix(torch.autograd.Function):
     """The autograd function of `mamba2_mix`: the loops compute per channel; per-head scalars are computed in torch."""
 
@@ -510,7 +475,7 @@ class _Mix(torch.autograd.Function):
         left_BJX, state_BNE = torch.zeros_like(tail_BJX), _channels_last(state_BHPN)
         ctx.eps = np.float32(eps)
         made = _arrays(out_BLE, y_BLE, entering_BcNE, left_BJX, state_BNE)
-        _run(_forward, _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(reset_BL, length_B), *made)
+        run(_forward, _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(reset_BL, length_B), *made)
         ctx.save_for_backward(*given, *weights, reset_BL, length_B, y_BLE, entering_BcNE, A_H, dt_bias_H)
         return out_BLE, left_BJX, state_BNE.mT.reshape(state_BHPN.shape).contiguous()
 
@@ -523,7 +488,7 @@ class _Mix(torch.autograd.Function):
         dweights = [w.new_zeros(len(dout_BLE), *w.shape) for w in weights]
         dstate_BNE = _channels_last(dstate_BHPN)
         known = _arrays(*given), _arrays(*weights), ctx.eps, *_arrays(*kept, dout_BLE, dleft_BJX)
-        _run(_backward, *known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy())
+        run(_backward, *known, _arrays(*dgiven), _arrays(*dweights), dstate_BNE.numpy())
         dmixed_BLM, dtail_BJX, ddt_BLH, ddecay_BLH = dgiven
         dtaps_KX, dbias_X, dD_E, dnorm_E = (w.sum(0) for w in dweights)
         dlog_BLH = ddecay_BLH * given[3]

@@ -8,16 +8,15 @@ to a call's convolution, M outputs of in_proj (E + X + H: z, xBC, dt).
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tallystick.kernels import numba_jit
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.rms_norm import EPS, rms_norm
@@ -142,12 +141,5 @@ class Block(StateSpaceBlock):
 @cache
 def load_compiled() -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
     """Import `mamba2_mix`; return None without numba, or, with one warning, if numba does not work."""
-    if find_spec("numba") is None:
-        return None
-    try:
-        from tallystick.kernels.mamba2_numba import mamba2_mix
-    except Exception as error:  # numba refuses versions of Python and numpy that it does not know
-        message = " ".join(str(error).split())
-        print(f"tallystick: numba is installed but does not work ({message}); continuing without it.", file=sys.stderr)
-        return None
-    return mamba2_mix
+    compiled = numba_jit.load("tallystick.kernels.mamba2_numba")
+    return compiled and compiled.mamba2_mix

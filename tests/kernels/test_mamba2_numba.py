@@ -169,14 +169,15 @@ def test_compiled_code_that_cannot_be_read_back(tmp_path):
     """A crash or a full disk may have left empty files."""
     code = """
 import os, pathlib
-from tallystick.kernels.mamba2_numba import _run, _sigmoid
-_run(_sigmoid, 0.0)
+from tallystick.kernels.mamba2_numba import _sigmoid
+from tallystick.kernels.numba_jit import run
+run(_sigmoid, 0.0)
 files = list(pathlib.Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi"))
 assert files
 for file in files:
     file.write_bytes(b"")
-_run(_sigmoid, 0)
-_run(_sigmoid, True)
+run(_sigmoid, 0)
+run(_sigmoid, True)
 """
     said = run_apart(code, tmp_path, {"NUMBA_CACHE_DIR": str(tmp_path / "cache")})
     assert said.startswith("tallystick: numba cannot store compiled code (EOFError")

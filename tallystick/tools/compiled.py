@@ -1,0 +1,254 @@
+"""Episodes in compiled loops: the grammar, pointers, the tape and the context memory as arrays.
+
+`push` is `Episode.push` for tasks whose tools are pointers and tapes, whose answers have one token. Roles, memory,
+refusals and answers are equal to those of the Python tools, by test. A decode loop uses it like this:
+
+    grammar = grammar_of(part)                    # once for a task, or for a part of a mixture; None: use an Episode
+    state = start(task, prompt)                   # once for an episode
+    answer = push(token, grammar, *state.arrays)  # for each token that the model says, in compiled code, too
+
+answer: the id of the observation, to be fed to the model and not to be pushed; or NONE; or BAD, where the token is not
+allowed, as `BadCommand`; or FULL, where nothing has happened yet: call `state.grow()` in Python, take `state.arrays`
+anew, and push the token again. Afterwards `registers[SAID]` is the role of the token that was said, `registers[DONE]`
+is 1 once it was [EOS], and `memory[: registers[SIZE]]` is the context memory.
+
+Several episodes may be rows of common arrays: `push(token, grammar, registers_BR[b], memory_BC[b], cells_BC[b])`. A
+snapshot is a copy of the arrays. Numba does not notice that this module has changed when it loads a caller's stored
+code, so clear its cache after a change here.
+
+Glossary: V vocabulary, R registers, C capacity. A table has a row for each token: what it does, and an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tallystick.episode import ANS, BOS, END_NOTE, END_THINK, EOS, ID_DTYPE, MARKS, NOTE, THINK, Role
+from tallystick.kernels.numba_jit import jit
+from tallystick.tools import ToolUser
+from tallystick.tools.pointer import Pointer
+from tallystick.tools.tape import Tape
+
+NONE, BAD, FULL = -1, -2, -3
+"""Results of `push` that are no observation."""
+ROLE, BEFORE_NOTE, ANSWERED, DONE, SAID, REMEMBERS, SIZE, HEAD, BLANK, WRITES, POSITIONS = range(11)
+"""Registers: the role of an ordinary symbol now, and before a note began; whether [ANS] and [EOS] have been said; the
+role of the last token that was said; whether there is a context memory, and its size; the cell under the tape's head,
+the id of its blank, and the number of writes left, -1 for no limit; from POSITIONS on, the pointers' positions."""
+REGISTERS = POSITIONS + 9
+SAY, SAY_NOTE, MARK, READ, MOVE, TAPE_READ, TAPE_MOVE, TAPE_WRITE = range(8)
+"""What a token does: a symbol, a declared note, a mark; commands of a pointer and of the tape."""
+LEFT, RIGHT = -1, 1
+CAPACITY = 1024
+"""Number of cells at the start that are free."""
+THOUGHT, COMMAND, OUTPUT, NOTED = (int(r) for r in (Role.THOUGHT, Role.COMMAND, Role.OUTPUT, Role.NOTE))
+
+
+class Remembering(ToolUser, Protocol):
+    """The part of a task that says what of an episode is remembered; `tasks.Task` has it."""
+
+    notes: Any
+    marks: int
+
+    def part_of(self, prompt: list[str]) -> tuple[Any, list[str]]:
+        """Return the task that solves this prompt, in a mixture one of its parts, and the prompt without its marks."""
+        ...
+
+
+def grammar_of(part: Remembering) -> Array | None:
+    """Return what each token does, int64 [V, 3]: a kind, a pointer, and a step or symbol; None for other tools.
+
+    part: a task, or the part of a mixture that solves the prompt.
+    """
+    ids, kinds = part.vocab.ids, [type(tool) for tool in part.built_tools]
+    if not {*kinds} <= {Pointer, Tape} or kinds.count(Tape) > 1:
+        return None
+    table = np.zeros((len(part.vocab), 3), np.int64)
+    table[[ids[symbol] for symbol in part.notes], 0] = SAY_NOTE
+    table[: len(MARKS), 0] = MARK
+    for tool in part.built_tools:
+        if isinstance(tool, Pointer):
+            for i in range(tool.count):
+                table[ids[f"[p{i}.read]"]] = READ, i, 0
+                table[ids[f"[p{i}.left]"]] = MOVE, i, LEFT
+                table[ids[f"[p{i}.right]"]] = MOVE, i, RIGHT
+        elif isinstance(tool, Tape):
+            table[ids["[tape.read]"]] = TAPE_READ, 0, 0
+            table[ids["[tape.left]"]] = TAPE_MOVE, 0, LEFT
+            table[ids["[tape.right]"]] = TAPE_MOVE, 0, RIGHT
+            for symbol in tool.written:
+                table[ids[f"[tape.write {symbol}]"]] = TAPE_WRITE, 0, ids[symbol]
+    return table
+
+
+@dataclass
+class State:
+    """The changing arrays of an episode."""
+
+    registers: Array
+    """int64 [R]."""
+    memory: Array
+    """ID_DTYPE [C]; its size is a register."""
+    cells: Array
+    """ID_DTYPE [C]: the part of the tape that was laid out; blank beyond."""
+
+    @property
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """The last arguments of `push`."""
+        return self.registers, self.memory, self.cells
+
+    @property
+    def remembered(self) -> Array:
+        """The context memory."""
+        return self.memory[: self.registers[SIZE]]
+
+    def grow(self) -> None:
+        """Double the capacity of what has no room for another token or move."""
+        registers = self.registers
+        if registers[SIZE] == len(self.memory):
+            self.memory = _widened(self.memory, 0, len(self.memory) or CAPACITY, 0)
+        at_begin, at_end = registers[HEAD] == 0, registers[HEAD] == len(self.cells) - 1
+        if at_begin or at_end:
+            free = max(len(self.cells), CAPACITY)
+            self.cells = _widened(self.cells, free * at_begin, free * at_end, registers[BLANK])
+            registers[HEAD] += free * at_begin
+
+
+def _widened(cells: Array, before: int, after: int, fill: int) -> Array:
+    wide = np.full(before + len(cells) + after, fill, ID_DTYPE)
+    wide[before : before + len(cells)] = cells
+    return wide
+
+
+def start(task: Remembering, prompt: list[str]) -> State:
+    """Start an episode on this problem, with pointers, a tape and a memory as `tools.start_all` starts them."""
+    part, own = task.part_of(prompt)
+    ids = part.vocab.encode(prompt)
+    registers = np.zeros(REGISTERS, np.int64)
+    registers[[ROLE, BEFORE_NOTE, WRITES]] = THOUGHT, THOUGHT, -1
+    remembers = any(tool.reads_memory for tool in part.built_tools)
+    known = ids[task.marks : len(ids) - task.marks] if remembers else []
+    registers[[REMEMBERS, SIZE, HEAD]] = remembers, len(known), 1
+    no_tape = np.zeros(3, ID_DTYPE)  # with the head on no end, where `grow` would widen it
+    state = State(registers, _widened(np.array(known, ID_DTYPE), 0, CAPACITY, 0), no_tape)
+    if any(type(tool) is Tape for tool in part.built_tools):
+        _lay_out(state, part, own)
+    return state
+
+
+def _lay_out(state: State, part: Remembering, prompt: Sequence[str]) -> None:
+    """Put the tape at its start. Raises ValueError for an unknown symbol or a head off the tape."""
+    cells, head = part.tape(list(prompt))
+    blank, limit = part.vocab.ids[part.blank], part.tape_limit(list(prompt))
+    ids = part.vocab.encode(cells) or [blank]
+    if not 0 <= head < len(ids):
+        raise ValueError(f"the head must stand on a cell of the tape, 0 to {len(ids) - 1}, not {head}")
+    state.cells = _widened(np.array(ids, ID_DTYPE), CAPACITY, CAPACITY, blank)
+    state.registers[[HEAD, BLANK, WRITES]] = head + CAPACITY, blank, -1 if limit is None else limit
+
+
+@jit
+def push(token: int, grammar: Array, registers: Array, memory: Array, cells: Array) -> int | np.int64:
+    """Take the next token that is said; return the observation's id, or NONE, BAD or FULL."""
+    kind, which, argument = grammar[token, 0], grammar[token, 1], grammar[token, 2]
+    if kind == READ:
+        registers[SAID] = COMMAND
+        at = registers[POSITIONS + which]
+        if at < 0:
+            return BOS
+        return np.int64(memory[at]) if at < registers[SIZE] else EOS
+    if kind == MOVE:
+        registers[SAID] = COMMAND
+        registers[POSITIONS + which] += argument
+        return NONE
+    if kind == SAY:
+        if not _remember(token, registers, memory):
+            return FULL
+        registers[SAID] = registers[ROLE]
+        return NONE
+    if kind == SAY_NOTE:
+        registers[SAID] = NOTED
+        return NONE
+    if kind == MARK:
+        return _mark(token, registers, memory)
+    return _tape(kind, argument, registers, cells)
+
+
+@jit
+def _remember(token: int, registers: Array, memory: Array) -> bool:
+    """Append a token to the memory, unless it is a note's; return False if there is no room."""
+    if registers[REMEMBERS] and registers[ROLE] != NOTED:
+        size = registers[SIZE]
+        if size == len(memory):
+            return False
+        memory[size] = token
+        registers[SIZE] = size + 1
+    return True
+
+
+@jit
+def _tape(kind: int, argument: int, registers: Array, cells: Array) -> int | np.int64:
+    head = registers[HEAD]
+    if kind == TAPE_MOVE and not 0 <= head + argument < len(cells):
+        return FULL
+    registers[SAID] = COMMAND
+    if kind == TAPE_READ:
+        return np.int64(cells[head]) if registers[WRITES] else EOS
+    if kind == TAPE_MOVE:
+        registers[HEAD] = head + argument
+    else:
+        cells[head] = argument
+        registers[WRITES] -= registers[WRITES] > 0
+    return NONE
+
+
+@jit
+def _mark(token: int, registers: Array, memory: Array) -> int:
+    """Take a mark: see `Episode`."""
+    role = registers[ROLE]
+    if not _is_allowed(token, role, registers[ANSWERED] != 0, registers[DONE] != 0):
+        return BAD
+    is_note = token in (NOTE, END_NOTE)
+    if registers[REMEMBERS] and not is_note and token != EOS:
+        size = registers[SIZE]
+        if size == len(memory):
+            return FULL
+        memory[size] = token
+        registers[SIZE] = size + 1
+    registers[SAID] = NOTED if is_note else THOUGHT
+    if token == NOTE:
+        registers[BEFORE_NOTE] = role
+        registers[ROLE] = NOTED
+    elif token == END_NOTE:
+        registers[ROLE] = registers[BEFORE_NOTE]
+    elif token == ANS:
+        registers[ANSWERED] = 1
+        registers[ROLE] = OUTPUT
+    elif token == THINK:
+        registers[ROLE] = THOUGHT
+    elif token == END_THINK:
+        registers[ROLE] = OUTPUT
+    else:
+        registers[DONE] = 1
+    return NONE
+
+
+@jit
+def _is_allowed(token: int, role: int, answered: bool, done: bool) -> bool:
+    outer = OUTPUT if answered else THOUGHT
+    if token == ANS:
+        return not answered and role == outer
+    if token == THINK:
+        return answered and role == outer
+    if token == END_THINK:
+        return answered and role == THOUGHT
+    if token == NOTE:
+        return role != NOTED
+    if token == END_NOTE:
+        return role == NOTED
+    return token == EOS and role == outer and not done
