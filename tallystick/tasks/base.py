@@ -82,6 +82,8 @@ class Task:
 
     _built_tools: list[toolbox.Tool | toolbox.StatefulTool] | None = None
     _vocab: Vocabulary | None = None
+    compiled: Any = None
+    """Its program as a machine, for `locality.programs`."""
 
     def __init__(self, options: str = "", variant: str | None = None):
         if options and not self.takes_options:

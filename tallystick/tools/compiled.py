@@ -3,6 +3,7 @@
 `push` is `Episode.push` for tasks whose tools are pointers and tapes, whose answers have one token. Roles, memory,
 refusals and answers are equal to those of the Python tools, by test. A decode loop uses it like this:
 
+    compiled = numba_jit.load("tallystick.tools.compiled")  # None without numba: use an Episode
     grammar = grammar_of(part)                    # once for a task, or for a part of a mixture; None: use an Episode
     state = start(task, prompt)                   # once for an episode
     answer = push(token, grammar, *state.arrays)  # for each token that the model says, in compiled code, too
@@ -128,28 +129,28 @@ def _widened(cells: Array, before: int, after: int, fill: int) -> Array:
 def start(task: Remembering, prompt: list[str]) -> State:
     """Start an episode on this problem, with pointers, a tape and a memory as `tools.start_all` starts them."""
     part, own = task.part_of(prompt)
-    ids = part.vocab.encode(prompt)
     registers = np.zeros(REGISTERS, np.int64)
     registers[[ROLE, BEFORE_NOTE, WRITES]] = THOUGHT, THOUGHT, -1
+    cells = _lay_out(registers, part, own)
+    ids = part.vocab.encode(prompt)
     remembers = any(tool.reads_memory for tool in part.built_tools)
     known = ids[task.marks : len(ids) - task.marks] if remembers else []
-    registers[[REMEMBERS, SIZE, HEAD]] = remembers, len(known), 1
-    no_tape = np.zeros(3, ID_DTYPE)  # with the head on no end, where `grow` would widen it
-    state = State(registers, _widened(np.array(known, ID_DTYPE), 0, CAPACITY, 0), no_tape)
-    if any(type(tool) is Tape for tool in part.built_tools):
-        _lay_out(state, part, own)
-    return state
+    registers[[REMEMBERS, SIZE]] = remembers, len(known)
+    return State(registers, _widened(np.array(known, ID_DTYPE), 0, CAPACITY, 0), cells)
 
 
-def _lay_out(state: State, part: Remembering, prompt: Sequence[str]) -> None:
-    """Put the tape at its start. Raises ValueError for an unknown symbol or a head off the tape."""
+def _lay_out(registers: Array, part: Remembering, prompt: Sequence[str]) -> Array:
+    """Return the tape at its start. Raises ValueError for an unknown symbol or a head off the tape."""
+    if not any(isinstance(tool, Tape) for tool in part.built_tools):
+        registers[HEAD] = 1
+        return np.zeros(3, ID_DTYPE)  # no tape: the head is on no end, where `grow` would widen it
     cells, head = part.tape(list(prompt))
     blank, limit = part.vocab.ids[part.blank], part.tape_limit(list(prompt))
     ids = part.vocab.encode(cells) or [blank]
     if not 0 <= head < len(ids):
         raise ValueError(f"the head must stand on a cell of the tape, 0 to {len(ids) - 1}, not {head}")
-    state.cells = _widened(np.array(ids, ID_DTYPE), CAPACITY, CAPACITY, blank)
-    state.registers[[HEAD, BLANK, WRITES]] = head + CAPACITY, blank, -1 if limit is None else limit
+    registers[[HEAD, BLANK, WRITES]] = head + CAPACITY, blank, -1 if limit is None else limit
+    return _widened(np.array(ids, ID_DTYPE), CAPACITY, CAPACITY, blank)
 
 
 @jit

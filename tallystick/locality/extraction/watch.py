@@ -70,6 +70,7 @@ class Watch:
         self.named: set[str] = set()
         """All names of globals and attributes in the code that was run."""
         self._globals: dict[str, dict[str, Any]] = {}
+        self._compared = 0, 0, 0
         self._add(task.program, "the program")
 
     def name(self, value: Any) -> Hashable:
@@ -106,6 +107,9 @@ class Watch:
 
         `answer`, for one, runs while the program does.
         """
+        looked_at = len(self._codes), len(self.named), len(self._saved)
+        if looked_at == self._compared:
+            return
         for function in self._functions():
             for code in nested(function.__code__):
                 if code in self._codes or code.co_name == "__init__":
@@ -116,6 +120,7 @@ class Watch:
                 changed = self._changeable & {*code.co_names}
                 if changed and (MUTATORS & {*code.co_names} or stores_items(code)):
                     raise Refusal(f"{code.co_name} may change {min(changed)}, which the program reads")
+        self._compared = looked_at
 
     @property
     def _changeable(self) -> set[str]:

@@ -1,0 +1,203 @@
+"""A program's machine as arrays, filled with the steps that problems meet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy import ndarray as Array
+
+from tallystick.episode import BLOCK, BOS, ID_DTYPE, ROLE_DTYPE, Role
+from tallystick.kernels.numba_jit import run as call
+from tallystick.locality.extraction import Machine, Refusal, Step
+from tallystick.locality.programs import loops
+from tallystick.locality.programs.loops import (
+    AT,
+    COMPARED,
+    FILLED,
+    HEARD,
+    REGISTERS,
+    STEP,
+    TRUTH,
+    UNKNOWN,
+    advance,
+)
+from tallystick.tasks import Task
+from tallystick.tools import compiled
+
+REPLAYED = 100_000
+"""Maximum number of answers in all replays, which takes about two seconds; a program that needs more is left to
+Python."""
+NOWHERE = -1
+"""Stands for the state before the first answer."""
+
+
+class Origin(NamedTuple):
+    """The place of a step in the machine."""
+
+    state: int
+    """The state, or NOWHERE."""
+    answer: str
+    """The answer that leads on, or the prompt's last symbol."""
+
+
+class Transducer:
+    """The machine of a task, or of a part of a mixture, whose tools are pointers and a tape.
+
+    grammar: what its tokens do, see `tools.compiled`.
+    """
+
+    def __init__(self, part: Task, grammar: Array):
+        self.part, self.grammar = part, grammar
+        self.machine = Machine(part, REPLAYED)
+        self.origins: list[Origin] = []
+        """The place of each step."""
+        self._starts: dict[str, int] = {}
+        self.entries_SV = np.full((16, len(part.vocab)), UNKNOWN, np.int32)
+        self.steps_T3, self.said_W = np.zeros((16, 3), np.int32), np.zeros(64, ID_DTYPE)
+        self._said = 0
+
+    def start(self, final: str) -> int:
+        """Return the step before the first answer; final: the prompt's last symbol. Raises Refusal."""
+        if final not in self._starts:
+            self._starts[final] = self._add(Origin(NOWHERE, final), self.machine.start(final))
+        return self._starts[final]
+
+    def follow(self, step: int, heard: int) -> None:
+        """Extract the step after another by an answer. Raises Refusal."""
+        state = int(self.steps_T3[step, loops.TO])
+        answer = self.part.vocab.tokens[heard]
+        number = self._add(Origin(state, answer), self.machine.step(state, answer))
+        self.entries_SV = _with_room(self.entries_SV, len(self.machine.states), UNKNOWN)
+        self.entries_SV[state, heard] = number
+
+    def _add(self, origin: Origin, step: Step | None) -> int:
+        if sys.getprofile() is not None:
+            raise Refusal("a profiler is running, and the extraction needs its place")
+        if step is None:
+            raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
+        self.machine.check_constants()
+        said, number = [action.token for action in step.actions], len(self.origins)
+        self.said_W = _with_room(self.said_W, self._said + len(said), 0)
+        self.said_W[self._said : self._said + len(said)] = said
+        self.steps_T3 = _with_room(self.steps_T3, number + 1, 0)
+        to = UNKNOWN if step.to is None else step.to
+        self.steps_T3[number] = self._said, self._said + len(said), to
+        self._said += len(said)
+        self.origins.append(origin)
+        return number
+
+    def run(self, task: Task, prompt: list[str], first: int = 0) -> Run:
+        """Begin a problem; first: size of its first block, by default that of an Episode's."""
+        return Run(self, task, prompt, first)
+
+    def place_of(self, task: Task, prompt: list[str], position: int) -> str:
+        """Describe, for a message, where the machine is in a problem when it has said the token at a position."""
+        run = self.run(task, prompt, position + 1)
+        next(run.blocks(), None)
+        return self._place(run.step)
+
+    def _place(self, step: int) -> str:
+        state, answer = self.origins[step]
+        if state == NOWHERE:
+            return f"at its start, where the prompt ends in {answer}"
+        tool, _, key = self.machine.states[state]
+        frames = key if isinstance(key, tuple) else ()
+        return f"in control state {state} ({' > '.join(frame[0] for frame in frames)}), where {tool} reads {answer}"
+
+
+def _with_room(array: Array, length: int, fill: int) -> Array:
+    """Return the array, or one at least twice as long if it is shorter than `length`."""
+    if length <= len(array):
+        return array
+    longer = np.full((max(length, 2 * len(array)), *array.shape[1:]), fill, array.dtype)
+    longer[: len(array)] = array
+    return longer
+
+
+class Run:
+    """One problem being solved by a machine."""
+
+    def __init__(self, transducer: Transducer, task: Task, prompt: list[str], first: int):
+        self.stuck: tuple[Array, Array] | None = None
+        """The tokens since the last block, if the machine cannot go on, or if its output is not the answer."""
+        self._transducer = transducer
+        self._own = task.part_of(prompt)[1]
+        self._state = compiled.start(task, prompt)
+        self._truth = np.zeros(0, np.int32)
+        self._run = np.zeros(REGISTERS, np.int64)
+        self._run[[HEARD, FILLED]] = compiled.NONE, 1 + len(prompt)
+        # as an Episode's first block, which is handed on after a token that is said
+        self._empty(max(first or BLOCK, len(prompt) + 2))
+        self._ids[0], self._ids[1 : 1 + len(prompt)] = BOS, task.vocab.encode(prompt)
+        self._roles[: 1 + len(prompt)] = Role.PROMPT
+
+    def _empty(self, size: int) -> None:
+        self._ids, self._roles = np.empty(size, ID_DTYPE), np.empty(size, ROLE_DTYPE)
+
+    @property
+    def step(self) -> int:
+        """The present step."""
+        return int(self._run[STEP])
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """Yield blocks of ids and roles, as `Episode` hands them to a sink, up to the end or until it is stuck."""
+        try:
+            self._transducer.machine.check_constants()
+            self._run[STEP] = self._transducer.start(self._own[-1])
+            self._run[AT] = self._transducer.steps_T3[self.step, loops.BEGIN]
+            yield from self._blocks()
+        except Refusal:
+            self.stuck = self._unfinished()
+
+    def _unfinished(self) -> tuple[Array, Array]:
+        filled = int(self._run[FILLED])
+        return self._ids[:filled], self._roles[:filled]
+
+    def _blocks(self) -> Iterator[tuple[Array, Array]]:
+        while True:
+            reason = self._advance()
+            ids, roles = self._unfinished()
+            if reason == loops.WRONG or (reason == loops.ENDED and self._is_short()):
+                self.stuck = ids, roles
+                return
+            if reason == loops.ENDED:
+                if len(ids):
+                    yield ids.copy(), roles.copy()  # without the rest of the buffer, since the sink may keep them
+                return
+            self._run[FILLED] = 0
+            self._empty(BLOCK)
+            for begin in range(0, len(ids), BLOCK):
+                yield ids[begin : begin + BLOCK], roles[begin : begin + BLOCK]
+
+    def _advance(self) -> int:
+        """Run to the end of a block, or of the episode, and give the loop what it needs meanwhile."""
+        machine, run = self._transducer, self._run
+        while True:
+            arrays = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
+            reason = call(advance, run, *arrays, *self._state.arrays, self._ids, self._roles)
+            if reason == loops.NO_ROOM:
+                self._state.grow()
+            elif reason == loops.NEW_STEP:
+                machine.follow(self.step, int(run[HEARD]))
+            elif reason == loops.NEEDS_TRUTH:
+                self._compute_truth()
+            else:
+                return reason
+
+    def _compute_truth(self) -> None:
+        part = self._transducer.part
+        ids, truth = part.vocab.ids, part.truth(self._own)
+        self._truth = np.fromiter((ids.get(symbol, -1) for symbol in truth), np.int32, len(truth))
+        self._run[TRUTH] = loops.KNOWN if part.answers_by_token else loops.ANY_OUTPUT
+
+    def _is_short(self) -> bool:
+        return bool(self._run[TRUTH] == loops.KNOWN and self._run[COMPARED] < len(self._truth))
+
+
+def of(part: Task) -> Transducer | None:
+    """Return the machine of a task or a mixture's part, still without steps; None for tools that are not compiled."""
+    grammar = compiled.grammar_of(part)
+    return None if grammar is None else Transducer(part, grammar)
