@@ -21,6 +21,7 @@ from tallystick.cli.options import (
     load_task,
 )
 from tallystick.episode import MARKS, Recorder, Role
+from tallystick.locality import programs
 from tallystick.problem import Problem
 from tallystick.replay import Replay
 from tallystick.storage import check_makable
@@ -87,7 +88,7 @@ def write_files(task: Task, prompt: list[str], folder: Path) -> None:
 def print_jsonl(task: Task, prompt: list[str], meta: dict[str, Any]) -> None:
     """Print the trajectory as one JSON document, or nothing at all if the program fails."""
     with TemporaryFile("w+", encoding="utf-8") as file:
-        runner.run(task, prompt, JsonlWriter(file, task.vocab.tokens, meta))
+        programs.run(task, prompt, JsonlWriter(file, task.vocab.tokens, meta))
         file.seek(0)
         shutil.copyfileobj(file, OUT.file)
 

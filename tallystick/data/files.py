@@ -10,9 +10,10 @@ from typing import Any, TypedDict
 
 from tallystick.data import chat, forms
 from tallystick.episode import Recorder, Role, Sink
+from tallystick.locality import programs
 from tallystick.replay import Replay
 from tallystick.storage import check_makable, check_writable, make_folder, replace_file
-from tallystick.tasks import Task, runner
+from tallystick.tasks import Task
 from tallystick.trajectory import FORMAT_VERSION, JsonlWriter
 from tallystick.vocab import loss_mask
 
@@ -33,7 +34,7 @@ class Problem:
 
     def run(self, task: Task, sink: Sink) -> None:
         """Run the task's program on the problem."""
-        runner.run_problem(task, sink, **asdict(self), up_to=self.split != "test")
+        programs.run_problem(task, sink, **asdict(self), up_to=self.split != "test")
 
 
 class Written(TypedDict):

@@ -19,8 +19,9 @@ from tallystick.data.packing import Batch, Packer, Position
 from tallystick.data.source import Source
 from tallystick.launch.lifetime import die_with_parent
 from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
+from tallystick.locality import programs
 from tallystick.problem import prompt_digest
-from tallystick.tasks import Task, runner
+from tallystick.tasks import Task
 
 MISTAKES = (ValueError, OSError, MemoryError)
 """Errors of a worker that are raised again in the parent."""
@@ -70,7 +71,7 @@ def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
         if share.held_out and (digest := prompt_digest(source.problem(task, example))) in share.held_out:
             overlap.append(digest)
         largest = source.largest(task, example)
-        runner.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
+        programs.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
 
 
 def _examples(position: Position, worker: int, workers: int) -> Iterator[tuple[int, int | None, int]]:

@@ -17,8 +17,9 @@ from tallystick.engine.margins import abstains, low_margin
 from tallystick.engine.result import CONTEXT, Result
 from tallystick.engine.speaker import Speaker
 from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError
+from tallystick.locality import programs
 from tallystick.models.base import Model, select
-from tallystick.tasks import Task, runner
+from tallystick.tasks import Task
 from tallystick.tools import Live
 from tallystick.workspace import start_tools
 
@@ -107,7 +108,7 @@ class _Compared:
     def __init__(
         self, task: Task, index: int, prompt: list[str], max_tokens: int | None, sink: Sink | None, live: Live
     ):
-        self._program = runner.record(task, prompt).ids
+        self._program = programs.record(task, prompt).ids
         limit = max_tokens or int(1.1 * len(self._program)) + 64
         self._task, self._prompt = task, prompt
         self._recorder = Recorder()

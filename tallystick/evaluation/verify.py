@@ -21,8 +21,9 @@ from tallystick.engine.result import Result
 from tallystick.episode import Recorder, Sink
 from tallystick.evaluation.interleave import EpisodeStream, batches
 from tallystick.evaluation.scoring import Chunk, Later, Score
+from tallystick.locality import programs
 from tallystick.models.base import Model, select
-from tallystick.tasks import Task, runner
+from tallystick.tasks import Task
 
 
 def verify(
@@ -70,7 +71,7 @@ class _Programmed(_Episode):
     def play(self, sink: Sink) -> None:
         """Run the program."""
         prompt, self.prompt = self.prompt, []  # a prompt may be long: free it as soon as its program ends
-        runner.run(self.task, prompt, sink)
+        programs.run(self.task, prompt, sink)
 
 
 @dataclass

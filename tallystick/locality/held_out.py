@@ -6,8 +6,8 @@ import numpy as np
 
 from tallystick import suffix
 from tallystick.episode import Recorder
-from tallystick.locality import sequences
-from tallystick.tasks import Task, runner
+from tallystick.locality import programs, sequences
+from tallystick.tasks import Task
 
 REACH = 64
 """Maximum number of last tokens by which contexts are distinguished, as in the lookup model."""
@@ -21,7 +21,7 @@ def choose(task: Task, seed: int, length: int, problems: int = 2000, most: int =
     wrong on one of them.
     """
     random = sequences.record_sample(task, "holdout", seed, length, problems)
-    worst = [runner.record(task, prompt) for prompt in task.every_worst_case(length)]
+    worst = [programs.record(task, prompt) for prompt in task.every_worst_case(length)]
     records = worst + random
     met: set[int] = set()
     chosen: list[Recorder] = []

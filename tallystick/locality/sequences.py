@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from tallystick.episode import Recorder
-from tallystick.tasks import Task, runner
+from tallystick.locality import programs
+from tallystick.tasks import Task
 from tallystick.vocab import loss_mask
 
 Sequence = tuple[np.ndarray, np.ndarray]
@@ -27,7 +28,7 @@ def worst_cases(task: Task, length: int) -> list[Sequence]:
 
 def of(task: Task, prompt: list[str]) -> Sequence:
     """Record one problem as a sequence."""
-    return of_record(task, runner.record(task, prompt))
+    return of_record(task, programs.record(task, prompt))
 
 
 def record_sample(task: Task, split: str, seed: int, length: int, problems: int) -> list[Recorder]:
@@ -35,7 +36,7 @@ def record_sample(task: Task, split: str, seed: int, length: int, problems: int)
     recorders = []
     for index in task.indices(split, length, problems, up_to=True):
         recorders.append(Recorder())
-        runner.run_problem(task, recorders[-1], split, seed, length, index, up_to=True)
+        programs.run_problem(task, recorders[-1], split, seed, length, index, up_to=True)
     return recorders
 
 

@@ -15,6 +15,7 @@ from tallystick.episode import BLOCK, Recorder, Sink, StopProgram
 from tallystick.kernels import numba_jit
 from tallystick.locality.programs.comparison import Rest, compare
 from tallystick.tasks import Task, runner
+from tallystick.tasks.guard import paused
 from tallystick.tasks.runner import interpret
 
 __all__ = ["play", "record", "run", "run_problem"]
@@ -89,7 +90,8 @@ def _begin(task: Task, prompt: list[str], trial: Recorder) -> bool:
 
 def _transducer(part: Task) -> Any:
     """Return the program's machine, still without steps; None without numba, and for tools that are not compiled."""
-    made = numba_jit.load("tallystick.locality.programs.transducer")
+    with paused():  # the time to load numba is not the program's
+        made = numba_jit.load("tallystick.locality.programs.transducer")
     return made and made.of(part)
 
 
@@ -104,4 +106,6 @@ def play(task: Task, prompt: list[str], sink: Sink) -> None:
         part.compiled.play(task, prompt, sink)
 
 
-run, record, run_problem = (partial(f, play=play) for f in (runner.run, runner.record, runner.run_problem))
+run = partial(runner.run, play=play)
+record = partial(runner.record, play=play)
+run_problem = partial(runner.run_problem, play=play)

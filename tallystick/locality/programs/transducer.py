@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ from tallystick.locality.programs.loops import (
     advance,
 )
 from tallystick.tasks import Task
+from tallystick.tasks.guard import paused
 from tallystick.tools import compiled
 
 REPLAYED = 100_000
@@ -62,20 +65,22 @@ class Transducer:
     def start(self, final: str) -> int:
         """Return the step before the first answer; final: the prompt's last symbol. Raises Refusal."""
         if final not in self._starts:
-            self._starts[final] = self._add(Origin(NOWHERE, final), self.machine.start(final))
+            with _extracting():
+                step = self.machine.start(final)
+            self._starts[final] = self._add(Origin(NOWHERE, final), step)
         return self._starts[final]
 
     def follow(self, step: int, heard: int) -> None:
         """Extract the step after another by an answer. Raises Refusal."""
         state = int(self.steps_T3[step, loops.TO])
         answer = self.part.vocab.tokens[heard]
-        number = self._add(Origin(state, answer), self.machine.step(state, answer))
+        with _extracting():
+            step = self.machine.step(state, answer)
+        number = self._add(Origin(state, answer), step)
         self.entries_SV = _with_room(self.entries_SV, len(self.machine.states), UNKNOWN)
         self.entries_SV[state, heard] = number
 
     def _add(self, origin: Origin, step: Step | None) -> int:
-        if sys.getprofile() is not None:
-            raise Refusal("a profiler is running, and the extraction needs its place")
         if step is None:
             raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
         self.machine.check_constants()
@@ -106,6 +111,20 @@ class Transducer:
         tool, _, key = self.machine.states[state]
         frames = key if isinstance(key, tuple) else ()
         return f"in control state {state} ({' > '.join(frame[0] for frame in frames)}), where {tool} reads {answer}"
+
+
+@contextmanager
+def _extracting() -> Iterator[None]:
+    """Keep what is not the program's from running during a replay, which looks at all code that runs."""
+    if sys.getprofile() is not None:
+        raise Refusal("a profiler is running, and the extraction needs its place")
+    collects = gc.isenabled()
+    gc.disable()  # garbage may be a generator that ends
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _with_room(array: Array, length: int, fill: int) -> Array:
@@ -177,7 +196,8 @@ class Run:
         machine, run = self._transducer, self._run
         while True:
             arrays = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
-            reason = call(advance, run, *arrays, *self._state.arrays, self._ids, self._roles)
+            with paused():  # numba may compile, which is not the program's time
+                reason = call(advance, run, *arrays, *self._state.arrays, self._ids, self._roles)
             if reason == loops.NO_ROOM:
                 self._state.grow()
             elif reason == loops.NEW_STEP:
