@@ -1,9 +1,12 @@
 """Programs as machines in compiled loops against the same programs as Python, token for token and block for block."""
 
+import re
+import sys
+
 import pytest
 
 from tallystick import Task, tasks
-from tallystick.episode import BLOCK, Recorder
+from tallystick.episode import Recorder
 from tallystick.locality import programs
 from tallystick.locality.programs import transducer
 from tallystick.tasks import runner
@@ -71,3 +74,115 @@ def test_a_million_tokens(name, length):
     prompt = task.problem("test", 0, length, 0)
     assert blocks(programs.run, task, prompt) == blocks(runner.run, tasks.load(name), prompt)
     assert not task.compiled.refused
+
+
+def plant(task, answer, token):
+    """Change what the machine says first after an answer while it answers; return the state."""
+    machine = task.compiled._transducer
+    states = machine.machine.states
+    (step,) = (i for i, (at, heard) in enumerate(machine.origins) if heard == answer and states[at].answered)
+    machine.said_W[machine.steps_T3[step, 0]] = task.vocab.ids[token]
+    return machine.origins[step].state
+
+
+@pytest.mark.parametrize("checked", [True, False])
+@pytest.mark.parametrize("token", ["[p0.left]", "[ANS]", "1"])
+def test_a_difference_is_an_error_that_names_the_state(checked, token):
+    """Python has begun the problem, or the machine is stuck because its output is wrong or its token is not allowed."""
+    task, prompt = tasks.load("reverse"), list("0010>")
+    for _ in range(3):
+        programs.record(task, prompt)
+    assert task.compiled._problems == 3
+    task.compiled._problems += checked
+    state = plant(task, "0", token)
+    said = f"reverse: the program says 0 .* says {re.escape(token)}, in control state {state} .solve., where p0 reads 0"
+    with pytest.raises(ProgramError, match=said):
+        programs.record(task, prompt)
+
+
+class Wrong(Task):
+    """A task whose program is wrong in one of several ways on prompts that begin with a b."""
+
+    symbols = "ab>"
+    how = ""
+
+    def sample(self, length, rng):
+        return [*rng.choices("ab", k=length), ">"]
+
+    def answer(self, prompt):
+        return 3 if self.how == "truth" and prompt[0] == "b" else ["a"]
+
+    def solve(self, w):
+        p = w.pointer(0)
+        begins = p.read()
+        while p.read() != ">":
+            p.right()
+        if begins == "a" or self.how == "truth":
+            w.answer()
+            w.output("a")
+        elif self.how == "symbol":
+            w.think("z")
+        elif self.how == "raises":
+            raise KeyError(begins)
+        elif self.how == "endless":
+            while True:
+                p.right()
+                w.think("b", "b")
+        elif self.how == "no answer":
+            pass
+        else:
+            w.answer()
+            w.output(*self.how)
+
+
+@pytest.mark.parametrize("how", ["", "b", "aa", "symbol", "raises", "endless", "truth", "no answer"])
+def test_errors_of_programs_are_the_same(how, monkeypatch):
+    monkeypatch.setattr(Wrong, "token_limit", lambda self, prompt: 200_000)
+    errors = []
+    for run in (runner.run, programs.run):
+        task, sinks = type("Wrong", (Wrong,), {"how": how})(), [Recorder(), Recorder()]
+        for _ in range(4):
+            run(task, list("aba>"), sinks[0])
+        with pytest.raises(ProgramError) as error:
+            run(task, list("bba>"), sinks[1])
+        errors.append((str(error.value), [sink.ok for sink in sinks], [ids.tolist() for ids, _ in sinks[1].blocks]))
+    assert errors[0] == errors[1]
+
+
+class Counts(Task):
+    """A task whose program depends on an attribute, which others change."""
+
+    symbols, word = "a>", "a"
+
+    def sample(self, length, rng):
+        return [*"a" * length, ">"]
+
+    def answer(self, prompt):
+        return [self.word]
+
+    def solve(self, w):
+        p = w.pointer(0)
+        p.read()
+        w.answer()
+        w.output(self.word)
+
+
+def test_a_task_whose_attributes_change_is_left_to_python():
+    task = Counts()
+    vars(task).update(word="a")
+    assert programs.record(task, list("a>")).ok
+    assert not task.compiled.refused
+    vars(task).update(word=">")
+    assert programs.record(task, list("a>")).ok
+    assert task.compiled.refused
+
+
+def test_a_profiler_keeps_its_place():
+    task, seen = tasks.load("reverse"), []
+    sys.setprofile(lambda *event: seen.append(event))
+    try:
+        assert programs.record(task, list("010>")).ok
+    finally:
+        sys.setprofile(None)
+    assert task.compiled.refused
+    assert seen

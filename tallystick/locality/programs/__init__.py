@@ -9,26 +9,31 @@ states, or that fails. Some problems are begun both ways, and a difference is an
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
-from tallystick.episode import BLOCK, Recorder, Sink, StopProgram
+from tallystick.episode import BLOCK, Sink
 from tallystick.kernels import numba_jit
-from tallystick.locality.programs.comparison import Rest, compare
+from tallystick.locality.programs.comparison import Difference, Opening, Rest
 from tallystick.tasks import Task, runner
 from tallystick.tasks.guard import paused
 from tallystick.tasks.runner import interpret
 
 __all__ = ["play", "record", "run", "run_problem"]
 
-BY_PYTHON = 100_000
-"""Number of a task's tokens that Python makes before a machine is extracted, which takes as long."""
+BY_PYTHON = 500_000
+"""Number of a task's tokens that Python makes before a machine does: to load numba and to extract the machine takes
+about as long."""
+COMPILED = {"pointer", "tape"}
+"""Names of the tools that are compiled."""
 
 
 class Program:
     """The program of a task, or of a part of a mixture, on its way to a machine."""
 
-    def __init__(self) -> None:
-        self.refused = False
+    def __init__(self, part: Task):
+        tools = {spec.partition(":")[0] for spec in part.tools}
+        self.refused = find_spec("numba") is None or not tools <= COMPILED
         """Whether it is left to Python."""
         self._by_python = self._problems = 0
         self._transducer: Any = None
@@ -36,22 +41,18 @@ class Program:
 
     def play(self, task: Task, prompt: list[str], sink: Sink) -> None:
         """Write the trajectory on one problem, by Python or by the machine."""
-        is_new = self._by_python < BY_PYTHON
-        trial = Recorder(BLOCK) if is_new or self._is_checked() else None
-        if trial is not None and _begin(task, prompt, trial) and is_new:
-            self._by_python += len(trial)
-            for block in trial.blocks:
-                sink.write(*block)
-        elif self._is_ready(task.part_of(prompt)[0]):
-            self._by_python += len(trial or ())
-            self._problems += 1
-            self._run(task, prompt, sink, trial)
+        left = BY_PYTHON - self._by_python
+        opening = Opening(sink, left if left > 0 else BLOCK)
+        if left > 0 or not self._problems & (self._problems - 1):  # Python begins ever fewer problems
+            opening.play(task, prompt)
+            self._by_python += opening.size
+        if left > 0 and not opening.is_full:
+            return
+        self._problems += 1
+        if self._is_ready(task.part_of(prompt)[0]):
+            self._run(task, prompt, sink, opening)
         else:
-            interpret(task, prompt, sink)
-
-    def _is_checked(self) -> bool:
-        """Return whether Python also begins the next problem: the first ones, and ever fewer later."""
-        return not self._problems & (self._problems - 1)
+            interpret(task, prompt, Rest(None, opening.size, sink))
 
     def _is_ready(self, part: Task) -> bool:
         """Return whether there is a machine; a task whose attributes change has none, for it may depend on them."""
@@ -63,33 +64,23 @@ class Program:
         self.refused = self._transducer is None or not same
         return not self.refused
 
-    def _run(self, task: Task, prompt: list[str], sink: Sink, trial: Recorder | None) -> None:
-        """Run the machine, and Python where it is stuck; trial: the first tokens, as Python makes them."""
+    def _run(self, task: Task, prompt: list[str], sink: Sink, opening: Opening) -> None:
+        """Run the machine, and Python where it is stuck; opening: the first tokens, which Python has handed on."""
         run, handed = self._transducer.run(task, prompt), 0
-        for ids, roles in run.blocks():
-            if trial is not None:
-                compare(self._transducer, task, prompt, 0, (ids, roles), (trial.ids, trial.roles))
-                trial = None
-            sink.write(ids, roles)
+        difference = Difference(self._transducer, task, prompt)
+        for number, (ids, roles) in enumerate(run.blocks()):
+            if handed < opening.size:
+                difference.check(handed, (ids, roles), opening.blocks[number])
+            else:
+                sink.write(ids, roles)
             handed += len(ids)
         if run.stuck is not None:
             self.refused = True
-            rest = Rest(self._transducer, task, prompt, handed, run.stuck, sink)
-            interpret(task, prompt, rest)
-            rest.end()
-
-
-def _begin(task: Task, prompt: list[str], trial: Recorder) -> bool:
-    """Run the program as Python up to a block; return whether it has ended."""
-    try:
-        interpret(task, prompt, trial)
-    except StopProgram:
-        return False
-    return True
+            interpret(task, prompt, Rest(difference, max(handed, opening.size), sink))
 
 
 def _transducer(part: Task) -> Any:
-    """Return the program's machine, still without steps; None without numba, and for tools that are not compiled."""
+    """Return the program's machine, still without steps; None if numba does not work, or for a strange tool."""
     with paused():  # the time to load numba is not the program's
         made = numba_jit.load("tallystick.locality.programs.transducer")
     return made and made.of(part)
@@ -99,7 +90,7 @@ def play(task: Task, prompt: list[str], sink: Sink) -> None:
     """Write the trajectory of the task's program on one problem, as `runner.interpret` does."""
     part, own = task.part_of(prompt)
     if part.compiled is None:
-        part.compiled = Program()
+        part.compiled = Program(part)
     if part.compiled.refused or not own:
         interpret(task, prompt, sink)
     else:

@@ -75,8 +75,8 @@ class Transducer:
         state = int(self.steps_T3[step, loops.TO])
         answer = self.part.vocab.tokens[heard]
         with _extracting():
-            step = self.machine.step(state, answer)
-        number = self._add(Origin(state, answer), step)
+            following = self.machine.step(state, answer)
+        number = self._add(Origin(state, answer), following)
         self.entries_SV = _with_room(self.entries_SV, len(self.machine.states), UNKNOWN)
         self.entries_SV[state, heard] = number
 
