@@ -149,6 +149,44 @@ def test_errors_of_programs_are_the_same(how, monkeypatch):
     assert errors[0] == errors[1]
 
 
+class Noted(Task):
+    """A task that outputs a note, which is compared with the answer and yet is none."""
+
+    symbols, notes = "a&>", ("&",)
+
+    def sample(self, length, rng):
+        return [*"a" * length, ">"]
+
+    def answer(self, prompt):
+        return list(self.truth_of)
+
+    truth_of = "&a"
+
+    def solve(self, w):
+        w.pointer(0).read()
+        w.answer()
+        w.output("&")
+        w.output("a")
+
+
+class Taped(Noted):
+    """A task without a memory that says several symbols at once."""
+
+    notes, tools, truth_of = (), ("tape:a",), "aaa"
+
+    def solve(self, w):
+        w.tape.read()
+        w.answer()
+        w.output("a", "a", "a")
+
+
+@pytest.mark.parametrize("cls", [Noted, Taped])
+def test_what_a_machine_does_not_know_is_left_to_python(cls):
+    task = cls()
+    assert blocks(programs.run, task, ["a", ">"]) == blocks(runner.run, cls(), ["a", ">"])
+    assert task.compiled.refused
+
+
 class Counts(Task):
     """A task whose program depends on an attribute, which others change."""
 

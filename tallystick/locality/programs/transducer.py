@@ -15,17 +15,7 @@ from tallystick.episode import BLOCK, BOS, ID_DTYPE, ROLE_DTYPE, Role
 from tallystick.kernels.numba_jit import run as call
 from tallystick.locality.extraction import Machine, Refusal, Step
 from tallystick.locality.programs import loops
-from tallystick.locality.programs.loops import (
-    AT,
-    COMPARED,
-    FILLED,
-    HEARD,
-    REGISTERS,
-    STEP,
-    TRUTH,
-    UNKNOWN,
-    advance,
-)
+from tallystick.locality.programs.loops import AT, COMPARED, FILLED, HEARD, STEP, TRUTH, UNKNOWN, advance
 from tallystick.tasks import Task
 from tallystick.tasks.guard import paused
 from tallystick.tools import compiled
@@ -57,6 +47,8 @@ class Transducer:
         self.machine = Machine(part, REPLAYED)
         self.origins: list[Origin] = []
         """The place of each step."""
+        self._is_said_at_once = not part.notes and not any(tool.reads_memory for tool in part.built_tools)
+        """Whether blocks depend on which symbols are said by one call, which the machine does not know."""
         self._starts: dict[str, int] = {}
         self.entries_SV = np.full((16, len(part.vocab)), UNKNOWN, np.int32)
         self.steps_T3, self.said_W = np.zeros((16, 3), np.int32), np.zeros(64, ID_DTYPE)
@@ -84,7 +76,10 @@ class Transducer:
         if step is None:
             raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
         self.machine.check_constants()
-        said, number = [action.token for action in step.actions], len(self.origins)
+        said, number = np.array([action.token for action in step.actions], ID_DTYPE), len(self.origins)
+        plain = self.grammar[said, 0] == compiled.SAY
+        if self._is_said_at_once and (plain[1:] & plain[:-1]).any():
+            raise Refusal("the program says several symbols, which an Episode without a memory may take at once")
         self.said_W = _with_room(self.said_W, self._said + len(said), 0)
         self.said_W[self._said : self._said + len(said)] = said
         self.steps_T3 = _with_room(self.steps_T3, number + 1, 0)
@@ -146,7 +141,7 @@ class Run:
         self._own = task.part_of(prompt)[1]
         self._state = compiled.start(task, prompt)
         self._truth = np.zeros(0, np.int32)
-        self._run = np.zeros(REGISTERS, np.int64)
+        self._run = np.zeros(loops.REGISTERS, np.int64)
         self._run[[HEARD, FILLED]] = compiled.NONE, 1 + len(prompt)
         # as an Episode's first block, which is handed on after a token that is said
         self._empty(max(first or BLOCK, len(prompt) + 2))
