@@ -12,7 +12,7 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tallystick.episode import BLOCK, BOS, ID_DTYPE, ROLE_DTYPE, Role
-from tallystick.kernels.numba_jit import run as call
+from tallystick.kernels import numba_jit
 from tallystick.locality.extraction import Machine, Refusal, Step
 from tallystick.locality.programs import loops
 from tallystick.locality.programs.loops import AT, COMPARED, FILLED, HEARD, STEP, TRUTH, UNKNOWN, advance
@@ -122,6 +122,14 @@ def _extracting() -> Iterator[None]:
             gc.enable()
 
 
+def _call(*arrays: Array) -> int:
+    """Call the loop; the time in which numba loads or compiles it is not the program's."""
+    if advance.signatures:
+        return advance(*arrays)
+    with paused():
+        return numba_jit.run(advance, *arrays)
+
+
 def _with_room(array: Array, length: int, fill: int) -> Array:
     """Return the array, or one at least twice as long if it is shorter than `length`."""
     if length <= len(array):
@@ -191,8 +199,7 @@ class Run:
         machine, run = self._transducer, self._run
         while True:
             arrays = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
-            with paused():  # numba may compile, which is not the program's time
-                reason = call(advance, run, *arrays, *self._state.arrays, self._ids, self._roles)
+            reason = _call(run, *arrays, *self._state.arrays, self._ids, self._roles)
             if reason == loops.NO_ROOM:
                 self._state.grow()
             elif reason == loops.NEW_STEP:
