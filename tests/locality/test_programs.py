@@ -142,7 +142,7 @@ def test_errors_of_programs_are_the_same(how, monkeypatch):
     errors = []
     for run in (runner.run, programs.run):
         task, sinks = type("Wrong", (Wrong,), {"how": how})(), [Recorder(), Recorder()]
-        for _ in range(4):
+        for _ in range(5):  # Python does not begin the next one
             run(task, list("aba>"), sinks[0])
         with pytest.raises(ProgramError) as error:
             run(task, list("bba>"), sinks[1])
@@ -186,6 +186,14 @@ def test_what_a_machine_does_not_know_is_left_to_python(cls):
     task = cls()
     assert blocks(programs.run, task, ["a", ">"]) == blocks(runner.run, cls(), ["a", ">"])
     assert task.compiled.refused
+
+
+def test_a_note_that_the_answer_has_not_is_wrong_as_output():
+    task = type("Noted", (Noted,), {"truth_of": "a"})()
+    task.compiled = programs.Program(task)
+    task.compiled._problems = 3
+    with pytest.raises(ProgramError, match="output token 0 is '&'"):
+        programs.run(task, ["a", ">"], Recorder())
 
 
 class Counts(Task):
