@@ -13,7 +13,7 @@ from tallystick.evaluation.verify import verify_recorded
 from tallystick.locality import held_out, programs, sequences
 from tallystick.models.base import Model
 from tallystick.rows import HeldOutSummary, Summary
-from tallystick.tasks import Task, runner
+from tallystick.tasks import Task
 
 BEYOND_TOKENS = 5000
 """Maximum number of tokens of a problem beyond the training length that is measured during training."""
@@ -82,6 +82,6 @@ def longer_problems(task: Task, settings: Settings) -> list[tuple[int, list[Reco
     chosen = []
     for length in sorted(n for n in task.defaults.eval if n > settings.train_length):
         prompts = [task.problem("live", settings.seed, length, i) for i in task.indices("live", length, 4)]
-        if len(runner.record(task, prompts[0], limit=BEYOND_TOKENS + 1)) <= BEYOND_TOKENS:
+        if len(programs.record(task, prompts[0], limit=BEYOND_TOKENS + 1)) <= BEYOND_TOKENS:
             chosen.append((length, prompts))
     return [(length, [programs.record(task, prompt) for prompt in prompts]) for length, prompts in chosen[-2:]]

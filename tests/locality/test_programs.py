@@ -37,7 +37,8 @@ def at_once(monkeypatch):
 
 
 def variants():
-    return [(name, variant) for name in NAMES for variant in tasks.load(name).variants if not tasks.load(name).text]
+    plain = [(name, variant) for name in NAMES for variant in tasks.load(name).variants if not tasks.load(name).text]
+    return [*plain, ("addition", "paper+notes"), ("hanoi-recursive", "paper+notes")]
 
 
 def problems(task):
@@ -141,12 +142,58 @@ def test_errors_of_programs_are_the_same(how, monkeypatch):
     errors = []
     for run in (runner.run, programs.run):
         task, sinks = type("Wrong", (Wrong,), {"how": how})(), [Recorder(), Recorder()]
-        for _ in range(4):
+        for _ in range(5):  # Python does not begin the next one
             run(task, list("aba>"), sinks[0])
         with pytest.raises(ProgramError) as error:
             run(task, list("bba>"), sinks[1])
         errors.append((str(error.value), [sink.ok for sink in sinks], [ids.tolist() for ids, _ in sinks[1].blocks]))
     assert errors[0] == errors[1]
+
+
+class Noted(Task):
+    """A task that outputs a note, which is compared with the answer and yet is none."""
+
+    symbols, notes = "a&>", ("&",)
+
+    def sample(self, length, rng):
+        return [*"a" * length, ">"]
+
+    def answer(self, prompt):
+        return list(self.truth_of)
+
+    truth_of = "&a"
+
+    def solve(self, w):
+        w.pointer(0).read()
+        w.answer()
+        w.output("&")
+        w.output("a")
+
+
+class Taped(Noted):
+    """A task without a memory that says several symbols at once."""
+
+    notes, tools, truth_of = (), ("tape:a",), "aaa"
+
+    def solve(self, w):
+        w.tape.read()
+        w.answer()
+        w.output("a", "a", "a")
+
+
+@pytest.mark.parametrize("cls", [Noted, Taped])
+def test_what_a_machine_does_not_know_is_left_to_python(cls):
+    task = cls()
+    assert blocks(programs.run, task, ["a", ">"]) == blocks(runner.run, cls(), ["a", ">"])
+    assert task.compiled.refused
+
+
+def test_a_note_that_the_answer_has_not_is_wrong_as_output():
+    task = type("Noted", (Noted,), {"truth_of": "a"})()
+    task.compiled = programs.Program(task)
+    task.compiled._problems = 3
+    with pytest.raises(ProgramError, match="output token 0 is '&'"):
+        programs.run(task, ["a", ">"], Recorder())
 
 
 class Counts(Task):

@@ -165,6 +165,8 @@ class ReplayWorkspace:
         ids = self._replay.symbols(symbols, _caller())
         if not self._replay.answered:
             raise ProgramError("output() was called before answer(); call answer() first")
+        if not self._replay.tokens.notes.isdisjoint(ids):
+            self._replay.refuse("the program outputs a symbol that is declared as a note")
         self._replay.remember(ids, _caller())
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -12,20 +12,10 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tallystick.episode import BLOCK, BOS, ID_DTYPE, ROLE_DTYPE, Role
-from tallystick.kernels.numba_jit import run as call
+from tallystick.kernels import numba_jit
 from tallystick.locality.extraction import Machine, Refusal, Step
 from tallystick.locality.programs import loops
-from tallystick.locality.programs.loops import (
-    AT,
-    COMPARED,
-    FILLED,
-    HEARD,
-    REGISTERS,
-    STEP,
-    TRUTH,
-    UNKNOWN,
-    advance,
-)
+from tallystick.locality.programs.loops import AT, COMPARED, FILLED, HEARD, STEP, TRUTH, UNKNOWN, advance
 from tallystick.tasks import Task
 from tallystick.tasks.guard import paused
 from tallystick.tools import compiled
@@ -57,6 +47,8 @@ class Transducer:
         self.machine = Machine(part, REPLAYED)
         self.origins: list[Origin] = []
         """The place of each step."""
+        self._is_said_at_once = not part.notes and not any(tool.reads_memory for tool in part.built_tools)
+        """Whether blocks depend on which symbols are said by one call, which the machine does not know."""
         self._starts: dict[str, int] = {}
         self.entries_SV = np.full((16, len(part.vocab)), UNKNOWN, np.int32)
         self.steps_T3, self.said_W = np.zeros((16, 3), np.int32), np.zeros(64, ID_DTYPE)
@@ -84,7 +76,10 @@ class Transducer:
         if step is None:
             raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
         self.machine.check_constants()
-        said, number = [action.token for action in step.actions], len(self.origins)
+        said, number = np.array([action.token for action in step.actions], ID_DTYPE), len(self.origins)
+        plain = self.grammar[said, 0] == compiled.SAY
+        if self._is_said_at_once and (plain[1:] & plain[:-1]).any():
+            raise Refusal("the program says several symbols, which an Episode without a memory may take at once")
         self.said_W = _with_room(self.said_W, self._said + len(said), 0)
         self.said_W[self._said : self._said + len(said)] = said
         self.steps_T3 = _with_room(self.steps_T3, number + 1, 0)
@@ -127,6 +122,14 @@ def _extracting() -> Iterator[None]:
             gc.enable()
 
 
+def _call(*arrays: Array) -> int:
+    """Call the loop; the time in which numba loads or compiles it is not the program's."""
+    if advance.signatures:
+        return advance(*arrays)
+    with paused():
+        return numba_jit.run(advance, *arrays)
+
+
 def _with_room(array: Array, length: int, fill: int) -> Array:
     """Return the array, or one at least twice as long if it is shorter than `length`."""
     if length <= len(array):
@@ -146,7 +149,7 @@ class Run:
         self._own = task.part_of(prompt)[1]
         self._state = compiled.start(task, prompt)
         self._truth = np.zeros(0, np.int32)
-        self._run = np.zeros(REGISTERS, np.int64)
+        self._run = np.zeros(loops.REGISTERS, np.int64)
         self._run[[HEARD, FILLED]] = compiled.NONE, 1 + len(prompt)
         # as an Episode's first block, which is handed on after a token that is said
         self._empty(max(first or BLOCK, len(prompt) + 2))
@@ -196,8 +199,7 @@ class Run:
         machine, run = self._transducer, self._run
         while True:
             arrays = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
-            with paused():  # numba may compile, which is not the program's time
-                reason = call(advance, run, *arrays, *self._state.arrays, self._ids, self._roles)
+            reason = _call(run, *arrays, *self._state.arrays, self._ids, self._roles)
             if reason == loops.NO_ROOM:
                 self._state.grow()
             elif reason == loops.NEW_STEP:
