@@ -32,7 +32,7 @@ ALLOWED = {
     "config": "tasks models ranges",
     "runs": "tasks models config rows storage provenance",
     "data": "episode problem trajectory vocab workspace replay text tools tasks config storage launch",
-    "locality": "episode vocab workspace tasks suffix",
+    "locality": "episode vocab workspace tasks suffix models",
     "engine": "episode workspace tools tasks models rows",
     "mini": "runs engine",
     "evaluation": "episode problem vocab tasks models data runs engine rows",
