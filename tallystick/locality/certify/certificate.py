@@ -29,6 +29,10 @@ from tallystick.tasks import Task
 TOKENS = 4
 """Number of last tokens by which contexts are told apart at first."""
 FORMAT = 1
+LARGEST = 1e6
+"""Largest weight, so that nothing overflows in float32."""
+WIDEST = 512
+"""Largest number of terms of a sum for which rounding is bounded."""
 MEMORY = 8 * 2**30
 """Bytes that bounds may take."""
 ASSUMPTIONS = (
@@ -128,7 +132,12 @@ def reason_against(model: Model) -> str:
     name = type(model).__name__
     if type(model) is not Mamba2:
         return WHY_NOT.get(name, f"bounds are known for Mamba-2 alone, not for {name}")
-    if not model.config.dt_floor:
+    if not all(bool((tensor.abs() < LARGEST).all()) for tensor in model.state_dict().values()):
+        return f"some of its weights are not finite, or larger than {LARGEST:g}"
+    config = model.config
+    if max(config.d_inner, config.d_model) > WIDEST or config.d_state > 64 or config.d_conv > 32:
+        return f"it is wider than the bounds of rounding allow: d_inner up to {WIDEST}, d_state 64, d_conv 32"
+    if not config.dt_floor:
         return "its step size has no floor, so its state may keep a token for ever; train with dt_floor=2 or so"
     return ""
 
@@ -150,13 +159,14 @@ def certify(
     _check_memory(model, contexts)
     say(f"{len(contexts):,} contexts of {TOKENS} tokens; the program is local with k = {proved.k}")
     bounds = Bounds(Network(model), contexts)
-    found = search(bounds, say)
+    known = errors.Known(task, model, contexts, seed)
+    found = search(bounds, known.wrong, say)
     assumptions = [*proved.assumptions, *ASSUMPTIONS]
     verdict: Verdict = {
         "verdict": "not certified" if found.open else "certified",
         "min_margin": found.least if np.isfinite(found.least) else None,
         "contexts": len(contexts.speaking),
-        "open": _open(task, model, contexts, found, seed),
+        "open": _open(task, contexts, found, known.problems),
         "seconds": time.perf_counter() - begin,
         "assumptions": assumptions,
     }
@@ -211,14 +221,15 @@ def _certificate(identity: Identity, proved: Proved, bounds: Bounds, verdict: Ve
     }
 
 
-def _open(task: Task, model: Model, contexts: Contexts, found: Found, seed: int) -> list[OpenContext]:
-    """Describe the open contexts, each once with its lowest bound; look for problems that show real errors."""
+def _open(
+    task: Task, contexts: Contexts, found: Found, problems: dict[tuple[int, ...], list[str]]
+) -> list[OpenContext]:
+    """Describe the open contexts, each once with its lowest bound; problems: those that show real errors."""
     lowest: dict[tuple[int, ...], tuple[float, np.ndarray, int]] = {}
     for path, bound, rival in found.open:
         last = tuple(contexts.tokens[path[-1]].tolist())
         if last not in lowest or not bound >= lowest[last][0]:
             lowest[last] = bound, path, rival
-    problems = errors.find(task, model, contexts, [path for path, _, _ in found.open], seed) if lowest else {}
     tokens = task.vocab.tokens
     rows: list[OpenContext] = []
     for last, (bound, path, rival) in sorted(lowest.items(), key=lambda item: (item[0] not in problems, item[1][0])):

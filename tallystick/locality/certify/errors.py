@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,56 +14,63 @@ from tallystick.models.base import Model
 from tallystick.tasks import Task
 from tallystick.tasks.runner import ProgramError
 
-AIMED, RANDOM = 400, 150
+AIMED, RANDOM = 150, 30
 """Maximum number of problems that are made to reach an open context, and that are drawn at random of each length."""
-LONGEST = 20_000
+LONGEST = 5000
 """Number of tokens from which on a problem is not run."""
 
 
-def candidates(task: Task, contexts: Contexts, paths: Iterable[np.ndarray], seed: int) -> Iterator[list[str]]:
-    """Yield problems that may reach the open contexts: the prompts on the shortest ways there, then others."""
-    seen = set[tuple[str, ...]]()
-    for path in paths:
-        prompt = _prompt_before(task, contexts, path)
-        if prompt and prompt not in seen and len(seen) < AIMED:
-            seen.add(prompt)
-            yield list(prompt)
-    lengths = sorted({task.defaults.train_length, *task.defaults.check[:3]})
-    yield from deciding.longer(task, seed, lengths, RANDOM)
+class Known:
+    """The real errors that are known.
 
-
-def _prompt_before(task: Task, contexts: Contexts, path: np.ndarray) -> tuple[str, ...]:
-    """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
-    way = [int(context) for context in path]
-    while way[0]:
-        way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
-    speaks = np.flatnonzero(contexts.said[way] != NOTHING)
-    if not len(speaks):
-        return ()
-    return tuple(task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
-
-
-def find(
-    task: Task, model: Model, contexts: Contexts, paths: list[np.ndarray], seed: int
-) -> dict[tuple[int, ...], list[str]]:
-    """Return problems with a real error, by the last tokens of the context in which it happens.
-
-    Only contexts at the ends of the paths are looked for.
+    problems: by the last tokens of the context in which the model is wrong, a problem that has it.
     """
-    wanted = {tuple(contexts.tokens[path[-1]].tolist()) for path in paths}
-    found: dict[tuple[int, ...], list[str]] = {}
-    for prompt in candidates(task, contexts, paths, seed):
-        if wanted <= found.keys():
-            break
+
+    def __init__(self, task: Task, model: Model, contexts: Contexts, seed: int):
+        self._task, self._model, self._contexts, self._seed = task, model, contexts, seed
+        self.problems: dict[tuple[int, ...], list[str]] = {}
+        self._tried = set[tuple[str, ...]]()
+
+    def wrong(self, paths: np.ndarray) -> np.ndarray:
+        """Return for each path of contexts whether the model is known to be wrong at its end; look for problems."""
+        ends = [tuple(last) for last in self._contexts.tokens[paths[:, -1]].tolist()]
+        wanted = set(ends)
+        for prompt in self._candidates(paths):
+            if wanted <= self.problems.keys():
+                break
+            for last in self._wrong_in(prompt):
+                self.problems.setdefault(last, prompt)
+        return np.array([end in self.problems for end in ends])
+
+    def _candidates(self, paths: np.ndarray) -> Iterator[list[str]]:
+        """Yield problems that may reach the ends: at first random ones, then prompts on the shortest ways there."""
+        if not self._tried:
+            lengths = sorted({self._task.defaults.train_length, *self._task.defaults.check[:2]})
+            yield from deciding.longer(self._task, self._seed, lengths, RANDOM)
+        before = len(self._tried)
+        for path in paths[:: max(1, len(paths) // AIMED)]:
+            prompt = self._prompt_before(path)
+            if prompt and prompt not in self._tried and len(self._tried) < before + AIMED:
+                self._tried.add(prompt)
+                yield list(prompt)
+
+    def _prompt_before(self, path: np.ndarray) -> tuple[str, ...]:
+        """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
+        contexts, way = self._contexts, [int(context) for context in path]
+        while way[0]:
+            way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
+        speaks = np.flatnonzero(contexts.said[way] != NOTHING)
+        if not len(speaks):
+            return ()
+        return tuple(self._task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
+
+    def _wrong_in(self, prompt: list[str]) -> list[tuple[int, ...]]:
+        """Return the last tokens at each place of a problem where the model does not say the program's token."""
         try:
-            ids, mask = sequences.of(task, prompt)
+            ids, mask = sequences.of(self._task, prompt)
         except (ProgramError, ValueError):
-            continue  # the shape allows more than the task's problems
-        if len(ids) < LONGEST:
-            for last in _wrong(model, ids, mask, contexts.tokens.shape[1]):
-                if last in wanted:
-                    found.setdefault(last, prompt)
-    return found
+            return []  # the shape allows more than the task's problems
+        return _wrong(self._model, ids, mask, self._contexts.tokens.shape[1]) if len(ids) < LONGEST else []
 
 
 @torch.no_grad()

@@ -16,6 +16,10 @@ MOST = 1_500_000
 """Maximum number of extended contexts that are bounded."""
 AT_ONCE = 200_000
 """Maximum number of extended contexts of one depth; with more, the search is given up."""
+TRIED = 1
+"""Number of further tokens from which on contexts are looked for in which the model is wrong."""
+FEW = 10_000
+"""Maximum number of extended contexts that are bounded once the model is known to be wrong."""
 
 
 @dataclass
@@ -30,33 +34,45 @@ class Found:
     """What stays open: contexts that follow one another, the bound of the margin after the last, the closest rival."""
 
 
-def search(bounds: Bounds, say: Callable[[str], None] = lambda _: None) -> Found:
+def search(
+    bounds: Bounds, wrong: Callable[[Array], Array], say: Callable[[str], None] = lambda _: None
+) -> Found:  # fmt: skip
     """Bound every context in which the program speaks; extend those that stay open by one token back, again and again.
 
     Each run reaches a context over one of its predecessors, so a context is certified if all its extensions are.
+
+    wrong: tells for each of some open contexts, [paths, contexts], whether the model is known to be wrong there.
     """
     contexts = bounds.contexts
     paths = contexts.speaking[:, None]
     margins, rivals = bounds.margins(paths[:, 0])
-    least, evaluated, stuck = np.inf, 0, list[tuple[Array, Array, Array]]()
+    least, evaluated, most, stuck = np.inf, 0, MOST, list[tuple[Array, Array, Array]]()
     for depth in range(DEEPEST + 1):
         evaluated += len(paths)
         certified = margins > 0  # also false for NaN
         least = min(least, float(margins[certified].min(initial=np.inf)))
         left = paths[~certified], margins[~certified], rivals[~certified]
         say(f"{evaluated:,} contexts bounded, {len(left[0]):,} open with {contexts.tokens.shape[1] + depth} tokens")
-        longer = _extended(contexts.before, left[0])
-        if depth == DEEPEST or len(longer) > AT_ONCE or evaluated + len(longer) > MOST:
+        given_up = left[0][:, 0] == 0  # nothing came before
+        if depth >= TRIED and len(left[0]):
+            is_wrong = wrong(left[0])
+            most, given_up = FEW if is_wrong.any() else most, given_up | is_wrong
+        stuck.append(_rows(left, given_up))
+        left = _rows(left, ~given_up)
+        if not len(left[0]):
+            break
+        paths = _extended(contexts.before, left[0])
+        if depth == DEEPEST or len(paths) > AT_ONCE or evaluated + len(paths) > most:
             stuck.append(left)
             break
-        whole = left[0][:, 0] == 0  # nothing came before
-        stuck.append((left[0][whole], left[1][whole], left[2][whole]))
-        if not len(longer):
-            break
-        paths = longer
         margins, rivals = bounds.margins_along(paths)
     found = [(path, float(bound), int(rival)) for rows in stuck for path, bound, rival in zip(*rows, strict=True)]
     return Found(least, evaluated, found)
+
+
+def _rows(arrays: tuple[Array, Array, Array], which: Array) -> tuple[Array, Array, Array]:
+    first, second, third = arrays
+    return first[which], second[which], third[which]
 
 
 def _extended(before: list[list[int]], paths: Array) -> Array:
