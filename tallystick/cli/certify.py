@@ -13,7 +13,7 @@ from tallystick.cli.options import Json, Seed, app, fail, print_json
 from tallystick.storage import parse_json, write_json
 
 if TYPE_CHECKING:  # imports torch, which takes a second
-    from tallystick.locality.certify.certificate import OpenContext, Verdict
+    from tallystick.locality.certify.certificate import Identity, OpenContext, Verdict
     from tallystick.runs import Run
 
 FILE = "certificate.json"
@@ -28,9 +28,9 @@ def command(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> int:
-    """Prove that a trained model is exact at every length, or name the contexts that stay open.
+    """Prove that a trained model is exact at every length.
 
-    Exits with 1 if it is not certified. A certificate is written into the run folder.
+    Otherwise the contexts that stay open are named, with problems that show real errors, and the exit code is 1. A certificate is written into the run folder.
     """
     if (folder is None) == (check is None):
         raise ValueError("give a run folder to certify, or --check with the certificate.json of one")
@@ -69,13 +69,11 @@ def _load(folder: Path) -> Run:
     return run
 
 
-def _identity(run: Run):  # noqa: ANN202 (its type would import torch)
-    from tallystick.locality.certify.certificate import Identity
+def _identity(run: Run) -> Identity:
     from tallystick.tasks.registry import source
 
-    return Identity(
-        task=run.config.task, variant=run.config.variant, weights=run.weights, task_source=source(run.task)[1]
-    )
+    config, digest = run.config, source(run.task)[1]
+    return {"task": config.task, "variant": config.variant, "weights": run.weights, "task_source": digest}
 
 
 def _print(run: Run, verdict: Verdict) -> None:

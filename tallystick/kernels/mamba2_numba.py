@@ -556,8 +556,8 @@ def mamba2_mix(
     """Compute Mamba-2's block without its projections; return `(y_BLE, tail_BJX, state_BHPN)`.
 
     The result is `norm(y silu(z))`, where y is `reference.ssd_recurrent` of silu of the convolution and of
-    dt = softplus(raw dt + bias) + dt_floor. It is differentiable in all arguments but the masks. Tensors are fp32 on the CPU, and
-    N is even.
+    dt = softplus(raw dt + bias) + dt_floor. It is differentiable in all arguments but the masks. Tensors are fp32 on
+    the CPU, and N is even.
 
     mixed_BLM: z, x, B, C and the raw dt, concatenated.
     tail_BJX: the convolution's input at the J tokens before the call; in the result, at the last J valid tokens.

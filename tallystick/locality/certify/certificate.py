@@ -26,8 +26,8 @@ from tallystick.models.base import Model
 from tallystick.models.mamba2 import Mamba2
 from tallystick.tasks import Task
 
-TOKENS = 4
-"""Number of last tokens by which contexts are told apart at first."""
+TOKENS = (4, 3, 2)
+"""Numbers of last tokens by which contexts are told apart at first: the first with which there are not too many."""
 FORMAT = 1
 LARGEST = 1e6
 """Largest weight, so that nothing overflows in float32."""
@@ -155,9 +155,9 @@ def certify(
         raise Refusal(reason)
     assert isinstance(model, Mamba2)
     proved = proved_graph(task, seed)
-    contexts = Contexts(proved.graph, TOKENS)
-    _check_memory(model, contexts)
-    say(f"{len(contexts):,} contexts of {TOKENS} tokens; the program is local with k = {proved.k}")
+    contexts = _contexts(model, proved.graph)
+    size = contexts.tokens.shape[1]
+    say(f"{len(contexts):,} contexts of {size} tokens; the program is local with k = {proved.k}")
     bounds = Bounds(Network(model), contexts)
     known = errors.Known(task, model, contexts, seed)
     found = search(bounds, known.wrong, say)
@@ -172,8 +172,22 @@ def certify(
     }
     if found.open:
         return verdict, None
-    assert np.isfinite(found.least) and found.least > 0 and found.evaluated >= len(contexts.speaking) > 0
+    assert 0 < found.least < np.inf
+    assert found.evaluated >= len(contexts.speaking) > 0
     return verdict, _certificate(identity, proved, bounds, verdict)
+
+
+def _contexts(model: Mamba2, graph: TokenGraph) -> Contexts:
+    """Return the contexts of as many tokens as memory allows. Raises Refusal if even the shortest are too many."""
+    for tokens in TOKENS:
+        try:
+            contexts = Contexts(graph, tokens)
+            _check_memory(model, contexts)
+            return contexts
+        except Refusal:
+            if tokens == TOKENS[-1]:
+                raise
+    raise AssertionError
 
 
 def _check_memory(model: Mamba2, contexts: Contexts) -> None:
@@ -212,7 +226,7 @@ def _certificate(identity: Identity, proved: Proved, bounds: Bounds, verdict: Ve
         **identity,
         "machine": graph_hash(proved.graph),
         "k": proved.k,
-        "tokens": TOKENS,
+        "tokens": bounds.contexts.tokens.shape[1],
         "contexts": verdict["contexts"],
         "min_margin": verdict["min_margin"],
         "blocks": blocks,

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.locality.certify.certificate import FORMAT, Identity, graph_hash, reason_against
+from tallystick.locality.certify.certificate import FORMAT, TOKENS, Identity, graph_hash, reason_against
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import proved_graph
 from tallystick.models.base import Model
+from tallystick.models.mamba2 import Mamba2
 
 SUM = 2.0**-14
-"""More than a sum of up to 512 products loses in float32, relative to the sum of magnitudes; and than a function does."""
+"""More than a sum of up to 512 products, or a function, loses in float32, relative to the sum of magnitudes."""
+WIDEST = 512
 SMALL = 2.0**-80
 SPAN = 64
 """Largest number of tokens of a chunk of the chunked scan."""
@@ -46,13 +48,19 @@ def check(document: Mapping[str, Any], task: Any, model: Model, identity: Identi
             return f"it is about another {key}: {document.get(key)} instead of {value}"
     if reason := reason_against(model):
         return reason
+    assert isinstance(model, Mamba2)
+    config = model.config
+    if max(config.d_inner, config.d_model) > WIDEST or max(config.d_state, 2 * config.d_conv) > SPAN:
+        return "it is wider than this check's margins for rounding allow"
+    if document.get("tokens") not in TOKENS:
+        return f"it tells contexts apart by {document.get('tokens')} tokens; known are {TOKENS}"
     try:
         graph = proved_graph(task).graph
+        if document.get("machine") != graph_hash(graph):
+            return "the program's token graph is another one"
+        return _Check(model, graph, document["tokens"], say).run()
     except Refusal as refusal:
         return str(refusal)
-    if document.get("machine") != graph_hash(graph):
-        return "the program's token graph is another one"
-    return _Check(model, graph, say).run()
 
 
 def _times(a: Interval, b: Interval) -> Interval:
@@ -111,33 +119,34 @@ def _silu(a: Interval) -> Interval:
 
 
 class _Check:
-    def __init__(self, model: Any, graph: Any, say: Callable[[str], None]):
+    """The contexts of a program and the blocks of a model."""
+
+    def __init__(self, model: Any, graph: Any, tokens: int, say: Callable[[str], None]):
         self.say = say
         self.vectors = self._weights(model.embedding.weight)
         self.blocks = [_Block(layer) for layer in model.layers]
         self.head = self._weights(model.head.weight) * self._weights(model.norm.weight)
         self.eps = model.norm.eps
-        config = model.config
-        assert max(config.d_inner, config.d_model) <= 512 and config.d_state <= SPAN and config.d_conv <= SPAN // 2
-        self._contexts(graph)
+        self._contexts(graph, tokens)
 
     @staticmethod
     def _weights(parameter: Any) -> Array:
         return parameter.detach().double().numpy()
 
-    def _contexts(self, graph: Any) -> None:
-        """Number the pairs of a graph's node and the last four tokens, and list the predecessors of each."""
+    def _contexts(self, graph: Any, tokens: int) -> None:
+        """Number the pairs of a graph's node and the last tokens, and list the predecessors of each."""
         edges: dict[int, list[tuple[int, int]]] = {}
         for begin, token, end in zip(graph.begin, graph.token, graph.end, strict=True):
             if token != graph.pad:
                 edges.setdefault(int(begin), []).append((int(token), int(end)))
-        first = (int(graph.root), ())
-        number, waiting = {first: 0}, [first]
+        first: tuple[int, tuple[int, ...]] = (int(graph.root), ())
+        number: dict[tuple[int, tuple[int, ...]], int] = {first: 0}
+        waiting: list[tuple[int, tuple[int, ...]]] = [first]
         predecessors: list[list[int]] = [[]]
         while waiting:
             place = waiting.pop()
             for token, node in edges.get(place[0], []):
-                after = node, (*place[1], token)[-4:]
+                after = node, (*place[1], token)[-tokens:]
                 if after not in number:
                     number[after] = len(number)
                     predecessors.append([])
@@ -163,7 +172,7 @@ class _Check:
             if steps > MOST:
                 break
             paths = self._open(state, paths)
-            self.say(f"{len(paths):,} contexts open, {depth + 5} tokens known")
+            self.say(f"{len(paths):,} contexts open, {depth + 1} tokens further back known")
             if not paths:
                 return ""
             if any(path[0] == 0 for path in paths):
@@ -176,14 +185,14 @@ class _Check:
         for block in self.blocks:
             read = np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1) * (1 + 16 * SUM)
             _, xBC, dt = block.parts((-read[None], read[None]))
-            taps = tuple(np.repeat(end[:, None], len(block.taps) - 1, 1) for end in xBC)
-            x, B, _, dt = block.inputs((taps[0], taps[1]), xBC, dt)
+            low, high = (np.repeat(end[:, None], len(block.taps) - 1, 1) for end in xBC)
+            x, B, _, dt = block.inputs((low, high), xBC, dt)
             grown = dt[1] / -np.expm1(-dt[1] * block.rate[0])
             most = (_size(x) * block.per_channel(grown))[..., None] * _size(B)[:, None] * (1 + SUM)
             block.limit(dt, most[0])
             block.limits = block.seen
             n = len(self.said)
-            whole = [np.repeat(end, n, 0) for end in (taps[0], taps[1], -most, most)]
+            whole = [np.repeat(end, n, 0) for end in (low, high, -most, most)]
             for end in whole:
                 end[0] = 0.0
             state.append(((whole[0], whole[1]), (whole[2], whole[3])))
@@ -196,11 +205,11 @@ class _Check:
         change = 0.0
         for begin in range(1, len(self.said), PART):
             rows = np.arange(begin, min(begin + PART, len(self.said)))
-            hull = [tuple(self._hull(interval, rows) for interval in pair) for pair in state]
-            new, _ = self._step(hull, self.token[rows])  # type: ignore[arg-type]
+            hull = [(self._hull(taps, rows), self._hull(held, rows)) for taps, held in state]
+            new, _ = self._step(hull, self.token[rows])
             for old_pair, new_pair in zip(state, new, strict=True):
                 for old, made in zip(old_pair, new_pair, strict=True):
-                    before = old[0][rows], old[1][rows]
+                    before = _rows(old, rows)
                     old[0][rows], old[1][rows] = _meet(before, made)
                     moved = np.maximum(old[0][rows] - before[0], before[1] - old[1][rows]).max()
                     change = max(change, float(moved) / float(abs(old[1]).max() + 1))
@@ -223,10 +232,8 @@ class _Check:
         left = []
         for begin in range(0, len(paths), PART):
             some = np.array(paths[begin : begin + PART])
-            at: State = [
-                tuple((interval[0][some[:, 0]], interval[1][some[:, 0]]) for interval in pair)  # type: ignore[misc]
-                for pair in state
-            ]
+            first = some[:, 0]
+            at = [(_rows(taps, first), _rows(held, first)) for taps, held in state]
             outputs: list[Interval] = []
             for place in range(1, some.shape[1]):
                 at, outputs = self._step(at, self.token[some[:, place]])
@@ -270,12 +277,16 @@ class _Check:
         lost = SUM * np.sqrt(self.head.shape[1]) * np.linalg.norm(self.head, axis=1)
         for want in np.unique(said):
             rows = np.flatnonzero(said == want)
-            some = [(output[0][rows], output[1][rows]) for output in outputs]
+            some = [_rows(output, rows) for output in outputs]
             above = self._stream(token[rows], some, self.head[want] - self.head)[0] * least_scale[rows]
             above = above - lost[want] - lost
             above[:, want] = 1.0
             good[rows] = (above > 0).all(1)
         return good
+
+
+def _rows(a: Interval, rows: Array) -> Interval:
+    return a[0][rows], a[1][rows]
 
 
 def _square_mean(a: Interval, most: bool) -> Array:
@@ -321,8 +332,8 @@ class _Block:
         raw = _loose((dt[0] + self.dt_bias, dt[1] + self.dt_bias), SUM / 64)
         step = _loose((np.logaddexp(0, raw[0]) + self.floor, np.logaddexp(0, raw[1]) + self.floor), SUM / 16)
         E, N = self.sizes[0], self.N
-        split = [tuple(end[:, cut] for end in mixed) for cut in (slice(E), slice(E, E + N), slice(E + N, None))]
-        return split[0], split[1], split[2], step  # type: ignore[return-value]
+        (x, B, C), (x_high, B_high, C_high) = (np.split(end, [E, E + N], -1) for end in mixed)
+        return (x, x_high), (B, B_high), (C, C_high), step
 
     def limit(self, dt: Interval, added: Array) -> None:
         """Take note of step sizes and of |dt x B|."""
@@ -339,7 +350,8 @@ class _Block:
         fade, strong = least * self.rate[0], most * self.rate[1]
         angle = 140 * 2.0**-24 * SPAN * strong + SUM / 16  # of an exponent within a chunk
         once, each = 3 * angle + SUM / 2, angle / SPAN + SUM / 8 + 2.0**-21 * strong
-        assert (each * 2 < fade).all()
+        if not (each * 2 < fade).all():
+            raise Refusal("its state fades too slowly for the precision of float32")
         share = np.full(len(fade), SUM)
         for lag in range(1, LAGS):
             share += np.expm1(once + lag * each) * np.exp(-lag * fade)
@@ -350,7 +362,7 @@ class _Block:
         """Return the convolution's inputs, the ideal state and the normalised output after a token."""
         z, xBC, raw = self.parts(mixed)
         x, B, C, dt = self.inputs(taps, xBC, raw)
-        after = tuple(np.concatenate([old[:, 1:], new[:, None]], 1) for old, new in zip(taps, xBC, strict=True))
+        low, high = (np.concatenate([old[:, 1:], new[:, None]], 1) for old, new in zip(taps, xBC, strict=True))
         decay = np.exp(-dt[1] * self.rate[1]) * (1 - 2.0**-40), np.exp(-dt[0] * self.rate[0]) * (1 + 2.0**-40)
         kept = _times((self.per_channel(decay[0])[..., None], self.per_channel(decay[1])[..., None]), held)
         dtx = _times((self.per_channel(dt[0]), self.per_channel(dt[1])), x)
@@ -363,4 +375,4 @@ class _Block:
         by += SUM / 8 * (_size(read).sum(-1) + _size(skip))
         y = read[0].sum(-1) + skip[0] - by, read[1].sum(-1) + skip[1] + by
         gated = _loose(_times(y, _silu(z)), SUM / 16)
-        return (after[0], after[1]), held, _unit(gated, self.gate_eps)
+        return (low, high), held, _unit(gated, self.gate_eps)

@@ -47,7 +47,7 @@ class Contexts:
         """Predecessors of each context."""
         groups: dict[tuple[int, ...], int] = {}
         self.group = np.array([groups.setdefault(tuple(each), len(groups)) for each in before])
-        """Number of each context's set of predecessors; many contexts share one. Context 0 has set 0, which is empty."""
+        """Number of each context's set of predecessors; many share one. Context 0 has set 0, which is empty."""
         members = list(groups)[1:]
         self._members = np.concatenate([np.array(each) for each in members])
         self._starts = np.cumsum([0, *(len(each) for each in members)])

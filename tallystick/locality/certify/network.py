@@ -35,6 +35,7 @@ from tallystick.locality.certify.boxes import (
     square,
     widen,
 )
+from tallystick.locality.extraction import Refusal
 from tallystick.models.mamba2 import Block as MambaBlock
 from tallystick.models.mamba2 import Mamba2
 
@@ -131,13 +132,15 @@ class Block:
         """Bound what the scan loses in single precision against the ideal one, for each entry of the state.
 
         least_dt, most_dt: [H], over all contexts; most_added: of |dt x B|, [E, S]. docs/proof.md has the argument: the
-        term that lies j tokens back is right to a factor of exp(once + j * each), whether the scan is a loop or chunked.
+        term of j tokens back is right to a factor of exp(once + j * each), whether the scan is a loop or chunked.
         """
         fading, strongest = least_dt * self.A.lo, most_dt * self.A.hi
         exponent = rate(2 * CHUNK + 8) * CHUNK * strongest + ELEMENTARY
         once = 3 * exponent + rate(3 * CHUNK + self.states)
         each = exponent / CHUNK + 2 * ELEMENTARY + rate(0) * (strongest + 2)
-        assert (each < fading / 2).all() and self.states <= CHUNK
+        if not (each < fading / 2).all():
+            raise Refusal("its state fades too slowly for the precision of float32; train with a larger dt_floor")
+        assert self.states <= CHUNK
         right, wrong = np.exp(-fading), np.exp(each - fading)
         own_term = rate(2 * CHUNK + self.states)
         share = own_term + np.exp(once) * wrong / (1 - wrong) - right / (1 - right)

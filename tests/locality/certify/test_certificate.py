@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from tallystick import models, runs
 from tallystick.locality import Refusal, sequences
 from tallystick.locality.certify import certificate, checker, search
-from tallystick.locality.certify.certificate import certify
+from tallystick.locality.certify.certificate import certify, graph_hash
 from tallystick.locality.proof import proved_graph
 from tallystick.storage import parse_json
 from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
-from walking import bounds_of, contexts_of
+from walking import bounds_of
 
 EXACT = Path(__file__).parent / "reverse"
 """mamba2:tiny with d_model=16 d_state=2 head_dim=16 dt_floor=2 dt_min=0.5 dt_max=2 min_margin=5, 150 steps, seed 0."""
@@ -92,7 +92,7 @@ def test_a_planted_fault_is_never_certified(exact, seed):
         assert not row["bound"] > 0
         if row["real_error"]:
             assert_real(model, task, row)
-    forged = {"format": 1, **IDENTITY, "machine": certificate.graph_hash(proved_graph(task).graph)}
+    forged = {"format": 1, **IDENTITY, "machine": graph_hash(proved_graph(task).graph), "tokens": 4}
     assert checker.check(forged, task, model, IDENTITY, lambda _: None)
 
 
