@@ -30,7 +30,8 @@ def command(
 ) -> int:
     """Prove that a trained model is exact at every length.
 
-    Otherwise the contexts that stay open are named, with problems that show real errors, and the exit code is 1. A certificate is written into the run folder.
+    Otherwise the contexts that stay open are named, with problems that show real errors, and the exit code is 1. A
+    certificate is written into the run folder.
     """
     if (folder is None) == (check is None):
         raise ValueError("give a run folder to certify, or --check with the certificate.json of one")

@@ -1,0 +1,87 @@
+"""What the bounds assume of float32 and of boxes, measured."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tallystick.kernels import mamba2_numba
+from tallystick.locality.certify import boxes
+from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
+
+GRID = np.concatenate([np.linspace(-100, 100, 400_001), np.linspace(-1, 1, 100_001)]).astype(np.float32)
+POSITIVE = np.exp(np.linspace(-12, 12, 200_001)).astype(np.float32)
+
+
+FUNCTIONS = {
+    "exp": (torch.exp, np.exp, GRID),
+    "exp2": (torch.exp2, np.exp2, GRID),
+    "softplus": (F.softplus, lambda x: np.logaddexp(0.0, x), GRID),
+    "silu": (F.silu, lambda x: x / (1 + np.exp(-x)), GRID[np.abs(GRID) < 80]),
+    "rsqrt": (torch.rsqrt, lambda x: 1 / np.sqrt(x), POSITIVE),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_elementary_functions_are_as_right_as_assumed(name):
+    single, double, at = FUNCTIONS[name]
+    want = double(at.astype(np.float64))
+    usual = np.abs(want) < 1e38
+    got = single(torch.from_numpy(at)).double().numpy()
+    assert (np.abs(got - want)[usual] <= ELEMENTARY * np.abs(want)[usual] + TINY).all()
+
+
+def test_the_compiled_sigmoid_is_as_right_as_assumed():
+    at = GRID[::40]
+    got = np.array([float(value) * mamba2_numba._sigmoid(value) for value in at])
+    wide = at.astype(np.float64)
+    want = wide * np.exp(-np.logaddexp(0.0, -wide))
+    assert (np.abs(got - want) <= ELEMENTARY * np.abs(want) + TINY).all()
+
+
+@pytest.mark.parametrize("terms", [4, 64, 512])
+def test_sums_in_any_order_are_as_right_as_assumed(terms):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((200, terms)).astype(np.float32) for _ in range(2))
+    exact, size = ((f(a.astype(np.float64) * b)).sum(1) for f in (np.asarray, np.abs))
+    forms = {
+        "product": (torch.from_numpy(a) @ torch.from_numpy(b).T).diagonal().numpy(),
+        "one by one": np.cumsum(a * b, axis=1, dtype=np.float32)[:, -1],
+        "pairwise": (a * b).sum(1, dtype=np.float32),
+    }
+    for form in forms.values():
+        assert (np.abs(form - exact) <= boxes.rate(terms) * size).all()
+
+
+def random_box(shape, rng, scale=2.0):
+    middle, radius = (
+        scale * rng.standard_normal(shape),
+        np.abs(rng.standard_normal(shape)) * rng.choice([0.0, 0.1, 2.0]),
+    )
+    return Box(middle - radius, middle + radius)
+
+
+def points(box, rng, count=50):
+    """Yield points of a box, its corners among them."""
+    for _ in range(count):
+        share = rng.choice([0.0, 1.0, rng.random()], size=box.lo.shape)
+        yield np.clip(box.lo + share * (box.hi - box.lo), box.lo, box.hi)
+
+
+def holds(box, value):
+    return bool((box.lo <= value).all() and (value <= box.hi).all())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_hold_what_they_are_the_boxes_of(seed):
+    rng = np.random.default_rng(seed)
+    box, other = random_box((3, 6), rng), random_box((3, 6), rng)
+    matrix = rng.standard_normal((4, 6))
+    squares = boxes.square(box)
+    sum_, product, through, gate = box + other, box * other, boxes.linear(matrix, box), boxes.silu(box)
+    unit, scale = boxes.normed(box, squares, 1e-5), boxes.inverse_rms(squares, 1e-5)
+    for x, y in zip(points(box, rng), points(other, rng), strict=True):
+        rms = np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5)
+        pairs = [(sum_, x + y), (product, x * y), (through, x @ matrix.T), (gate, x / (1 + np.exp(-x)))]
+        for number, (made, value) in enumerate([*pairs, (squares, x * x), (unit, x / rms), (scale, 1 / rms)]):
+            assert holds(made, value), number
