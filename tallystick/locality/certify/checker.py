@@ -260,7 +260,7 @@ class _Check:
 
     def _stream(self, token: Array, outputs: list[Interval], matrix: Array) -> Interval:
         """Return the interval of `matrix @ x` for the residual stream x behind the outputs."""
-        total: Interval = (self.vectors[token] @ matrix.T,) * 2
+        total = _loose((self.vectors[token] @ matrix.T, self.vectors[token] @ matrix.T), SUM / 256)
         for block, output in zip(self.blocks, outputs, strict=False):
             total = _plus(total, _product(output, matrix @ block.out_proj))
             # the sum in float32 is not of these composed products: each entry of x loses on its own
