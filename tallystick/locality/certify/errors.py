@@ -11,13 +11,13 @@ from tallystick.locality import deciding, sequences
 from tallystick.locality.certify.contexts import Contexts
 from tallystick.locality.token_graph import NOTHING
 from tallystick.models.base import Model
-from tallystick.tasks import Task
+from tallystick.tasks import Task, runner
 from tallystick.tasks.runner import ProgramError
 
 AIMED, RANDOM = 150, 30
 """Maximum number of problems that are made to reach an open context, and that are drawn at random of each length."""
 LONGEST = 5000
-"""Number of tokens from which on a problem is not run."""
+"""Number of tokens of a problem that are looked at."""
 
 
 class Known:
@@ -67,10 +67,10 @@ class Known:
     def _wrong_in(self, prompt: list[str]) -> list[tuple[int, ...]]:
         """Return the last tokens at each place of a problem where the model does not say the program's token."""
         try:
-            ids, mask = sequences.of(self._task, prompt)
+            ids, mask = sequences.of_record(self._task, runner.record(self._task, prompt, LONGEST))
         except (ProgramError, ValueError):
             return []  # the shape allows more than the task's problems
-        return _wrong(self._model, ids, mask, self._contexts.tokens.shape[1]) if len(ids) < LONGEST else []
+        return _wrong(self._model, ids[:LONGEST], mask[:LONGEST], self._contexts.tokens.shape[1])
 
 
 @torch.no_grad()

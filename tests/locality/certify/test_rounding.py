@@ -1,13 +1,19 @@
 """What the bounds assume of float32 and of boxes, measured."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tallystick.kernels import mamba2_numba
+from tallystick.kernels.reference import ssd_recurrent
+from tallystick.kernels.ssd import ssd_chunked
 from tallystick.locality.certify import boxes
 from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
+from tallystick.locality.certify.network import Block
+from tallystick.models.mamba2 import Mamba2
 
 GRID = np.concatenate([np.linspace(-100, 100, 400_001), np.linspace(-1, 1, 100_001)]).astype(np.float32)
 POSITIVE = np.exp(np.linspace(-12, 12, 200_001)).astype(np.float32)
@@ -51,6 +57,36 @@ def test_sums_in_any_order_are_as_right_as_assumed(terms):
     }
     for form in forms.values():
         assert (np.abs(form - exact) <= boxes.rate(terms) * size).all()
+
+
+@pytest.mark.parametrize("kind", ["loop", "chunks"])
+@pytest.mark.parametrize("steps", [(0.5, 1.0), (2.0, 9.0)], ids=["small", "large"])
+def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
+    """The real scan against the ideal one on the same coefficients: the state, and the output beside it."""
+    generator = torch.Generator().manual_seed(0)
+    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.5)).layers[0])
+    heads, length = block.heads, 300
+    A = -torch.tensor([1.0, 1.3, 4.0, 16.0])
+    block.A = boxes.point(-A.double().numpy())
+    x, B, C = (torch.randn(1, length, *size, generator=generator) for size in ((heads, 4), (3,), (3,)))
+    dt = torch.rand(1, length, heads, generator=generator) * (steps[1] - steps[0]) + steps[0]
+    inputs = (x, dt, A, B, C, torch.zeros(1, heads, 4, 3))
+    added = ((dt[..., None] * x)[..., None] * B[:, :, None, None]).abs().amax((0, 1)).reshape(-1, 3)
+    block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added.double().numpy())
+    scan = ssd_recurrent if kind == "loop" else partial(ssd_chunked, chunk=64)
+    lost = []
+    for size in range(1, length, 7):
+        got, want = (
+            form(*(t.to(kind)[:, :size] if t.dim() > 2 and t.shape[1] == length else t.to(kind) for t in inputs))[1]
+            for form, kind in ((scan, torch.float32), (ssd_recurrent, torch.float64))
+        )
+        error = (got.double() - want)[0].abs().reshape(-1, 3).numpy()
+        assert (error <= block.scan_error).all()
+        lost.append(error.max())
+    assert max(lost) > 0
+    y, exact = scan(*inputs)[0], ssd_recurrent(*(t.double() for t in inputs))[0]
+    allowed = (C[0, :, None].abs().double().numpy() * block.scan_error[None]).sum(-1)
+    assert ((y.double() - exact)[0].abs().flatten(1).numpy() <= allowed).all()
 
 
 def random_box(shape, rng, scale=2.0):
