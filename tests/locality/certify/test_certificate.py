@@ -20,7 +20,7 @@ from tallystick.storage import parse_json
 from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
-from walking import bounds_of
+from walking import bounds_of, contexts_of
 
 EXACT = Path(__file__).parent / "reverse"
 """mamba2:tiny with d_model=16 d_state=2 head_dim=16 dt_floor=2 dt_min=0.5 dt_max=2 min_margin=5, 150 steps, seed 0."""
@@ -107,16 +107,46 @@ def assert_real(model, task, row):
     assert any(words[max(0, at - 3) : at + 1] == last and words[at + 1] == row["want"] for at in wrong)
 
 
-@pytest.mark.parametrize("context", range(0, 42, 14))
-def test_a_wrong_token_in_one_context_stays_open(exact, context):
-    """The program's graph is changed instead of the model: it says another token at one node."""
+@pytest.mark.parametrize("limit", [{"DEEPEST": 2}, {"AT_ONCE": 2}, {"MOST": 50}], ids=str)
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("context", [0, 14, 28])
+def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, monkeypatch):
+    """The program's graph is changed instead of the model: it says another token at one node.
+
+    known: whether a problem is known on which the model errs. limit: which limit of the search ends it.
+    """
+    for name, value in limit.items():
+        monkeypatch.setattr(search, name, value)
     graph = proved_graph(load("reverse")).graph
     said = np.flatnonzero(graph.said >= 0)
     node = said[context % len(said)]
     graph.said = graph.said.copy()
     graph.said[node] = graph.said[said[graph.said[said] != graph.said[node]][0]]
-    found = search.search(bounds_of(exact, certificate.Contexts(graph, 4)), lambda paths: np.ones(len(paths), bool))
-    assert found.open
+    contexts = certificate.Contexts(graph, 4)
+    found = search.search(bounds_of(exact, contexts), lambda paths: np.full(len(paths), known))
+    assert {contexts.node[path[-1]] for path, _, _ in found.open} == {node}
+
+
+class Scripted:
+    """Bounds that give every margin as 1 but one, whatever is known before it."""
+
+    def __init__(self, contexts, value):
+        self.contexts, self.value, self.at = contexts, value, contexts.speaking[5]
+
+    def margins_along(self, paths):
+        return np.where(paths[:, -1] == self.at, self.value, 1.0), np.zeros(len(paths), int)
+
+    def margins(self, which):
+        return self.margins_along(which[:, None])
+
+
+@pytest.mark.parametrize("value", [0.0, -1e-9, -0.5, -np.inf, np.nan])
+def test_only_a_margin_above_zero_is_certified(value, monkeypatch):
+    monkeypatch.setattr(search, "DEEPEST", 2)
+    scripted = Scripted(contexts_of("reverse"), value)
+    found = search.search(scripted, lambda paths: np.zeros(len(paths), bool))
+    assert {path[-1] for path, _, _ in found.open} == {scripted.at}
+    assert found.least == 1.0
 
 
 def test_a_model_of_random_weights_is_not_certified():
