@@ -37,8 +37,8 @@ MEMORY = 8 * 2**30
 """Bytes that bounds may take."""
 ASSUMPTIONS = (
     "every problem is begun from the zero state",
-    "the model computes in float32, without TF32, its sums in any order; exp, softplus, silu and 1/sqrt are right to a "
-    "relative error of 2^-19",
+    "the model computes in float32 on a CPU, its sums in any order, cumulative sums one by one or in double precision; "
+    "exp, softplus, silu and 1/sqrt are right to a relative error of 2^-19",
 )
 """What a certificate assumes beside a proof of locality."""
 

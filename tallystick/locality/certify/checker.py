@@ -348,8 +348,8 @@ class _Block:
         assert self.limits is not None
         least, most, added = self.limits
         fade, strong = least * self.rate[0], most * self.rate[1]
-        angle = 140 * 2.0**-24 * SPAN * strong + SUM / 16  # of an exponent within a chunk
-        once, each = 3 * angle + SUM / 2, angle / SPAN + SUM / 8 + 2.0**-21 * strong
+        angle = 2.0**-23 * SPAN * strong  # more than the rounding of a sum of logarithms within a chunk
+        once, each = 4 * angle + SUM / 2, angle + SUM / 8 + 2.0**-21 * strong
         if not (each * 2 < fade).all():
             raise Refusal("its state fades too slowly for the precision of float32")
         share = np.full(len(fade), SUM)

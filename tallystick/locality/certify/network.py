@@ -40,7 +40,7 @@ from tallystick.models.mamba2 import Block as MambaBlock
 from tallystick.models.mamba2 import Mamba2
 
 CHUNK = 64
-"""Largest number of tokens of a chunk of the chunked scan."""
+"""Largest number of tokens of a chunk of the chunked scan on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ class Block:
         term of j tokens back is right to a factor of exp(once + j * each), whether the scan is a loop or chunked.
         """
         fading, strongest = least_dt * self.A.lo, most_dt * self.A.hi
-        exponent = rate(2 * CHUNK + 8) * CHUNK * strongest + ELEMENTARY
-        once = 3 * exponent + rate(3 * CHUNK + self.states)
-        each = exponent / CHUNK + 2 * ELEMENTARY + rate(0) * (strongest + 2)
+        rounding = 1.05 * 2.0**-24 * CHUNK * strongest  # of a sum of logarithms
+        once = 7 * rounding + 3 * ELEMENTARY + rate(3 * CHUNK + self.states)
+        each = 2 * rounding + 2 * ELEMENTARY + rate(0) * (strongest + 2)
         if not (each < fading / 2).all():
             raise Refusal("its state fades too slowly for the precision of float32; train with a larger dt_floor")
         assert self.states <= CHUNK

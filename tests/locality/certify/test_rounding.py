@@ -59,8 +59,8 @@ def test_sums_in_any_order_are_as_right_as_assumed(terms):
         assert (np.abs(form - exact) <= boxes.rate(terms) * size).all()
 
 
-@pytest.mark.parametrize("kind", ["loop", "chunks"])
-@pytest.mark.parametrize("steps", [(0.5, 1.0), (2.0, 9.0)], ids=["small", "large"])
+@pytest.mark.parametrize("kind", ["loop", 32, 64])
+@pytest.mark.parametrize("steps", [(0.5, 1.0), (0.5, 60.0), (2.0, 9.0)], ids=["small", "wide", "large"])
 def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
     """The real scan against the ideal one on the same coefficients: the state, and the output beside it."""
     generator = torch.Generator().manual_seed(0)
@@ -73,7 +73,7 @@ def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
     inputs = (x, dt, A, B, C, torch.zeros(1, heads, 4, 3))
     added = ((dt[..., None] * x)[..., None] * B[:, :, None, None]).abs().amax((0, 1)).reshape(-1, 3)
     block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added.double().numpy())
-    scan = ssd_recurrent if kind == "loop" else partial(ssd_chunked, chunk=64)
+    scan = ssd_recurrent if kind == "loop" else partial(ssd_chunked, chunk=kind)
     lost = []
     for size in range(1, length, 7):
         got, want = (
