@@ -12,7 +12,7 @@ from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.locality.certify import boxes
 from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
-from tallystick.locality.certify.network import Block
+from tallystick.locality.certify.network import Block, Coefficients
 from tallystick.models.mamba2 import Mamba2
 
 GRID = np.concatenate([np.linspace(-100, 100, 400_001), np.linspace(-1, 1, 100_001)]).astype(np.float32)
@@ -121,3 +121,19 @@ def test_boxes_hold_what_they_are_the_boxes_of(seed):
         pairs = [(sum_, x + y), (product, x * y), (through, x @ matrix.T), (gate, x / (1 + np.exp(-x)))]
         for number, (made, value) in enumerate([*pairs, (squares, x * x), (unit, x / rms), (scale, 1 / rms)]):
             assert holds(made, value), number
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_step_of_the_scan_holds_every_step(seed):
+    rng = np.random.default_rng(seed)
+    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.3)).layers[0])
+    rate_ = block.A.hi
+    x, B, C, state = (random_box((2, size), rng) for size in (16, 3, 3, 48))
+    dt = boxes.widen(Box(*np.sort(rng.uniform(0.3, 1.5, (2, 2, 4)), axis=0)), 0.0)
+    at = Coefficients(x, B, C, dt)
+    after, most = block.advance(state, at), block.bound_of_state(at)
+    for h, step, input_, into in zip(*(points(box, rng) for box in (state, dt, x, B)), strict=True):
+        kept = np.repeat(np.exp(-step * rate_), 4, axis=1)[..., None]
+        added = (np.repeat(step, 4, axis=1) * input_)[..., None] * into[:, None]
+        assert holds(after, (kept * h.reshape(2, 16, 3) + added).reshape(2, -1))
+        assert (np.abs((kept * np.sign(added) * most.reshape(16, 3) + added).reshape(2, -1)) <= most * (1 + 1e-6)).all()
