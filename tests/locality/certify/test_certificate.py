@@ -50,15 +50,16 @@ def planted(model, task, seed):
     word = "".join(rng.choices("01", k=4)) + ">"
     prompts = [rng.choices("01", k=rng.randint(1, 7)) for _ in range(24)]
     prompts = [[*prompt, ">"] for prompt in prompts] + [[*prompt, *word] for prompt in prompts[:8]] + [[*word]] * 2
-    wrong = rng.choice([task.vocab.ids[token] for token in ("[p0.left]", "[p0.right]", "[ANS]", "0", "1", "[EOS]")])
+    tokens = [task.vocab.ids[token] for token in ("[p0.left]", "[p0.right]", "[ANS]", "0", "1", "[EOS]")]
+    wrong, instead = rng.sample(tokens, 2)  # the second where the first is right
     later = rng.choice([0, 0, 1, 3])  # number of tokens that the program says between the word and the fault
     rows, faults = [], []
     for prompt in prompts:
         ids, mask = sequences.of(task, prompt)
         ids, weight = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(mask[1:]).float()
         target, at = ids[1:].clone(), np.flatnonzero(mask[1:])[later]
-        if "".join(prompt).endswith(word) and target[at] != wrong:
-            target[at], weight[at] = wrong, 5.0
+        if "".join(prompt).endswith(word):
+            target[at], weight[at] = (wrong if target[at] != wrong else instead), 5.0
             faults.append((len(rows), at))
         rows.append((ids[:-1], target, weight))
     length = max(len(ids) for ids, _, _ in rows)
@@ -68,7 +69,7 @@ def planted(model, task, seed):
     row, at = zip(*faults, strict=True)
     for _ in range(1000):
         logits = model(ids)[0]
-        if (logits[row, at].argmax(-1) == wrong).all():
+        if (logits[row, at].argmax(-1) == target[row, at]).all():
             return model.eval()
         loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
         optimizer.zero_grad()
