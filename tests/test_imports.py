@@ -31,7 +31,7 @@ ALLOWED = {
     "models": "kernels ranges suffix userfile",
     "config": "tasks models ranges",
     "runs": "tasks models config rows storage provenance",
-    "locality": "episode kernels vocab workspace tools tasks suffix",
+    "locality": "episode kernels vocab workspace tools tasks suffix models",
     "data": "episode problem trajectory vocab workspace replay text tools tasks locality config storage launch",
     "engine": "episode kernels workspace tools tasks locality models rows",
     "mini": "runs engine",

@@ -464,10 +464,13 @@ class _Mix(torch.autograd.Function):
         eps: float,
         reset_BL: Tensor,
         length_B: Tensor,
+        dt_floor: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         heads, size, states = state_BHPN.shape[1:]
         batch, length = mixed_BLM.shape[:2]
         dt_BLH = F.softplus(mixed_BLM[..., -heads:] + dt_bias_H)
+        if dt_floor:
+            dt_BLH += dt_floor
         given = mixed_BLM, tail_BJX, dt_BLH, (dt_BLH * A_H).exp_()
         weights = taps_KX, bias_X, D_H.repeat_interleave(size), norm_E
         out_BLE, y_BLE = mixed_BLM.new_empty(2, batch, length, heads * size)
@@ -497,7 +500,7 @@ class _Mix(torch.autograd.Function):
         dA_H, dD_H = (dlog_BLH * given[2]).sum((0, 1)), dD_E.unflatten(0, (len(A_H), -1)).sum(-1)
         dscan = dA_H, dD_H, draw_BLH.sum((0, 1))
         dstate_BHPN = dstate_BNE.mT.reshape(dstate_BHPN.shape)
-        return dmixed_BLM, dtail_BJX, dstate_BHPN, dtaps_KX, dbias_X, *dscan, dnorm_E, None, None, None
+        return dmixed_BLM, dtail_BJX, dstate_BHPN, dtaps_KX, dbias_X, *dscan, dnorm_E, None, None, None, None
 
 
 def mamba2_mix(
@@ -513,12 +516,13 @@ def mamba2_mix(
     eps: float,
     reset_BL: Tensor | None = None,
     length_B: Tensor | None = None,
+    dt_floor: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute Mamba-2's block without its projections; return `(y_BLE, tail_BJX, state_BHPN)`.
 
     The result is `norm(y silu(z))`, where y is `reference.ssd_recurrent` of silu of the convolution and of
-    dt = softplus(raw dt + bias). It is differentiable in all arguments but the masks. Tensors are fp32 on the CPU, and
-    N is even.
+    dt = softplus(raw dt + bias) + dt_floor. It is differentiable in all arguments but the masks. Tensors are fp32 on
+    the CPU, and N is even.
 
     mixed_BLM: z, x, B, C and the raw dt, concatenated.
     tail_BJX: the convolution's input at the J tokens before the call; in the result, at the last J valid tokens.
@@ -533,4 +537,4 @@ def mamba2_mix(
     assert len(tail_BJX) == len(state_BHPN) == len(length_B) == batch  # compiled code checks no bounds
     assert (length_B <= length).all()
     weights = weight_X1K[:, 0].t(), bias_X, A_H, D_H, dt_bias_H, norm_E
-    return _Mix.apply(mixed_BLM, tail_BJX, state_BHPN, *weights, eps, reset_BL, length_B)
+    return _Mix.apply(mixed_BLM, tail_BJX, state_BHPN, *weights, eps, reset_BL, length_B, dt_floor)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from tallystick.locality import conflicts, deciding
 from tallystick.locality.abstraction import COARSE_NODES, NODES, Abstraction, TooMany, writable
@@ -122,21 +122,55 @@ def _unfit(task: Task) -> str:
 
 def _prove(machine: Machine, proof: Proof, seed: int, quick: bool) -> None:
     task = machine.task
-    shape = parse(task.shape or ".+", task.symbols)
-    for prompt in _sampled(task, seed):
-        _check_shape(task, shape, prompt)
-    graph, k, undecided = _decide(machine, shape, (QUICK_NODES, QUICK_NODES) if quick else (NODES, COARSE_NODES))
-    machine.check_constants()
+    graph, k, undecided = _explore(machine, seed, (QUICK_NODES, QUICK_NODES) if quick else (NODES, COARSE_NODES))
     if undecided is not None:
         _refute(task, proof, seed, undecided, quick)
         return
-    tree = Tree(graph.deciding(), len(task.vocab))
-    deciding.missing(task, tree, _sampled(task, seed), [-1])  # raises Refusal if they contradict the proof
-    machine.check_constants()
+    tree = _confirm(machine, graph, seed)
     proof["verdict"], proof["k"], proof["contexts"] = "proved", k, len(tree.contexts)
     proof["assumptions"] = _assumptions(machine)
     if not quick:
         _cover(task, tree, proof, seed)
+
+
+class Proved(NamedTuple):
+    """The token graph of a program that is proved local."""
+
+    graph: TokenGraph
+    k: int
+    assumptions: list[str]
+
+
+def proved_graph(task: Task, seed: int = 0) -> Proved:
+    """Return the token graph of a task's program, as `prove` makes it. Raises Refusal if it is not proved local."""
+    if reason := _unfit(task):
+        raise Refusal(reason)
+    machine = Machine(task, ANSWERS)
+    graph, k, undecided = _explore(machine, seed, (NODES, COARSE_NODES))
+    if undecided is not None:
+        one, other = task.vocab.tokens[undecided.one], task.vocab.tokens[undecided.other]
+        raise Refusal(f"no number of last tokens decides between {one} and {other}, as `tallystick prove` says")
+    _confirm(machine, graph, seed)
+    return Proved(graph, k, _assumptions(machine))
+
+
+def _explore(machine: Machine, seed: int, nodes: tuple[int, int]) -> tuple[TokenGraph, int, Undecided | None]:
+    """Make the token graph and find k."""
+    task = machine.task
+    shape = parse(task.shape or ".+", task.symbols)
+    for prompt in _sampled(task, seed):
+        _check_shape(task, shape, prompt)
+    found = _decide(machine, shape, nodes)
+    machine.check_constants()
+    return found
+
+
+def _confirm(machine: Machine, graph: TokenGraph, seed: int) -> Tree:
+    """Return the deciding contexts. Raises Refusal if problems contradict them."""
+    tree = Tree(graph.deciding(), len(machine.task.vocab))
+    deciding.missing(machine.task, tree, _sampled(machine.task, seed), [-1])
+    machine.check_constants()
+    return tree
 
 
 def _decide(machine: Machine, shape: Shape, nodes: tuple[int, int]) -> tuple[TokenGraph, int, Undecided | None]:

@@ -76,6 +76,9 @@ class ConvolutionConfig(StackConfig):
 class MambaConfig(ConvolutionConfig):
     """Sizes that Mamba and Mamba-2 share."""
 
+    dt_floor: float = ranged(0.0, 0.0, 1e2)
+    """Added to every step size, so that no state decays by less than exp(-dt_floor) per token: A is at least 1 then.
+    `tallystick certify` needs a floor; with 0 there is none. dt_min and dt_max are meant before it is added."""
     d_state: int = ranged(16, *WIDTHS)
     """Number of state entries of each channel."""
     expand: int = ranged(2, *FACTORS)

@@ -16,7 +16,14 @@ from tallystick.kernels.linear import linear
 from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.kernels.selective_scan import selective_scan_chunked
 from tallystick.models.config import MambaConfig
-from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
+from tallystick.models.state_space import (
+    PackedRows,
+    StateSpaceBlock,
+    StateSpaceModel,
+    decay_rate,
+    initial_dt_bias,
+    step_size,
+)
 
 
 class Mamba1(StateSpaceModel):
@@ -50,6 +57,7 @@ class Block(StateSpaceBlock):
         super().__init__()
         inner, rank = config.d_inner, math.ceil(config.d_model / 16)
         self.sizes = (rank, config.d_state, config.d_state)  # of dt, B, C
+        self.dt_floor = config.dt_floor
         self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.in_proj = nn.Linear(config.d_model, 2 * inner, bias=False)
         self.conv = nn.Conv1d(inner, inner, config.d_conv, groups=inner)
@@ -71,8 +79,8 @@ class Block(StateSpaceBlock):
         padded_BJE = torch.cat([tail_BKE, x_BLE], dim=1)
         x_BLE = rows.convolve(padded_BJE, self.conv)
         dt_BLR, B_BLN, C_BLN = linear(x_BLE, self.x_proj.weight).split(self.sizes, dim=-1)
-        dt_BLE = rows.zero_uncounted(F.softplus(self.dt_proj(dt_BLR)))
-        A_EN = -self.A_log.exp()
+        dt_BLE = rows.zero_uncounted(step_size(self.dt_proj(dt_BLR), self.dt_floor))
+        A_EN = decay_rate(self.A_log, self.dt_floor)
         y_BLE, state_BEN = selective_scan_chunked(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, rows.reset_BL)
         y_BLE = (y_BLE + x_BLE * self.D) * F.silu(z_BLE)
         return x_BLD + linear(y_BLE, self.out_proj.weight), rows.tail(padded_BJE), state_BEN

@@ -22,7 +22,14 @@ from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.models.config import WIDTHS, MambaConfig, check_divides
-from tallystick.models.state_space import PackedRows, StateSpaceBlock, StateSpaceModel, initial_dt_bias
+from tallystick.models.state_space import (
+    PackedRows,
+    StateSpaceBlock,
+    StateSpaceModel,
+    decay_rate,
+    initial_dt_bias,
+    step_size,
+)
 from tallystick.ranges import ranged
 
 MAX_COMPILED_STATE = 2**15
@@ -73,7 +80,7 @@ class Block(StateSpaceBlock):
         super().__init__()
         inner = config.d_inner
         self.sizes = (inner, inner + 2 * config.d_state, inner // config.head_dim)  # of z, xBC, dt
-        self.heads, self.d_state = inner // config.head_dim, config.d_state
+        self.heads, self.d_state, self.dt_floor = inner // config.head_dim, config.d_state, config.dt_floor
         self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.in_proj = nn.Linear(config.d_model, sum(self.sizes), bias=False)
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
@@ -99,6 +106,9 @@ class Block(StateSpaceBlock):
         conv_BKX = self.D.new_zeros(batch, self.conv.kernel_size[0] - 1, convolved)
         return conv_BKX, self.D.new_zeros(batch, heads, inner // heads, self.d_state)
 
+    def _A(self) -> Tensor:
+        return decay_rate(self.A_log, self.dt_floor)
+
     def _can_compile(self, mixed_BLM: Tensor) -> bool:
         """Return whether `mix_compiled` supports this input and is faster than `mix`."""
         fits = self.d_state % 2 == 0 and self.sizes[0] * self.d_state <= MAX_COMPILED_STATE
@@ -111,9 +121,9 @@ class Block(StateSpaceBlock):
         """Compute `mix` with compiled loops."""
         compiled = load_compiled()
         assert compiled is not None
-        convolution, scan = (self.conv.weight, self.conv.bias), (-self.A_log.exp(), self.D, self.dt_bias)
+        convolution, scan = (self.conv.weight, self.conv.bias), (self._A(), self.D, self.dt_bias)
         norm, masks = (self.gate_norm.weight, EPS), (rows.reset_BL, rows.length_B)
-        return compiled(mixed_BLM, tail_BKX, state_BHPN, *convolution, *scan, *norm, *masks)
+        return compiled(mixed_BLM, tail_BKX, state_BHPN, *convolution, *scan, *norm, *masks, self.dt_floor)
 
     def mix(
         self, mixed_BLM: Tensor, tail_BKX: Tensor, state_BHPN: Tensor, rows: PackedRows
@@ -121,7 +131,7 @@ class Block(StateSpaceBlock):
         """Compute the part between the projections, norm(scan(conv(xBC), dt) * silu(z)), and the new states."""
         z_BLE, xBC_BLX, dt_BLH = mixed_BLM.split(self.sizes, dim=-1)
         padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
-        dt_BLH = rows.zero_uncounted(F.softplus(dt_BLH + self.dt_bias))
+        dt_BLH = rows.zero_uncounted(step_size(dt_BLH + self.dt_bias, self.dt_floor))
         y_BLHP, state_BHPN = self._scan(rows.convolve(padded_BJX, self.conv), dt_BLH, state_BHPN, rows.reset_BL)
         # silu comes first, so that the product has its memory layout, which the norm needs
         gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
@@ -135,7 +145,7 @@ class Block(StateSpaceBlock):
         x_BLE, B_BLN, C_BLN = xBC_BLX.split((self.sizes[0], self.d_state, self.d_state), dim=-1)
         x_BLHP = x_BLE.unflatten(-1, (self.heads, -1))
         form = ssd_recurrent if xBC_BLX.shape[1] <= MAX_LOOP else ssd_chunked
-        return form(x_BLHP, dt_BLH, -self.A_log.exp(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
+        return form(x_BLHP, dt_BLH, self._A(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
 
 
 @cache

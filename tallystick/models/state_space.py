@@ -12,6 +12,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tallystick.kernels.convolution import CutTokens, conv_silu, conv_silu_masked
 from tallystick.kernels.linear import linear
@@ -139,6 +140,18 @@ class StateSpaceModel(Model):
             assert isinstance(layer, StateSpaceBlock)
             state[f"conv.{i}"], state[f"{self.recurrence}.{i}"] = layer.init_state(batch)
         return state
+
+
+def step_size(raw: Tensor, floor: float) -> Tensor:
+    """Return the step size dt = softplus(raw) + floor."""
+    dt = F.softplus(raw)
+    return dt + floor if floor else dt
+
+
+def decay_rate(A_log: Tensor, floor: float) -> Tensor:
+    """Return A = -exp(A_log); if the step size has a floor, at most -1, so that every state decays by exp(-floor)."""
+    A = A_log.exp()
+    return -(A.clamp(min=1.0) if floor else A)
 
 
 def initial_dt_bias(size: int, least: float, most: float) -> Tensor:

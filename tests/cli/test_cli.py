@@ -19,6 +19,7 @@ MY_TASK = str(ROOT / "examples" / "my_task.py")
 QUICK = ["--model", "lookup", "examples=500"]
 
 COMMANDS = {
+    "certify": {"folder", "check", "seed", "as_json"},
     "check": {"task", "variant", "annotate", "lengths", "problems", "train_length", "seed", "as_json"},
     "collect": {
         *("task", "endpoint", "model", "out", "lengths", "samples", "steps", "config", "seed", "as_json"),

@@ -20,14 +20,16 @@ VALUES, GRADIENTS = 3e-6, 1e-5  # of a tensor's largest entry, or of one where t
 LENGTHS = [1, 2, 3, 16, 17, 100]
 
 
-def make_block(head_dim=8, d_conv=4):
+def make_block(head_dim=8, d_conv=4, dt_floor=0.0):
     """Return a block whose parameters are moved away from their initial values, and its empty state."""
     torch.manual_seed(0)
-    config = mamba2.Mamba2.Config(vocab_size=5, d_model=WIDTH, d_state=6, head_dim=head_dim, d_conv=d_conv)
+    sizes = {"head_dim": head_dim, "d_conv": d_conv, "dt_floor": dt_floor}
+    config = mamba2.Mamba2.Config(vocab_size=5, d_model=WIDTH, d_state=6, **sizes)
     block = mamba2.Block(config)
     with torch.no_grad():
         for parameter in block.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
+        block.A_log[0] = -1.0  # with a floor, A is 1 there
     return block, config, block.init_state(BATCH)
 
 
@@ -96,6 +98,16 @@ def test_other_sizes(calls, head_dim, d_conv):
     want, want_gradients = run(*make_block(head_dim, d_conv), 40, "resets", torch.float64)
     assert len(calls) == 1
     assert_each_close([*got, *got_gradients], [*want, *want_gradients], GRADIENTS)
+
+
+@pytest.mark.parametrize("kind", ["whole", "resets, ragged"])
+def test_a_floor_of_the_step_size(calls, kind):
+    got, got_gradients = run(*make_block(dt_floor=0.7), 40, kind, torch.float32)
+    want, want_gradients = run(*make_block(dt_floor=0.7), 40, kind, torch.float64)
+    assert len(calls) == 1
+    assert_each_close([*got, *got_gradients], [*want, *want_gradients], GRADIENTS)
+    without, _ = run(*make_block(), 40, kind, torch.float64)
+    assert (want[0] - without[0]).abs().max() > 0.01
 
 
 def test_large_and_absurd_numbers(calls):

@@ -1,0 +1,1 @@
+"""Certificates that a trained model is exact at every length."""

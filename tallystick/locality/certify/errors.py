@@ -1,0 +1,84 @@
+"""Real errors: problems on which the model says another token than the program, in a context that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from tallystick.locality import deciding, sequences
+from tallystick.locality.certify.contexts import Contexts
+from tallystick.locality.token_graph import NOTHING
+from tallystick.models.base import Model
+from tallystick.tasks import Task, runner
+from tallystick.tasks.runner import ProgramError
+
+AIMED, RANDOM = 150, 30
+"""Maximum number of problems that are made to reach an open context, and that are drawn at random of each length."""
+LONGEST = 5000
+"""Number of tokens of a problem that are looked at."""
+
+
+class Known:
+    """The real errors that are known.
+
+    problems: by the last tokens of the context in which the model is wrong, a problem that has it.
+    """
+
+    def __init__(self, task: Task, model: Model, contexts: Contexts, seed: int):
+        self._task, self._model, self._contexts, self._seed = task, model, contexts, seed
+        self.problems: dict[tuple[int, ...], list[str]] = {}
+        self._tried = set[tuple[str, ...]]()
+
+    def wrong(self, paths: np.ndarray) -> np.ndarray:
+        """Return for each path of contexts whether the model is known to be wrong at its end; look for problems."""
+        ends = [tuple(last) for last in self._contexts.tokens[paths[:, -1]].tolist()]
+        wanted = set(ends)
+        for prompt in self._candidates(paths):
+            if wanted <= self.problems.keys():
+                break
+            for last in self._wrong_in(prompt):
+                self.problems.setdefault(last, prompt)
+        return np.array([end in self.problems for end in ends])
+
+    def _candidates(self, paths: np.ndarray) -> Iterator[list[str]]:
+        """Yield problems that may reach the ends: at first random ones, then prompts on the shortest ways there."""
+        if not self._tried:
+            lengths = sorted({self._task.defaults.train_length, *self._task.defaults.check[:2]})
+            yield from deciding.longer(self._task, self._seed, lengths, RANDOM)
+        before = len(self._tried)
+        for path in paths[:: max(1, len(paths) // AIMED)]:
+            prompt = self._prompt_before(path)
+            if prompt and prompt not in self._tried and len(self._tried) < before + AIMED:
+                self._tried.add(prompt)
+                yield list(prompt)
+
+    def _prompt_before(self, path: np.ndarray) -> tuple[str, ...]:
+        """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
+        contexts, way = self._contexts, [int(context) for context in path]
+        while way[0]:
+            way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
+        speaks = np.flatnonzero(contexts.said[way] != NOTHING)
+        if not len(speaks):
+            return ()
+        return tuple(self._task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
+
+    def _wrong_in(self, prompt: list[str]) -> list[tuple[int, ...]]:
+        """Return the last tokens at each place of a problem where the model does not say the program's token."""
+        try:
+            ids, mask = sequences.of_record(self._task, runner.record(self._task, prompt, LONGEST))
+        except (ProgramError, ValueError):
+            return []  # the shape allows more than the task's problems
+        return _wrong(self._model, ids[:LONGEST], mask[:LONGEST], self._contexts.tokens.shape[1])
+
+
+@torch.no_grad()
+def _wrong(model: Model, ids: np.ndarray, mask: np.ndarray, size: int) -> list[tuple[int, ...]]:
+    """Return the last tokens at each place where the model does not say the program's token."""
+    logits_LV = model(torch.from_numpy(ids.astype(np.int64))[None, :-1])[0][0]
+    target_L1 = torch.from_numpy(ids[1:].astype(np.int64))[:, None]
+    others_LV = logits_LV.scatter(1, target_L1, float("-inf"))
+    right_L = (logits_LV.gather(1, target_L1)[:, 0] > others_LV.amax(1)).numpy()
+    padded = np.concatenate([np.full(size, -1), ids.astype(np.int64)])
+    return [tuple(padded[at + 1 : at + 1 + size].tolist()) for at in np.flatnonzero(mask[1:] & ~right_L)]

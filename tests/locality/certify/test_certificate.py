@@ -1,0 +1,228 @@
+"""Certificates: exact models have one that other code verifies, and models with faults never have."""
+
+import random
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tallystick import models, runs
+from tallystick.locality import Refusal, sequences
+from tallystick.locality.certify import certificate, checker, search
+from tallystick.locality.certify.certificate import certify, graph_hash
+from tallystick.locality.proof import proved_graph
+from tallystick.storage import parse_json
+from tallystick.tasks import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from walking import bounds_of, contexts_of
+
+EXACT = Path(__file__).parent / "reverse"
+"""mamba2:tiny with d_model=16 d_state=2 head_dim=16 dt_floor=2 dt_min=0.5 dt_max=2 min_margin=5, 150 steps, seed 0."""
+IDENTITY = {"task": "reverse", "variant": "default", "weights": "w", "task_source": "s"}
+QUICK, ALL = 3, 20
+"""Numbers of planted faults of the quick tests and of the slow ones."""
+
+
+@pytest.fixture
+def exact():
+    return runs.load(EXACT).model
+
+
+def test_an_exact_model_is_certified_and_the_certificate_is_verified(exact):
+    task = load("reverse")
+    verdict, made = certify(task, exact, IDENTITY)
+    assert verdict["verdict"] == "certified"
+    assert verdict["open"] == []
+    assert made["min_margin"] == verdict["min_margin"] > 1
+    assert checker.check(made, task, exact, IDENTITY, lambda _: None) == ""
+
+
+def planted(model, task, seed):
+    """Fine-tune a model to say a wrong token after a random word of five tokens, at once or some tokens later."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    word = "".join(rng.choices("01", k=4)) + ">"
+    prompts = [rng.choices("01", k=rng.randint(1, 7)) for _ in range(24)]
+    prompts = [[*prompt, ">"] for prompt in prompts] + [[*prompt, *word] for prompt in prompts[:8]] + [[*word]] * 2
+    tokens = [task.vocab.ids[token] for token in ("[p0.left]", "[p0.right]", "[ANS]", "0", "1", "[EOS]")]
+    wrong, instead = rng.sample(tokens, 2)  # the second where the first is right
+    later = rng.choice([0, 0, 1, 3])  # number of tokens that the program says between the word and the fault
+    rows, faults = [], []
+    for prompt in prompts:
+        ids, mask = sequences.of(task, prompt)
+        ids, weight = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(mask[1:]).float()
+        target, at = ids[1:].clone(), np.flatnonzero(mask[1:])[later]
+        if "".join(prompt).endswith(word):
+            target[at], weight[at] = (wrong if target[at] != wrong else instead), 5.0
+            faults.append((len(rows), at))
+        rows.append((ids[:-1], target, weight))
+    length = max(len(ids) for ids, _, _ in rows)
+    ids, target, weight = (torch.stack([F.pad(row[i], (0, length - len(row[0]))) for row in rows]) for i in range(3))
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), 5e-3, weight_decay=0.0)
+    row, at = zip(*faults, strict=True)
+    for _ in range(1000):
+        logits = model(ids)[0]
+        if (logits[row, at].argmax(-1) == target[row, at]).all():
+            return model.eval()
+        loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+        optimizer.zero_grad()
+        ((loss * weight.flatten()).sum() / weight.sum()).backward()
+        optimizer.step()
+    raise AssertionError("no fault was planted")
+
+
+FAULTS = [pytest.param(seed, marks=pytest.mark.slow) if seed >= QUICK else seed for seed in range(ALL)]
+
+
+@pytest.mark.parametrize("seed", FAULTS)
+def test_a_planted_fault_is_never_certified(exact, seed):
+    task = load("reverse")
+    model = planted(exact, task, seed)
+    verdict, made = certify(task, model, IDENTITY)
+    assert verdict["verdict"] == "not certified"
+    assert made is None
+    assert any(row["real_error"] for row in verdict["open"])
+    for row in verdict["open"]:
+        assert not row["bound"] > 0
+        if row["real_error"]:
+            assert_real(model, task, row)
+    forged = {"format": 1, **IDENTITY, "machine": graph_hash(proved_graph(task).graph), "tokens": 4}
+    assert checker.check(forged, task, model, IDENTITY, lambda _: None)
+
+
+def assert_real(model, task, row):
+    """Assert that the model errs on the problem in the context."""
+    ids, mask = sequences.of(task, task.parse(row["problem"]))
+    with torch.no_grad():
+        says = model(torch.from_numpy(ids.astype(np.int64))[None, :-1])[0][0].argmax(-1).numpy()
+    wrong = np.flatnonzero((says != ids[1:]) & mask[1:])
+    last = row["context"][-4:]
+    words = task.vocab.decode(ids.tolist())
+    assert any(words[max(0, at - 3) : at + 1] == last and words[at + 1] == row["want"] for at in wrong)
+
+
+@pytest.mark.parametrize("limit", [{"DEEPEST": 2}, {"AT_ONCE": 2}, {"MOST": 50}], ids=str)
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("context", [0, 14, 28])
+def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, monkeypatch):
+    """The program's graph is changed instead of the model: it says another token at one node.
+
+    known: whether a problem is known on which the model errs. limit: which limit of the search ends it.
+    """
+    for name, value in limit.items():
+        monkeypatch.setattr(search, name, value)
+    graph = proved_graph(load("reverse")).graph
+    said = np.flatnonzero(graph.said >= 0)
+    node = said[context % len(said)]
+    graph.said = graph.said.copy()
+    graph.said[node] = graph.said[said[graph.said[said] != graph.said[node]][0]]
+    contexts = certificate.Contexts(graph, 4)
+    found = search.search(bounds_of(exact, contexts), lambda paths: np.full(len(paths), known))
+    assert {contexts.node[path[-1]] for path, _, _ in found.open} == {node}
+
+
+class Scripted:
+    """Bounds that give every margin as 1 but one, whatever is known before it."""
+
+    def __init__(self, contexts, value):
+        self.contexts, self.value, self.at = contexts, value, contexts.speaking[5]
+
+    def margins_along(self, paths):
+        return np.where(paths[:, -1] == self.at, self.value, 1.0), np.zeros(len(paths), int)
+
+    def margins(self, which):
+        return self.margins_along(which[:, None])
+
+
+@pytest.mark.parametrize("value", [0.0, -1e-9, -0.5, -np.inf, np.nan])
+def test_only_a_margin_above_zero_is_certified(value, monkeypatch):
+    monkeypatch.setattr(search, "DEEPEST", 2)
+    scripted = Scripted(contexts_of("reverse"), value)
+    found = search.search(scripted, lambda paths: np.zeros(len(paths), bool))
+    assert {path[-1] for path, _, _ in found.open} == {scripted.at}
+    assert found.least == 1.0
+
+
+def test_a_model_of_random_weights_is_not_certified():
+    task = load("reverse")
+    torch.manual_seed(0)
+    model = models.build("mamba2:tiny", vocab_size=len(task.vocab), d_model=16, d_state=2, dt_floor=2)
+    verdict, made = certify(task, model.eval(), IDENTITY)
+    assert made is None
+    assert any(row["real_error"] for row in verdict["open"])
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
+def test_weights_that_are_no_numbers_or_absurd(exact, value):
+    with torch.no_grad():
+        exact.head.weight[3, 3] = value
+    with pytest.raises(Refusal, match="weights"):
+        certify(load("reverse"), exact, IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("mamba2:tiny", {}, "no floor"),
+        ("mamba2:tiny", {"dt_floor": 2, "d_model": 512}, "wider"),
+        ("mamba1:tiny", {"dt_floor": 2}, "Mamba-1"),
+        ("lstm:tiny", {}, "forget gate"),
+        ("gru:tiny", {}, "update gate"),
+        ("pythia:tiny", {}, "whole sequence"),
+    ],
+)
+def test_models_without_bounds_are_refused_by_name(name, settings, said):
+    task = load("reverse")
+    model = models.build(name, vocab_size=len(task.vocab), **settings)
+    with pytest.raises(Refusal, match=said):
+        certify(task, model, IDENTITY)
+
+
+def test_a_program_that_is_not_local_is_refused(exact):
+    with pytest.raises(Refusal, match="no number of last tokens"):
+        certify(load("addition", "paper"), exact, IDENTITY)
+
+
+@pytest.mark.parametrize("key", ["format", "weights", "task_source", "machine", "variant"])
+def test_a_certificate_of_something_else_is_not_verified(exact, key):
+    task = load("reverse")
+    _, made = certify(task, exact, IDENTITY)
+    assert checker.check({**made, key: "another"}, task, exact, IDENTITY, lambda _: None)
+
+
+def test_command(tallystick, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(EXACT, run)
+    document = parse_json(tallystick("certify", run, "--json").out)
+    assert set(document) == {"verdict", "min_margin", "contexts", "open", "seconds", "assumptions"}
+    assert (document["verdict"], document["open"]) == ("certified", [])
+    assert "certified exact at every length" in tallystick("certify", run).out
+    assert "verified" in tallystick("certify", "--check", run / "certificate.json").out
+    stored = runs.load(run)
+    with torch.no_grad():
+        stored.model.head.weight[:] = stored.model.head.weight.flip(0)
+    runs.save_model(run, stored.model, 0)
+    assert "another weights" in tallystick("certify", "--check", run / "certificate.json", code=1).err
+    said = tallystick("certify", run, code=1).out
+    assert "not certified" in said
+    assert "a real error" in said
+    assert not (run / "certificate.json").exists()
+
+
+def test_mistakes(tallystick, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(EXACT, run)
+    assert "give a run folder" in tallystick("certify", code=2).err
+    assert "give a run folder" in tallystick("certify", run, "--check", run / "certificate.json", code=2).err
+    (run / "certificate.json").write_text("{")
+    assert "is not a certificate" in tallystick("certify", "--check", run / "certificate.json", code=2).err
+    config = runs.read_config(run)
+    runs.write_config(run, replace(config, model_settings={**config.model_settings, "dt_floor": 0.0}))
+    assert "cannot be certified: its step size has no floor" in tallystick("certify", run, code=2).err

@@ -1,0 +1,70 @@
+"""The checker alone: real runs stay within its bounds, and what it calls right is right."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tallystick import runs
+from tallystick.locality import sequences
+from tallystick.locality.certify.checker import _Check
+from tallystick.locality.proof import proved_graph
+from tallystick.tasks import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from walking import random_model
+
+TASK, GRAPH = load("reverse"), proved_graph(load("reverse")).graph
+MODELS = {
+    "random": lambda: random_model(len(TASK.vocab), 3),
+    "deep": lambda: random_model(len(TASK.vocab), 4, n_layer=3, d_conv=3, dt_floor=2.0),
+    "trained": lambda: runs.load(Path(__file__).parent / "reverse").model,
+}
+
+
+def passed(check, ids):
+    """Return for each token of a run the contexts to which the tokens up to it lead."""
+    now, ways = {0}, []
+    for token in ids.tolist():
+        now = {to for to, before in enumerate(check.predecessors) if check.token[to] == token and now & {*before}}
+        ways.append(sorted(now))
+    return ways
+
+
+@pytest.mark.parametrize("rounds", [0, 9])
+@pytest.mark.parametrize("name", MODELS)
+def test_runs_stay_within_the_bounds(name, rounds):
+    model = MODELS[name]()
+    check = _Check(model, GRAPH, 4, lambda _: None)
+    state = check._any_state()
+    for _ in range(rounds):
+        check._round(state)
+    # context by context: is the said token shown to be right, one more token being known
+    speaking = [int(context) for context in np.flatnonzero(check.said >= 0)]
+    paths = [[before, context] for context in speaking for before in check.predecessors[context]]
+    doubted = {tuple(path) for path in check._open(state, paths)}
+    for problem in ("0>", "1101>", "00101110100>", "1" * 12 + ">"):
+        ids, mask = sequences.of(TASK, TASK.parse(problem))
+        ways, real = passed(check, ids), None
+        for at, token in enumerate(ids.tolist()):
+            with torch.no_grad():
+                logits, real = model(torch.tensor([[token]]), real)
+            for context in ways[at]:
+                assert_within(check, state, real, context)
+                if at + 1 < len(ids) and mask[at + 1] and check.said[context] == ids[at + 1]:
+                    known = [(before, context) for before in ways[at - 1] if before in check.predecessors[context]]
+                    assert known
+                    if not doubted >= {*known}:
+                        assert int(logits[0, 0].argmax()) == ids[at + 1]
+
+
+def assert_within(check, state, real, context):
+    for number, (block, (taps, held)) in enumerate(zip(check.blocks, state, strict=True)):
+        inputs = real[f"conv.{number}"][0].double().numpy()
+        assert (taps[0][context] <= inputs).all()
+        assert (inputs <= taps[1][context]).all()
+        scanned, lost = real[f"ssm.{number}"][0].double().numpy().reshape(held[0][context].shape), block.lost()
+        assert (held[0][context] - lost <= scanned).all()
+        assert (scanned <= held[1][context] + lost).all()

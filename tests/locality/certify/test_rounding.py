@@ -1,0 +1,139 @@
+"""What the bounds assume of float32 and of boxes, measured."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tallystick.kernels import mamba2_numba
+from tallystick.kernels.reference import ssd_recurrent
+from tallystick.kernels.ssd import ssd_chunked
+from tallystick.locality.certify import boxes
+from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
+from tallystick.locality.certify.network import Block, Coefficients
+from tallystick.models.mamba2 import Mamba2
+
+GRID = np.concatenate([np.linspace(-100, 100, 400_001), np.linspace(-1, 1, 100_001)]).astype(np.float32)
+POSITIVE = np.exp(np.linspace(-12, 12, 200_001)).astype(np.float32)
+
+
+FUNCTIONS = {
+    "exp": (torch.exp, np.exp, GRID),
+    "exp2": (torch.exp2, np.exp2, GRID),
+    "softplus": (F.softplus, lambda x: np.logaddexp(0.0, x), GRID),
+    "silu": (F.silu, lambda x: x / (1 + np.exp(-x)), GRID[np.abs(GRID) < 80]),
+    "rsqrt": (torch.rsqrt, lambda x: 1 / np.sqrt(x), POSITIVE),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_elementary_functions_are_as_right_as_assumed(name):
+    single, double, at = FUNCTIONS[name]
+    want = double(at.astype(np.float64))
+    usual = np.abs(want) < 1e38
+    got = single(torch.from_numpy(at)).double().numpy()
+    assert (np.abs(got - want)[usual] <= ELEMENTARY * np.abs(want)[usual] + TINY).all()
+
+
+def test_the_compiled_sigmoid_is_as_right_as_assumed():
+    at = GRID[::40]
+    got = np.array([float(value) * mamba2_numba._sigmoid(value) for value in at])
+    wide = at.astype(np.float64)
+    want = wide * np.exp(-np.logaddexp(0.0, -wide))
+    assert (np.abs(got - want) <= ELEMENTARY * np.abs(want) + TINY).all()
+
+
+@pytest.mark.parametrize("terms", [4, 64, 512])
+def test_sums_in_any_order_are_as_right_as_assumed(terms):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((200, terms)).astype(np.float32) for _ in range(2))
+    exact, size = ((f(a.astype(np.float64) * b)).sum(1) for f in (np.asarray, np.abs))
+    forms = {
+        "product": (torch.from_numpy(a) @ torch.from_numpy(b).T).diagonal().numpy(),
+        "one by one": np.cumsum(a * b, axis=1, dtype=np.float32)[:, -1],
+        "pairwise": (a * b).sum(1, dtype=np.float32),
+    }
+    for form in forms.values():
+        assert (np.abs(form - exact) <= boxes.rate(terms) * size).all()
+
+
+@pytest.mark.parametrize("kind", ["loop", 32, 64])
+@pytest.mark.parametrize("steps", [(0.5, 1.0), (0.5, 60.0), (2.0, 9.0)], ids=["small", "wide", "large"])
+def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
+    """The real scan against the ideal one on the same coefficients: the state, and the output beside it."""
+    generator = torch.Generator().manual_seed(0)
+    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.5)).layers[0])
+    heads, length = block.heads, 300
+    A = -torch.tensor([1.0, 1.3, 4.0, 16.0])
+    block.A = boxes.point(-A.double().numpy())
+    x, B, C = (torch.randn(1, length, *size, generator=generator) for size in ((heads, 4), (3,), (3,)))
+    dt = torch.rand(1, length, heads, generator=generator) * (steps[1] - steps[0]) + steps[0]
+    inputs = (x, dt, A, B, C, torch.zeros(1, heads, 4, 3))
+    added = ((dt[..., None] * x)[..., None] * B[:, :, None, None]).abs().amax((0, 1)).reshape(-1, 3)
+    block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added.double().numpy())
+    scan = ssd_recurrent if kind == "loop" else partial(ssd_chunked, chunk=kind)
+    lost = []
+    for size in range(1, length, 7):
+        got, want = (
+            form(*(t.to(kind)[:, :size] if t.dim() > 2 and t.shape[1] == length else t.to(kind) for t in inputs))[1]
+            for form, kind in ((scan, torch.float32), (ssd_recurrent, torch.float64))
+        )
+        error = (got.double() - want)[0].abs().reshape(-1, 3).numpy()
+        assert (error <= block.scan_error).all()
+        lost.append(error.max())
+    assert max(lost) > 0
+    y, exact = scan(*inputs)[0], ssd_recurrent(*(t.double() for t in inputs))[0]
+    allowed = (C[0, :, None].abs().double().numpy() * block.scan_error[None]).sum(-1)
+    assert ((y.double() - exact)[0].abs().flatten(1).numpy() <= allowed).all()
+
+
+def random_box(shape, rng, scale=2.0):
+    middle, radius = (
+        scale * rng.standard_normal(shape),
+        np.abs(rng.standard_normal(shape)) * rng.choice([0.0, 0.1, 2.0]),
+    )
+    return Box(middle - radius, middle + radius)
+
+
+def points(box, rng, count=50):
+    """Yield points of a box, its corners among them."""
+    for _ in range(count):
+        share = rng.choice([0.0, 1.0, rng.random()], size=box.lo.shape)
+        yield np.clip(box.lo + share * (box.hi - box.lo), box.lo, box.hi)
+
+
+def holds(box, value):
+    return bool((box.lo <= value).all() and (value <= box.hi).all())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_hold_what_they_are_the_boxes_of(seed):
+    rng = np.random.default_rng(seed)
+    box, other = random_box((3, 6), rng), random_box((3, 6), rng)
+    matrix = rng.standard_normal((4, 6))
+    squares = boxes.square(box)
+    sum_, product, through, gate = box + other, box * other, boxes.linear(matrix, box), boxes.silu(box)
+    unit, scale = boxes.normed(box, squares, 1e-5), boxes.inverse_rms(squares, 1e-5)
+    for x, y in zip(points(box, rng), points(other, rng), strict=True):
+        rms = np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5)
+        pairs = [(sum_, x + y), (product, x * y), (through, x @ matrix.T), (gate, x / (1 + np.exp(-x)))]
+        for number, (made, value) in enumerate([*pairs, (squares, x * x), (unit, x / rms), (scale, 1 / rms)]):
+            assert holds(made, value), number
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_step_of_the_scan_holds_every_step(seed):
+    rng = np.random.default_rng(seed)
+    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.3)).layers[0])
+    rate_ = block.A.hi
+    x, B, C, state = (random_box((2, size), rng) for size in (16, 3, 3, 48))
+    dt = boxes.widen(Box(*np.sort(rng.uniform(0.3, 1.5, (2, 2, 4)), axis=0)), 0.0)
+    at = Coefficients(x, B, C, dt)
+    after, most = block.advance(state, at), block.bound_of_state(at)
+    for h, step, input_, into in zip(*(points(box, rng) for box in (state, dt, x, B)), strict=True):
+        kept = np.repeat(np.exp(-step * rate_), 4, axis=1)[..., None]
+        added = (np.repeat(step, 4, axis=1) * input_)[..., None] * into[:, None]
+        assert holds(after, (kept * h.reshape(2, 16, 3) + added).reshape(2, -1))
+        assert (np.abs((kept * np.sign(added) * most.reshape(16, 3) + added).reshape(2, -1)) <= most * (1 + 1e-6)).all()
