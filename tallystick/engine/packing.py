@@ -22,7 +22,7 @@ from tallystick.models.mamba1 import Mamba1
 from tallystick.models.mamba2 import Block as Mamba2Block
 from tallystick.models.mamba2 import Mamba2
 from tallystick.models.rnn import GRU, LSTM, Layer, Recurrent
-from tallystick.models.state_space import StateSpaceModel
+from tallystick.models.state_space import StateSpaceModel, decay_rate
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,17 @@ def _mamba2_block(block: Mamba2Block) -> Iterator[Tensor]:
     yield _rows(block.in_proj.weight)
     yield block.conv.weight[:, 0].mT
     yield block.conv.bias
-    yield -block.A_log.exp()
+    yield decay_rate(block.A_log, block.dt_floor)
     yield block.dt_bias
+    yield _floor(block)
     yield block.D.repeat_interleave(block.sizes[0] // block.heads)
     yield block.gate_norm.weight
     yield _rows(block.out_proj.weight)
+
+
+def _floor(block: Mamba1Block | Mamba2Block) -> Tensor:
+    """Return the floor of the step size as a tensor of one entry."""
+    return torch.tensor([block.dt_floor])
 
 
 def _mamba1_block(block: Mamba1Block) -> Iterator[Tensor]:
@@ -177,7 +183,8 @@ def _mamba1_block(block: Mamba1Block) -> Iterator[Tensor]:
     yield _rows(block.x_proj.weight)
     yield _rows(block.dt_proj.weight)
     yield block.dt_proj.bias
-    yield -block.A_log.exp().mT
+    yield _floor(block)
+    yield decay_rate(block.A_log, block.dt_floor).mT
     yield block.D
     yield _rows(block.out_proj.weight)
 

@@ -165,6 +165,7 @@ def _mamba2(
     bias_X, at = weights[at : at + channels], at + channels
     A_H, at = weights[at : at + heads], at + heads
     dt_bias_H, at = weights[at : at + heads], at + heads
+    floor, at = weights[at], at + 1
     D_E, at = weights[at : at + inner], at + inner
     gate_E, at = weights[at : at + inner], at + inner
     out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
@@ -179,7 +180,7 @@ def _mamba2(
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * channels, states, inner)
         y_E = inner_RE[r]
         _convolve(wide_RM[r, inner : inner + channels], taps_KX, bias_X, tail_JX, xBC_X)
-        _steps(wide_RM[r, inner + channels :], dt_bias_H, A_H, dt_H, decay_H)
+        _steps(wide_RM[r, inner + channels :], dt_bias_H, floor, A_H, dt_H, decay_H)
         for h in range(heads):
             for e in range(h * size, (h + 1) * size):
                 dtx_E[e], decay_E[e] = dt_H[h] * xBC_X[e], decay_H[h]
@@ -199,14 +200,14 @@ def _mamba2(
 
 
 @jit
-def _steps(raw_M: Array, bias_H: Array, A_H: Array, dt_H: Array, decay_H: Array) -> None:
+def _steps(raw_M: Array, bias_H: Array, floor: np.float32, A_H: Array, dt_H: Array, decay_H: Array) -> None:
     """Fill each head's step size and decay, padded: loops of constant length are vectorised, however few the heads."""
     heads = len(bias_H)
     for h in range(heads):
         dt_H[h] = raw_M[h] + bias_H[h]
     for begin in range(0, len(dt_H), LANES):
         for i in range(LANES):
-            dt_H[begin + i] = _softplus(dt_H[begin + i])
+            dt_H[begin + i] = _softplus(dt_H[begin + i]) + floor
     for h in range(heads):
         decay_H[h] = dt_H[h] * A_H[h]
     for begin in range(0, len(dt_H), LANES):
@@ -238,6 +239,7 @@ def _mamba1(
     mix_EY, at = _view(weights, at, inner, small), at + inner * small
     dt_QE, at = _view(weights, at, rank, dense), at + rank * dense
     dt_bias_E, at = weights[at : at + inner], at + inner
+    floor, at = weights[at], at + 1
     A_NE, at = _view(weights, at, states, inner), at + states * inner
     D_E, at = weights[at : at + inner], at + inner
     out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
@@ -256,7 +258,7 @@ def _mamba1(
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
         dt_E, x_E = dt_RE[r], inner_RE[r]
         for e in range(inner):
-            dt_E[e] = _softplus(dt_E[e] + dt_bias_E[e])
+            dt_E[e] = _softplus(dt_E[e] + dt_bias_E[e]) + floor
             dtx_E[e], y_E[e] = dt_E[e] * x_E[e], D_E[e] * x_E[e]
         for n in range(states):
             B, C = mixed_RY[r, rank + n], mixed_RY[r, rank + states + n]

@@ -30,6 +30,8 @@ SIZES = {
     "mamba2:tiny one channel a head": {"head_dim": 1, "d_state": 5, "d_conv": 2, "expand": 3, "d_model": 11},
     "mamba2:tiny one head": {"head_dim": 24, "d_state": 1, "d_conv": 7, "d_model": 12, "tied": False, "n_layer": 1},
     "mamba1:tiny odd": {"d_state": 3, "d_conv": 2, "expand": 3, "d_model": 19, "tied": False, "n_layer": 3},
+    "mamba2:tiny with a floor": {"dt_floor": 2.0},
+    "mamba1:tiny with a floor": {"dt_floor": 0.5},
     "lstm:tiny four gates": {"coupled": False, "n_layer": 3, "d_model": 21},
     "lstm:tiny deep": {"n_layer": 2, "d_model": 1},
     "gru:tiny deep": {"n_layer": 3, "d_model": 18},

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tallystick.kernels import mamba2_numba
+from tallystick.kernels import decode_numba, mamba2_numba
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.locality.certify import boxes
@@ -42,6 +42,22 @@ def test_the_compiled_sigmoid_is_as_right_as_assumed():
     got = np.array([float(value) * mamba2_numba._sigmoid(value) for value in at])
     wide = at.astype(np.float64)
     want = wide * np.exp(-np.logaddexp(0.0, -wide))
+    assert (np.abs(got - want) <= ELEMENTARY * np.abs(want) + TINY).all()
+
+
+DECODING = {
+    "_exp": (np.exp, GRID[np.abs(GRID) < 80]),
+    "_softplus": (FUNCTIONS["softplus"][1], GRID[np.abs(GRID) < 80]),
+    "_sigmoid": (lambda x: np.exp(-np.logaddexp(0.0, -x)), GRID[np.abs(GRID) < 80]),
+}
+
+
+@pytest.mark.parametrize("name", DECODING)
+def test_functions_of_the_decoding_step_are_as_right_as_assumed(name):
+    double, at = DECODING[name]
+    at = at[::40]
+    got = np.array([float(getattr(decode_numba, name)(value)) for value in at])
+    want = double(at.astype(np.float64))
     assert (np.abs(got - want) <= ELEMENTARY * np.abs(want) + TINY).all()
 
 
