@@ -18,6 +18,8 @@ from tallystick.config import configure
 Setting = str | int | float | bool
 Plan = dict[str, str | None]
 """Everything that determines an outcome, by name; values are text, so that a plan survives JSON unchanged."""
+LATER = {"dt_floor": "0.0"}
+"""Settings that came after runs had been stored, with the value by which nothing changes: plans leave it out."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ def _resolved(
     config = configure(loaded, model, {name: str(value) for name, value in settings})
     every = {**config.model_settings, **asdict(config.settings)}
     texts = {name: str(value) for name, value in every.items() if name not in ("seed", "device")}
+    for name, before in LATER.items():
+        if texts.get(name) == before:
+            del texts[name]
     return loaded.variant + variant[len(base) :], texts
 
 
