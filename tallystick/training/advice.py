@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tallystick import tasks
 from tallystick.config import RunConfig
 from tallystick.rows import HeldOutSummary, MetricsRow
 
@@ -40,7 +41,7 @@ def _advice(config: RunConfig, row: MetricsRow) -> Iterator[str]:
 
 def _memory(config: RunConfig, held_out: HeldOutSummary) -> Iterator[str]:
     k = held_out["k"]
-    if 0 <= k <= FAR:
+    if 0 <= k <= FAR or tasks.load(config.task).text:  # a round of texts is longer, and copies names
         return
     last = f"the last {k} tokens are needed to" if k > 0 else "not even the last 64 tokens"
     far = f"{last} decide everything"

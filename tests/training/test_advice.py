@@ -21,8 +21,8 @@ def row(exact=10, margin=1.0, needed=10, k=7, carried=None, passed=False):
     }
 
 
-def said(model="mamba2", **known):
-    return "\n".join(advise(configure(tasks.load("reverse"), model, {}), row(**known)))
+def said(model="mamba2", task="reverse", **known):
+    return "\n".join(advise(configure(tasks.load(task), model, {}), row(**known)))
 
 
 def test_success_needs_none():
@@ -49,6 +49,12 @@ def test_a_wrong_context_is_named():
 def test_what_lies_far_back_takes_a_longer_memory(model, k, advice):
     assert advice in said(model, exact=3, k=k)
     assert advice not in said(model, exact=3)
+
+
+def test_texts_are_not_told_of_notes_and_memory():
+    """Notes are for symbolic programs, and a round of a text is longer than what is looked at."""
+    assert "annotate" not in said("mamba2:tiny", "codefix", exact=3, k=-1)
+    assert "more steps" in said("mamba2:tiny", "codefix", exact=3, k=-1)
 
 
 def test_names_to_copy_take_larger_batches():
