@@ -84,6 +84,7 @@ def says():
 
     class Says(Model):
         chunk = 64
+        verify_chunk = 2**20  # what is read between two tokens is read at once: `said` counts calls
 
         def __init__(self, task, script):
             super().__init__(None)

@@ -1,8 +1,10 @@
 """Proofs of locality: what is proved holds, and a program that hides state is never proved local."""
 
+import gc
 import itertools
 import random
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +260,20 @@ def test_a_wrong_layout_fails_the_trial(monkeypatch):
     wrong.values = 80
     monkeypatch.setattr(stacks, "LAYOUTS", {sys.version_info[:2]: wrong})
     assert not stacks.is_known.__wrapped__()
+
+
+def test_callbacks_of_garbage_collections_are_not_the_programs():
+    """Other libraries register them (hypothesis does), and a collection may come at any moment of a replay."""
+
+    def callback(phase, info):
+        time.perf_counter()
+
+    before = gc.get_threshold()
+    gc.callbacks.append(callback)
+    gc.set_threshold(1)
+    try:
+        assert prove(tasks.load("reverse"), quick=True)["verdict"] == "proved"
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(callback)

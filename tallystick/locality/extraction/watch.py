@@ -71,6 +71,7 @@ class Watch:
         """All names of globals and attributes in the code that was run."""
         self._globals: dict[str, dict[str, Any]] = {}
         self._compared = 0, 0, 0
+        self._collects = False
         self._add(task.program, "the program")
 
     def name(self, value: Any) -> Hashable:
@@ -86,12 +87,17 @@ class Watch:
         return getattr(value, "control_state", None) if own else None
 
     def begin(self) -> None:
-        """Look at all code that runs from here on."""
+        """Look at all code that runs from here on; none but the program's, so no callbacks of garbage collections."""
+        self._collects = self._collects or gc.isenabled()
+        gc.disable()
         sys.setprofile(self._profile)
 
     def end(self) -> None:
         """Stop looking."""
         sys.setprofile(None)
+        if self._collects:
+            gc.enable()
+        self._collects = False
 
     def compare(self) -> None:
         """Raise Refusal if a constant has been changed, or if anything was refused before."""
