@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -55,8 +56,23 @@ def _say(problem: str) -> None:
     print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
 
 
+def _is_stored(function: Any) -> bool:
+    """Return whether numba has stored code of this function, for whatever types of arguments."""
+    file = getattr(getattr(function, "_cache", None), "_cache_file", None)
+    return Path(getattr(file, "_index_path", "")).is_file()
+
+
+@cache
+def _announce() -> None:
+    """Say on a terminal, once, why nothing happens for a while."""
+    if sys.stderr.isatty():
+        print("compiling loops for this machine, once; that takes up to half a minute", file=sys.stderr)
+
+
 def run(function: Any, *arguments: Any) -> Any:
     """Call a compiled function; if numba cannot store or load its code, compile it without storing."""
+    if not function.signatures and not _is_stored(function):
+        _announce()
     try:
         return function(*arguments)
     except Exception as error:  # a full disk, or a damaged file, which may raise anything
