@@ -56,8 +56,10 @@ def _say(problem: str) -> None:
     print(f"tallystick: numba {problem} {advice}", file=sys.stderr)
 
 
-def _is_stored(function: Any) -> bool:
-    """Return whether numba has stored code of this function, for whatever types of arguments."""
+def _is_compiled(function: Any) -> bool:
+    """Return whether there is code of a function, in this process or stored, for whatever types of arguments."""
+    if getattr(function, "signatures", True):
+        return True
     file = getattr(getattr(function, "_cache", None), "_cache_file", None)
     return Path(getattr(file, "_index_path", "")).is_file()
 
@@ -71,7 +73,7 @@ def _announce() -> None:
 
 def run(function: Any, *arguments: Any) -> Any:
     """Call a compiled function; if numba cannot store or load its code, compile it without storing."""
-    if not function.signatures and not _is_stored(function):
+    if not _is_compiled(function):
         _announce()
     try:
         return function(*arguments)
