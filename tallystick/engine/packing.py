@@ -155,12 +155,17 @@ def _state_space(model: StateSpaceModel, block: Callable[..., Iterator[Tensor]])
     yield _rows(model.head.weight)
 
 
-def _mamba2_block(block: Mamba2Block) -> Iterator[Tensor]:
+def _up_to_scan(block: Mamba1Block | Mamba2Block) -> Iterator[Tensor]:
+    """Yield what both kinds of blocks have before the scan: norm, projection and convolution."""
     assert block.conv.bias is not None
     yield block.norm.weight
     yield _rows(block.in_proj.weight)
     yield block.conv.weight[:, 0].mT
     yield block.conv.bias
+
+
+def _mamba2_block(block: Mamba2Block) -> Iterator[Tensor]:
+    yield from _up_to_scan(block)
     yield decay_rate(block.A_log, block.dt_floor)
     yield block.dt_bias
     yield _floor(block)
@@ -175,11 +180,7 @@ def _floor(block: Mamba1Block | Mamba2Block) -> Tensor:
 
 
 def _mamba1_block(block: Mamba1Block) -> Iterator[Tensor]:
-    assert block.conv.bias is not None
-    yield block.norm.weight
-    yield _rows(block.in_proj.weight)
-    yield block.conv.weight[:, 0].mT
-    yield block.conv.bias
+    yield from _up_to_scan(block)
     yield _rows(block.x_proj.weight)
     yield _rows(block.dt_proj.weight)
     yield block.dt_proj.bias

@@ -109,9 +109,11 @@ def part_of(task: Task, part: str | None) -> Task:
 def posed_to(run: Run, name: str) -> Task:
     """Load another text task, whose problems a run's model is to solve, spelled with the run's tokenizer.
 
-    Raises ValueError if one of the two is no text task.
+    Its teacher is the run's, where it has that one. Raises ValueError if one of the two is no text task.
     """
     task, trained = tasks.load(name), run.task
+    if run.config.variant in task.variants:
+        task = tasks.load(name, run.config.variant)
     if not isinstance(task, TextTask) or not isinstance(trained, TextTask):
         raise ValueError(f"--on is for text tasks, whose tokens can be the same; {name} or {trained.name} is none")
     task.spelling = trained.spelling

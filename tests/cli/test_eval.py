@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import weakref
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -156,6 +157,13 @@ def test_another_text_task_is_posed_in_the_tokens_of_the_run(tallystick, tmp_pat
     assert document["task"] == "codefix"
     assert [row["samples"] for row in kept["rows"]] == [2, 1]
     assert not (copy / "eval.json").exists()
+
+
+def test_the_other_task_has_the_teacher_of_the_run_where_it_can():
+    run = runs.load(AGENT)
+    run.config = replace(run.config, variant="three")
+    assert sweep.posed_to(run, "codefix").variant == "three"
+    assert sweep.posed_to(run, "codefix:rename").variant == "general"
 
 
 def test_only_tasks_with_the_same_tokens_are_posed_instead(tallystick, run, tmp_path):
