@@ -179,7 +179,7 @@ def open_reader(model: Model, backend: str = "auto") -> Reader:
     check_backend(backend)
     if backend == "cpu":
         return Compiled(model)
-    if backend == "auto" and _is_compiled(model):
+    if backend == "auto" and is_compiled(model):
         return Compiled(model)
     return Eager(model)
 
@@ -190,7 +190,7 @@ def check_backend(backend: str) -> None:
         raise ValueError(f"unknown backend {backend!r}; there are: {', '.join(BACKENDS)}")
 
 
-def _is_compiled(model: Model) -> bool:
+def is_compiled(model: Model) -> bool:
     """Return whether the backend cpu supports a model; without numba, say once what that costs."""
     try:
         packing.check_support(model)

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 
 from tallystick import locality, runs, tasks
+from tallystick.engine.reader import is_compiled
 from tallystick.evaluation import sweep
 from tallystick.locality import sequences
+from tallystick.models.base import Model
 from tallystick.provenance import environment
 from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
 from tallystick.studies.framework.schema import (
@@ -85,11 +87,11 @@ def _check(declared: LocalityCheck, seed: int) -> Outcome:
 
 def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder: Path) -> Outcome:
     path = trained(experiment, seed, device, say, folder)
-    run = runs.load(path, device)
+    run = runs.load(path)
     torch.set_num_threads(run.config.settings.threads)
     began = time.monotonic()
     here = [at for at in experiment.at if at.seed in (None, seed)]
-    groups = [rows for at in here for rows in _at(run, at, experiment, seed, say)]
+    groups = [rows for at in here for rows in _at(run, at, experiment, seed, device, say)]
     errors = [_compact(error) for rows in groups for row in rows for error in row["first_errors"]]
     end = runs.read_metrics(path)[-1] | {"examples": run.examples} | cost(path)
     outcome = Outcome(
@@ -102,13 +104,20 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
     return outcome
 
 
-def _at(run: runs.Run, at: At, experiment: Experiment, seed: int, say: Say) -> list[list[Any]]:
+def _at(run: runs.Run, at: At, experiment: Experiment, seed: int, device: str, say: Say) -> list[list[Any]]:
     """Evaluate a run at one place; return the rows of random problems and those of worst cases, if there are any."""
+    _place(run.model, at.mode, device)
     lengths = [run.task.check_length(length) for length in at.lengths]
     problem_seed = seed if experiment.problem_seed is None else experiment.problem_seed
     report, worst = _said(say), at.worst_cases
     rows = sweep.evaluate(run, lengths, at.problems, at.mode, problem_seed, report, experiment.part, worst_cases=worst)
     return [list(group) for _, group in groupby(sorted(rows, key=_is_worst), _is_worst)]
+
+
+def _place(model: Model, mode: str, device: str) -> None:
+    """Move a model to where it is measured: token by token, the compiled step of a CPU outruns a GPU."""
+    if not (mode == "generate" and is_compiled(model.cpu())):
+        model.to(device)
 
 
 def _is_worst(row: Any) -> bool:
