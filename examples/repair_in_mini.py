@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 
 from tallystick import tasks
 from tallystick.runs import read_config
+from tallystick.tasks.codefix.checker import judge
 
 TASK = "Fix the code in this folder, so that python main.py runs without an error."
 FORMS = {"tool calls": "mini.yaml", "text": "mini_textbased.yaml"}
@@ -45,7 +45,7 @@ def measure(run, task, form, length, index):
             (folder / name).write_text(text)
         info = repair(run, form, folder, Path(scratch, "record.json"))
         files = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
-    return task.verdict(problem, {"shell": SimpleNamespace(files=lambda: files)}), info
+    return judge(problem.data, files), info
 
 
 def row(run, task, form, length, count):

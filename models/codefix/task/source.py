@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tallystick.problem import Problem
 from tallystick.tasks.base import Defaults
 from tallystick.tasks.codefix import prompts, teachers
 from tallystick.tasks.codefix.bugs import KINDS, Case, draw_case
-from tallystick.tasks.codefix.checker import Verdict, judge
+from tallystick.tasks.codefix.checker import Verdict, judge, only_relevant
 from tallystick.tasks.text import TextTask
 from tallystick.tools.shell import Ran, Shell
 
@@ -36,10 +37,15 @@ class CodeFix(TextTask):
     """
 
     takes_options = True
+    default_prompt = prompts.SENTENCE
     variants = {"one": "one", "three": "three", "all": "everywhere", "single-turn": "single_turn", "general": "repair"}
     defaults = Defaults(
         train_length=16,
-        settings={"dt_min": "0.001", "dt_max": "0.1", "batch_size": "16", "lr": "0.003"},
+        settings={
+            **{"d_state": "32", "dt_max": "0.01", "batch_size": "16", "lr": "0.003"},
+            **{"decay_at_error": "0.0001", "min_margin": "1.0", "validate_every": "200"},
+        },
+        memory={"dt_min": "0.001", "dt_max": "0.1"},
         check=(4, 8, 16, 30),
         eval=(16, 30, 100, 300, 1000),
     )
@@ -85,12 +91,19 @@ class CodeFix(TextTask):
     def verdict(self, prompt: list[str], tools: Mapping[str, Any]) -> Verdict:
         """Judge the files that are left, and whether only relevant ones were changed."""
         assert isinstance(prompt, Problem), "a problem of this task"
-        return judge(prompt.data, tools["shell"].files(), _execute)
+        shell = tools["shell"]
+        return judge(prompt.data, shell.files(), partial(_execute, sandbox=shell.sandbox))
 
     def score(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> float:
         """Run what is left: 1 if foo prints the right v10 on every path and everything else is as before."""
         assert tools is not None, "the shell's files are judged"
         return float(self.verdict(prompt, tools).passed)
+
+    def facts(self, prompt: list[str], output: list[str], tools: Mapping[str, Any] | None = None) -> Mapping[str, bool]:
+        """Tell whether only files that had to be changed were."""
+        assert tools is not None, "the shell's files are judged"
+        assert isinstance(prompt, Problem), "a problem of this task"
+        return {"only_relevant": only_relevant(prompt.data, tools["shell"].files())}
 
     def _case(self, length: int, rng: random.Random) -> Case:
         return draw_case(self.kind, length, rng, self.bugs or rng.randint(1, TRAINED_BUGS))
@@ -109,6 +122,6 @@ def read_options(options: str) -> tuple[str, int | None]:
     return kind, int(count) if dash else None
 
 
-def _execute(files: Mapping[str, str]) -> Ran:
-    with Shell(files, output_limit=10_000_000) as shell:
+def _execute(files: Mapping[str, str], sandbox: str) -> Ran:
+    with Shell(files, sandbox, output_limit=10_000_000) as shell:
         return shell.run("python main.py 2>&1")
