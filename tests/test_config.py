@@ -11,7 +11,7 @@ from tallystick.config import RunConfig, Settings, configure
 from tallystick.tasks import Defaults
 from tallystick.tasks.reverse import Reverse
 
-NUMBERS = [field for field in fields(Settings) if field.name != "device"]
+NUMBERS = [field for field in fields(Settings) if field.name not in ("device", "precision")]
 
 
 def config(task="reverse", model="mamba2:tiny", overrides=(), **given):
@@ -136,6 +136,11 @@ def test_json_that_is_no_configuration_is_refused(name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_configuration_from_before_precision_was_a_setting():
+    document = without_setting(config().to_json(), "precision")
+    assert RunConfig.from_json(document) == config()
+
+
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
 def test_every_number_has_a_finite_range(field):
     least, most = field.metadata["min"], field.metadata["max"]
@@ -165,6 +170,7 @@ def test_every_number_has_a_finite_range(field):
         ({}, {"train_length": 10**12}, "length"),
         ({}, {"steps": 0}, "steps"),
         ({}, {"device": "tpu"}, "device must be cpu or cuda, got 'tpu'"),
+        ({"precision": "fp16"}, {}, "precision must be fp32 or bf16, got 'fp16'"),
         ({"steps": "2"}, {"steps": 1}, "steps is given twice: --steps 1 and steps=2"),
         ({"seed": "0"}, {"seed": 0}, "seed is given twice"),
         ({"device": "cpu"}, {"device": "cpu"}, "device is given twice"),

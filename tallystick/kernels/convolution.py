@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.precision import in_fp32
+
 
 @dataclass(frozen=True)
 class CutTokens:
@@ -118,6 +120,7 @@ def _convolution_gradients(
     return dpadded_BJX, torch.stack(dweights_X)
 
 
+@in_fp32
 def conv_silu(padded_BJX: Tensor, weight_X1K: Tensor, bias_X: Tensor, cut: CutTokens | None = None) -> Tensor:
     """Return silu of a causal depthwise convolution, y_BLX.
 
@@ -127,6 +130,7 @@ def conv_silu(padded_BJX: Tensor, weight_X1K: Tensor, bias_X: Tensor, cut: CutTo
     return _ConvSilu.apply(padded_BJX, weight_X1K, bias_X, cut)
 
 
+@in_fp32
 def conv_silu_masked(padded_BJX: Tensor, weight_X1K: Tensor, bias_X: Tensor, keep_KBL1: Tensor) -> Tensor:
     """Return silu of a causal depthwise convolution, y_BLX, with only the taps where `keep_KBL1` (bool) is true."""
     return _ConvSiluMasked.apply(padded_BJX, weight_X1K, bias_X, keep_KBL1)

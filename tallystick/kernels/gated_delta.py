@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.precision import in_fp32
+
 
 def _chunks(t_BLH: Tensor, chunk: int) -> Tensor:
     """Cut [B, L, H, ...] into [B, H, C, Q, ...], padded with zeros: tokens that leave the state untouched."""
@@ -40,6 +42,7 @@ def _decays(log_decay_GQ: Tensor, reset_BL: Tensor | None, chunk: int) -> tuple[
     return decay_GQQ * sees_SQQ, entry_GQ[..., None], exit_GQ[..., None]
 
 
+@in_fp32
 def gated_delta_chunked(
     q_BLHN: Tensor,
     k_BLHN: Tensor,

@@ -40,7 +40,8 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight_ED: Tensor) -> Tensor:
     """Return `x @ weight.T`, like `F.linear` without bias: [..., D] -> [..., E]."""
+    fp32 = x.dtype == weight_ED.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
     long = x.numel() >= MIN_ROWS * x.shape[-1]
-    if long and ONEDNN and x.device.type == "cpu" and x.dtype == weight_ED.dtype == torch.float32:
+    if long and ONEDNN and x.device.type == "cpu" and fp32:
         return _Linear.apply(x, weight_ED)
     return F.linear(x, weight_ED)

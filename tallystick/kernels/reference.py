@@ -13,7 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tallystick.kernels.precision import in_fp32
 
+
+@in_fp32
 def ssd_recurrent(
     x_BLHP: Tensor,
     dt_BLH: Tensor,
@@ -44,6 +47,7 @@ def ssd_recurrent(
     return (y_BLHP if D_H is None else torch.addcmul(y_BLHP, x_BLHP, D_H[:, None])), state_BHPN
 
 
+@in_fp32
 def selective_scan(
     x_BLE: Tensor,
     dt_BLE: Tensor,
@@ -70,6 +74,7 @@ def selective_scan(
     return torch.stack(y_BE, dim=1), state_BEN
 
 
+@in_fp32
 def gated_delta_recurrent(
     q_BLHN: Tensor,
     k_BLHN: Tensor,
@@ -98,6 +103,7 @@ def gated_delta_recurrent(
     return torch.stack(y_BHP, dim=1), state_BHPN
 
 
+@in_fp32
 def lstm_recurrent(
     x_BLG: Tensor,
     weight_GH: Tensor,
@@ -130,6 +136,7 @@ def lstm_recurrent(
     return torch.stack(states, dim=1), state_BH, cell_BH
 
 
+@in_fp32
 def gru_recurrent(
     x_BLG: Tensor,
     weight_GH: Tensor,

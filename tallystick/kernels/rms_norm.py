@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.precision import in_fp32
+
 EPS = 1e-5
 """Constant added to the mean square, so that a zero input does not have an infinite scale."""
 
@@ -39,6 +41,7 @@ class _RMSNorm(torch.autograd.Function):
         return dx, aligned.flatten(0, -2).sum(0), None
 
 
+@in_fp32
 def rms_norm(x: Tensor, weight_D: Tensor, eps: float = EPS) -> Tensor:
     """Return `x / sqrt(mean(x²) + eps) * weight` over the last dimension, in the shape of `x`.
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tallystick.kernels import rnn_loops
 from tallystick.kernels.linear import linear
+from tallystick.kernels.precision import in_fp32
 from tallystick.kernels.rnn_loops import Keep
 
 TRITON = find_spec("triton") is not None
@@ -127,6 +128,7 @@ class _GRU(torch.autograd.Function):
         return downs_LBG, dweight_GH, dstate_BH, None
 
 
+@in_fp32
 def lstm(
     x_LBG: Tensor, weight_GH: Tensor, state_BH: Tensor, cell_BH: Tensor, reset_LB: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,6 +136,7 @@ def lstm(
     return _LSTM.apply(x_LBG, weight_GH, state_BH, cell_BH, _keeps(reset_LB, x_LBG))
 
 
+@in_fp32
 def gru(x_LBG: Tensor, weight_GH: Tensor, state_BH: Tensor, reset_LB: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Compute `reference.gru_recurrent` with time as the first dimension; return `(state_LBH, state_BH)`."""
     return _GRU.apply(x_LBG, weight_GH, state_BH, _keeps(reset_LB, x_LBG))

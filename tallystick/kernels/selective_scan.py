@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tallystick.kernels.precision import in_fp32
+
 CHUNK = 64
 """Number of tokens of a chunk (Q)."""
 MAX_ENTRIES = 2**18
@@ -66,6 +68,7 @@ def linear_scan(a_L: Tensor, b_L: Tensor, first: Tensor) -> Tensor:
     return _LinearScan.apply(a_L, b_L, first)
 
 
+@in_fp32
 def selective_scan_chunked(
     x_BLE: Tensor,
     dt_BLE: Tensor,

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tallystick.kernels.precision import in_fp32
+
 LOG2_E = math.log2(math.e)
 MAX_LOOP = 16
 """Maximum number of chunks over which a GPU carries the state in a loop, launching a kernel for each step."""
@@ -196,6 +198,7 @@ class _SSD(torch.autograd.Function):
         )
 
 
+@in_fp32
 def ssd_chunked(
     x_BLHP: Tensor,
     dt_BLH: Tensor,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tallystick.kernels.precision import in_fp32
 from tallystick.models.base import Model, State
 from tallystick.models.config import WIDTHS
 from tallystick.models.config import Config as BaseConfig
@@ -74,6 +75,7 @@ class Bits(Model):
         logits_BLV = self.head(F.relu(self.out(torch.stack(states, 1))))
         return logits_BLV, {"bits": pack(s_BN)}
 
+    @in_fp32
     def _step(self, s_BN: Tensor, x_BW: Tensor) -> Tensor:
         """Return the next state: each bit keeps its value or takes a new one."""
         gate_BN, new_BN = self.update(F.relu(self.hidden(s_BN) + x_BW)).chunk(2, dim=-1)

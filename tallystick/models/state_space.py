@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from tallystick.kernels.convolution import CutTokens, conv_silu, conv_silu_masked
 from tallystick.kernels.linear import linear
+from tallystick.kernels.precision import in_fp32
 from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.models.base import Model, State
 from tallystick.models.config import ConvolutionConfig
@@ -142,6 +143,7 @@ class StateSpaceModel(Model):
         return state
 
 
+@in_fp32
 def step_size(raw: Tensor, floor: float) -> Tensor:
     """Return the step size dt = softplus(raw) + floor."""
     dt = F.softplus(raw)

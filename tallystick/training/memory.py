@@ -11,6 +11,7 @@ import torch
 from tallystick import models
 from tallystick.config import RunConfig, Settings
 from tallystick.models.base import Model
+from tallystick.training.precision import autocast
 
 COPIES = 4
 """Number of values kept for each weight: itself, its gradient and AdamW's two moments."""
@@ -34,7 +35,8 @@ def check_training(model: Model, settings: Settings) -> None:
     """Check that a batch fits into memory, extrapolating from short passes. Raises ValueError if not."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return
-    short, long = _kept_bytes(model, PROBE), _kept_bytes(model, 2 * PROBE)
+    with autocast(settings):
+        short, long = _kept_bytes(model, PROBE), _kept_bytes(model, 2 * PROBE)
     sequence = short + (long - short) * (settings.seq_len - PROBE) / PROBE
     weights = COPIES * sum(parameter.nbytes for parameter in model.parameters())
     _check(weights + settings.batch_size * sequence, settings.device)

@@ -22,6 +22,7 @@ from tallystick.rows import MetricsRow, Summary
 from tallystick.runs import LoadedTask, RunError
 from tallystick.training import allocator, checkpoint, memory, optimizer
 from tallystick.training.cuda_graph import GraphedStep
+from tallystick.training.precision import autocast
 from tallystick.training.schedule import Schedule
 from tallystick.training.validation import Validation
 
@@ -88,8 +89,9 @@ class Trainer:
         return True
 
     def _forward(self, ids_BL: Tensor, reset_BL: Tensor, state: State, length_B: Tensor | None) -> tuple[Tensor, State]:
-        logits_BLV, state = self.model(ids_BL[:, :-1], state, reset_BL=reset_BL, length_B=length_B)
-        return logits_BLV, {name: tensor.detach() for name, tensor in state.items()}
+        with autocast(self.settings):
+            logits_BLV, state = self.model(ids_BL[:, :-1], state, reset_BL=reset_BL, length_B=length_B)
+        return logits_BLV.float(), {name: tensor.detach() for name, tensor in state.items()}
 
     def _step(
         self, ids_BL: Tensor, trained_BL: Tensor, reset_BL: Tensor, state: State, length_B: Tensor | None = None
