@@ -38,9 +38,10 @@ ALLOWED = {
     "evaluation": "episode problem vocab tasks locality models data runs engine rows",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
     "report": "episode vocab problem replay tools tasks models config runs locality storage",
-    "studies": "tasks models config runs rows storage provenance locality evaluation training launch",
+    "bench": "episode tasks models config data runs locality engine evaluation training launch provenance",
+    "studies": "tasks models config runs rows storage provenance locality engine evaluation training launch",
     "cli": "episode problem trajectory workspace replay text tools tasks models config runs data locality engine "
-    "evaluation training report launch studies rows storage provenance",
+    "evaluation training report launch bench studies rows storage provenance",
     "__main__": "cli",
 }
 """Parts of the package that each part may import beside itself, imports for type checkers included: a part stands below

@@ -2,6 +2,7 @@
 # ruff: noqa: F401 (each module registers its commands)
 
 from tallystick.cli import (
+    bench,
     certify,
     check,
     collect,

@@ -1,0 +1,1 @@
+"""Speed, measured for `tallystick bench`: each row beside the machine's limit and, where there are any, its peers."""
