@@ -415,6 +415,18 @@ class ByAskingWithin(ByAsking):
         w.output(symbol)
 
 
+class ByAskingInAList(ByAsking):
+    """The output is refused within a comprehension, which CPython 3.12 and later protect by a handler of its own."""
+
+    def solve(self, w):
+        self._walk(w.pointer(0))
+        w.answer()
+        try:
+            [w.output(symbol) for symbol in "1"]
+        except ValueError:
+            w.output("0")
+
+
 class FromAnswer(ByAsking):
     """`answer`, which is asked when the answer begins, leaves the parity in an attribute."""
 

@@ -6,13 +6,12 @@ program is stopped.
 
 from __future__ import annotations
 
-import dis
 from collections.abc import Hashable, Sequence
-from functools import cache
 from types import CodeType, FrameType
 from typing import NamedTuple, NoReturn, Protocol
 
 from tallystick.episode import ANS, BOS, EOS, MARKS, StopProgram
+from tallystick.locality.extraction.handlers import caught
 from tallystick.locality.extraction.refusal import Refusal
 from tallystick.tasks import Task
 from tallystick.workspace import ProgramError
@@ -122,7 +121,7 @@ class Replay:
         if self.question is not None:
             raise Asked
         while frame is not None and frame.f_code is not self._reader.base:
-            if frame.f_lasti in _caught(frame.f_code):
+            if frame.f_lasti in caught(frame.f_code):
                 self.refuse(
                     f"{frame.f_code.co_name} may catch what a tool or the workspace raises, and so learn from it"
                 )
@@ -155,10 +154,3 @@ def _commands(task: Task) -> frozenset[int]:
         plain.update(getattr(tool, "written", ()))
     said = [token for tool in task.built_tools for token in tool.tokens if token not in plain]
     return frozenset([*range(len(MARKS)), *map(task.vocab.ids.__getitem__, said)])
-
-
-@cache
-def _caught(code: CodeType) -> frozenset[int]:
-    """Return the offsets of instructions whose exceptions the code handles."""
-    entries = dis.Bytecode(code).exception_entries  # pyright: ignore[reportAttributeAccessIssue]
-    return frozenset(offset for entry in entries for offset in range(entry.start, entry.end, 2))
