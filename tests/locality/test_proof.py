@@ -5,6 +5,7 @@ import itertools
 import random
 import sys
 import time
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -255,9 +256,10 @@ def test_unknown_frames_are_refused(monkeypatch):
         stacks.is_known.cache_clear()
 
 
-def test_a_wrong_layout_fails_the_trial(monkeypatch):
-    wrong = stacks.Layout(48)
-    wrong.values = 80
+@pytest.mark.parametrize("field", ["previous", "values"])
+def test_a_wrong_layout_fails_the_trial(monkeypatch, field):
+    wrong = copy(stacks.LAYOUTS[sys.version_info[:2]])
+    setattr(wrong, field, getattr(wrong, field) + 8)
     monkeypatch.setattr(stacks, "LAYOUTS", {sys.version_info[:2]: wrong})
     assert not stacks.is_known.__wrapped__()
 

@@ -83,10 +83,10 @@ class _Trial:
 
     def passes(self) -> bool:
         """Return whether the stacks are as expected."""
-        marks = object(), object()
-        for mark in marks:
+        for mark in (object(), object()):
             self._seen.clear()
-            self._pair(mark)
+            if self._is_refused(lambda mark=mark: self._pair(mark)):
+                return False
             if [entry is mark for entry in self._seen[-1]] != [False, True] or len(self._seen[0]) != 1:
                 return False
         return all(map(self._is_refused, (self._sorted, self._listed, self._summed)))
