@@ -9,21 +9,20 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 import tallystick
 from tallystick.locality.certify import errors
 from tallystick.locality.certify.contexts import PAD, Contexts
-from tallystick.locality.certify.network import Network
+from tallystick.locality.certify.network import BLOCKS, Network
 from tallystick.locality.certify.propagate import Bounds
 from tallystick.locality.certify.search import Found, search
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import Proved, proved_graph
 from tallystick.locality.token_graph import TokenGraph
 from tallystick.models.base import Model
-from tallystick.models.mamba2 import Mamba2
 from tallystick.tasks import Task
 
 TOKENS = (4, 3, 2)
@@ -117,7 +116,6 @@ GROWS = "its attention reads the whole sequence, so no number of last tokens dec
 WHY_NOT = {
     "LSTM": "an LSTM's forget gate may stay near 1, so its state need not fade",
     "GRU": "a GRU's update gate may stay near 1, so its state need not fade",
-    "Mamba1": "bounds are known for Mamba-2, and not yet for Mamba-1",
     "NoPE": GROWS,
     "Pythia": GROWS,
     "Hybrid": GROWS,
@@ -130,11 +128,11 @@ WHY_NOT = {
 def reason_against(model: Model) -> str:
     """Say why there is no certificate for a kind of model; empty if there may be one."""
     name = type(model).__name__
-    if type(model) is not Mamba2:
-        return WHY_NOT.get(name, f"bounds are known for Mamba-2 alone, not for {name}")
+    if type(model) not in BLOCKS:
+        return WHY_NOT.get(name, f"bounds are known for Mamba-1 and Mamba-2 alone, not for {name}")
     if not all(bool((tensor.abs() < LARGEST).all()) for tensor in model.state_dict().values()):
         return f"some of its weights are not finite, or larger than {LARGEST:g}"
-    config = model.config
+    config: Any = model.config
     if max(config.d_inner, config.d_model) > WIDEST or config.d_state > 64 or config.d_conv > 32:
         return f"it is wider than the bounds of rounding allow: d_inner up to {WIDEST}, d_state 64, d_conv 32"
     if not config.dt_floor:
@@ -153,7 +151,6 @@ def certify(
     begin = time.perf_counter()
     if reason := reason_against(model):
         raise Refusal(reason)
-    assert isinstance(model, Mamba2)
     proved = proved_graph(task, seed)
     contexts = _contexts(model, proved.graph)
     size = contexts.tokens.shape[1]
@@ -177,7 +174,7 @@ def certify(
     return verdict, _certificate(identity, proved, bounds, verdict)
 
 
-def _contexts(model: Mamba2, graph: TokenGraph) -> Contexts:
+def _contexts(model: Model, graph: TokenGraph) -> Contexts:
     """Return the contexts of as many tokens as memory allows. Raises Refusal if even the shortest are too many."""
     for tokens in TOKENS:
         try:
@@ -190,8 +187,8 @@ def _contexts(model: Mamba2, graph: TokenGraph) -> Contexts:
     raise AssertionError
 
 
-def _check_memory(model: Mamba2, contexts: Contexts) -> None:
-    config = model.config
+def _check_memory(model: Model, contexts: Contexts) -> None:
+    config: Any = model.config
     convolved, inner = config.d_inner + 2 * config.d_state, config.d_inner
     entries = inner * config.d_state + (config.d_conv + 1) * convolved + 2 * inner
     needed = 16 * entries * config.n_layer * len(contexts)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray as Array
 
+from tallystick.locality.certify.blocks import Coefficients, Output, ScanBlock
 from tallystick.locality.certify.boxes import Box
 from tallystick.locality.certify.contexts import Contexts
-from tallystick.locality.certify.network import Coefficients, Network, Output
+from tallystick.locality.certify.network import Network
 
 SWEEPS = 40
 """Maximum number of sweeps over all contexts."""
@@ -59,10 +60,7 @@ class Bounds:
     def outputs(self, which: slice | Array, layers: int | None = None) -> list[Output]:
         """Return the outputs of the first blocks in some contexts."""
         blocks = self.network.blocks
-        return [
-            Output.of(layer.gated[which], block.gate_eps)
-            for layer, block in zip(self.layers[:layers], blocks, strict=False)
-        ]
+        return [block.output(layer.gated[which]) for layer, block in zip(self.layers[:layers], blocks, strict=False)]
 
     def _layer(self, number: int) -> Layer:
         network, block = self.network, self.network.blocks[number]
@@ -87,25 +85,25 @@ class Bounds:
         """Return a block's coefficients in some contexts."""
         return self._coefficients(self.network.blocks[number], self.layers[number], which)
 
-    def _coefficients(self, block, layer: Layer, which: slice | Array) -> Coefficients:
+    def _coefficients(self, block: ScanBlock, layer: Layer, which: slice | Array) -> Coefficients:
         _, xBC, dt = block.split(layer.mixed[which])
         return block.coefficients(dt, [xBC, *(tail[which] for tail in layer.tails)])
 
-    def _first(self, block, layer: Layer) -> Box:
+    def _first(self, block: ScanBlock, layer: Layer) -> Box:
         """Bound the states of all contexts together, and what the scan loses in single precision."""
         most, added = np.zeros(block.inner * block.states), np.zeros((block.inner, block.states))
-        dt = [np.full(block.heads, np.inf), np.zeros(block.heads)]
+        least_dt, most_dt = np.full(block.heads, np.inf), np.zeros(block.heads)
         for part in self._parts():
             at = self._coefficients(block, layer, slice(max(part.start, 1), part.stop))
             most = np.maximum(most, block.bound_of_state(at))
             added = np.maximum(added, block.added(at).magnitude.max(0).reshape(added.shape))
-            dt = [np.minimum(dt[0], at.dt.lo.min(0)), np.maximum(dt[1], at.dt.hi.max(0))]
-        block.set_scan_error(*dt, added)
+            least_dt, most_dt = np.minimum(least_dt, at.dt.lo.min(0)), np.maximum(most_dt, at.dt.hi.max(0))
+        block.set_scan_error(least_dt, most_dt, added)
         hi = np.tile(most, (len(self.contexts), 1))
         hi[0] = 0.0
         return Box(-hi, hi)
 
-    def _sweep(self, block, layer: Layer, state: Box) -> None:
+    def _sweep(self, block: ScanBlock, layer: Layer, state: Box) -> None:
         """Tighten the states, in place, until they settle."""
         over, group, scale = self.contexts.over_groups, self.contexts.group, state.hi.max()
         for _ in range(SWEEPS):
@@ -120,7 +118,7 @@ class Bounds:
             if change < SETTLED * scale:
                 break
 
-    def _gated(self, block, layer: Layer, which: slice | Array) -> Box:
+    def _gated(self, block: ScanBlock, layer: Layer, which: slice | Array) -> Box:
         z = block.split(layer.mixed[which])[0]
         return block.gated(layer.state[which], self._coefficients(block, layer, which), z)
 
@@ -147,7 +145,7 @@ class Bounds:
             first = paths[:, 0]
             seen = [block.split(layer.mixed[first])[1], *(tail[first] for tail in layer.tails)]
             state = layer.state[first]
-            outputs[0].append(Output.of(layer.gated[first], block.gate_eps))
+            outputs[0].append(block.output(layer.gated[first]))
             for place in range(1, paths.shape[1]):
                 here = paths[:, place]
                 mixed = network.mixed(number, self.token[here], outputs[place]) & layer.mixed[here]
@@ -156,6 +154,6 @@ class Bounds:
                 at = block.coefficients(dt, seen)
                 state = block.advance(state, at)
                 gated = block.gated(state, at, z) & layer.gated[here]
-                outputs[place].append(Output.of(gated, block.gate_eps))
+                outputs[place].append(block.output(gated))
         last = paths[:, -1]
         return network.margins(self.contexts.said[last], self.token[last], outputs[-1])

@@ -1,6 +1,8 @@
 """What the bounds assume of float32 and of boxes, measured."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,13 @@ from tallystick.kernels import decode_numba, mamba2_numba
 from tallystick.kernels.reference import ssd_recurrent
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.locality.certify import boxes
+from tallystick.locality.certify.blocks import Coefficients, Mamba2Block
 from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
-from tallystick.locality.certify.network import Block, Coefficients
+from tallystick.locality.certify.network import Network
 from tallystick.models.mamba2 import Mamba2
+
+sys.path.insert(0, str(Path(__file__).parent))
+from walking import random_model
 
 GRID = np.concatenate([np.linspace(-100, 100, 400_001), np.linspace(-1, 1, 100_001)]).astype(np.float32)
 POSITIVE = np.exp(np.linspace(-12, 12, 200_001)).astype(np.float32)
@@ -80,10 +86,10 @@ def test_sums_in_any_order_are_as_right_as_assumed(terms):
 def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
     """The real scan against the ideal one on the same coefficients: the state, and the output beside it."""
     generator = torch.Generator().manual_seed(0)
-    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.5)).layers[0])
+    block = Mamba2Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.5)).layers[0])
     heads, length = block.heads, 300
     A = -torch.tensor([1.0, 1.3, 4.0, 16.0])
-    block.A = boxes.point(-A.double().numpy())
+    block.A = boxes.point(-A.double().numpy()[:, None])
     x, B, C = (torch.randn(1, length, *size, generator=generator) for size in ((heads, 4), (3,), (3,)))
     dt = torch.rand(1, length, heads, generator=generator) * (steps[1] - steps[0]) + steps[0]
     inputs = (x, dt, A, B, C, torch.zeros(1, heads, 4, 3))
@@ -103,6 +109,21 @@ def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
     y, exact = scan(*inputs)[0], ssd_recurrent(*(t.double() for t in inputs))[0]
     allowed = (C[0, :, None].abs().double().numpy() * block.scan_error[None]).sum(-1)
     assert ((y.double() - exact)[0].abs().flatten(1).numpy() <= allowed).all()
+
+
+def test_a_sum_may_begin_with_the_residual_stream():
+    """Our compiled step adds a block's products to the residual stream one by one; here each is rounded away."""
+    network = Network(random_model(5, 0, n_layer=1))
+    network.embedding = np.ones_like(network.embedding)
+    block, inner = network.blocks[0], network.blocks[0].inner
+    block.out_proj = np.full_like(block.out_proj, 0.7 * 2.0**-24)
+    output = block.output(boxes.point(np.ones((1, inner))))
+    held = network.linear_of_residual(np.eye(network.width), np.array([0]), [output])
+    real = np.float32(1.0)
+    for _ in range(inner):
+        real = real + np.float32(0.7 * 2.0**-24)
+    assert real == 1.0
+    assert holds(held, float(real))
 
 
 def random_box(shape, rng, scale=2.0):
@@ -142,14 +163,14 @@ def test_boxes_hold_what_they_are_the_boxes_of(seed):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_step_of_the_scan_holds_every_step(seed):
     rng = np.random.default_rng(seed)
-    block = Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.3)).layers[0])
+    block = Mamba2Block(Mamba2(Mamba2.Config(vocab_size=5, d_model=8, d_state=3, head_dim=4, dt_floor=0.3)).layers[0])
     rate_ = block.A.hi
     x, B, C, state = (random_box((2, size), rng) for size in (16, 3, 3, 48))
     dt = boxes.widen(Box(*np.sort(rng.uniform(0.3, 1.5, (2, 2, 4)), axis=0)), 0.0)
     at = Coefficients(x, B, C, dt)
     after, most = block.advance(state, at), block.bound_of_state(at)
     for h, step, input_, into in zip(*(points(box, rng) for box in (state, dt, x, B)), strict=True):
-        kept = np.repeat(np.exp(-step * rate_), 4, axis=1)[..., None]
+        kept = np.repeat(np.exp(-step * rate_[:, 0]), 4, axis=1)[..., None]
         added = (np.repeat(step, 4, axis=1) * input_)[..., None] * into[:, None]
         assert holds(after, (kept * h.reshape(2, 16, 3) + added).reshape(2, -1))
         assert (np.abs((kept * np.sign(added) * most.reshape(16, 3) + added).reshape(2, -1)) <= most * (1 + 1e-6)).all()
