@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # importing this package must not import torch
 MODELS = {
     "mamba2": "tallystick.models.mamba2:Mamba2",
     "mamba1": "tallystick.models.mamba1:Mamba1",
+    "conv": "tallystick.models.conv:Conv",
     "gated-deltanet": "tallystick.models.deltanet:GatedDeltaNet",
     "lstm": "tallystick.models.rnn:LSTM",
     "gru": "tallystick.models.rnn:GRU",

@@ -54,11 +54,17 @@ class StackConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvolutionConfig(StackConfig):
-    """Sizes of blocks with a short convolution, and a state that decays by an input-dependent step size."""
+class ShortConvolutionConfig(StackConfig):
+    """Sizes of blocks with a short convolution."""
 
     d_conv: int = ranged(4, 2, 64)
     """Width of the causal convolution, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionConfig(ShortConvolutionConfig):
+    """Sizes of blocks with a short convolution, and a state that decays by an input-dependent step size."""
+
     dt_min: float = ranged(0.05, *STEP_SIZES)
     """Smallest initial step size. A state decays by exp(-dt A) per token, with A from 1 to 16 (Mamba-1: to d_state).
     Published models use 0.001 to 0.1, with which some states last a thousand tokens; a problem longer than those of

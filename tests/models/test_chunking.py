@@ -18,6 +18,7 @@ SMALL = {
     **dict.fromkeys(("mamba1", "mamba2"), {"d_model": 16, "n_layer": 1, "d_state": 4}),
     **dict.fromkeys(("lstm", "gru"), {"d_model": 16}),
     **dict.fromkeys(("pythia", "nope", "gated-deltanet"), {"d_model": 16, "n_layer": 1, "n_head": 2}),
+    "conv": {"d_model": 16, "n_layer": 2, "d_conv": 3},
     "mistral": {"d_model": 16, "n_layer": 1, "n_head": 2, "window": 5},
     "hybrid": {"d_model": 16, "d_state": 4, "n_head": 2},
     "rmt": {"d_model": 16, "n_layer": 1, "n_head": 2, "segment": 6, "memory": 2},
