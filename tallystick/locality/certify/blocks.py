@@ -44,7 +44,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What a block's scan does at a token."""
+    """What a block does at a token; the last three are empty without a scan."""
 
     x: Box
     """[n, E]"""
@@ -128,8 +128,23 @@ class Block:
         self.inner = self.out_proj.shape[1]
         self.eps = float(block.norm.eps)
 
+    states: int
+    """Number of entries of the state of each channel."""
+
     def split(self, mixed: Box) -> tuple[Box, Box, Box]:
         """Split in_proj's outputs into the gate z, what is convolved, and the raw step size, which may be empty."""
+        raise NotImplementedError
+
+    def coefficients(self, raw_dt: Box, seen: list[Box]) -> Coefficients:
+        """Return what the block does at a token; seen: as in `convolved`."""
+        raise NotImplementedError
+
+    def advance(self, state: Box, at: Coefficients) -> Box:
+        """Return the state [n, E * S] after a token."""
+        raise NotImplementedError
+
+    def gated(self, state: Box, at: Coefficients, z: Box) -> Box:
+        """Return the box of what is read from the state times silu(z), [n, E]."""
         raise NotImplementedError
 
     def convolved(self, seen: list[Box]) -> Box:
@@ -155,10 +170,6 @@ class ScanBlock(Block):
         A = rounded(point(np.exp(weight(block.A_log)).reshape(heads, -1)), ELEMENTARY)
         self.A = Box(np.maximum(A.lo, 1.0), np.maximum(A.hi, 1.0))  # [H, 1], or [H, S] in Mamba-1
         self.scan_error = np.zeros((self.inner, states))
-
-    def coefficients(self, raw_dt: Box, seen: list[Box]) -> Coefficients:
-        """Return what the scan does at a token; seen: as in `convolved`."""
-        raise NotImplementedError
 
     def step_size(self, raw: Box) -> Box:
         """Return the box of softplus(raw) + floor."""
@@ -281,3 +292,25 @@ class Mamba1Block(ScanBlock):
     def rounding(self, strongest: Array) -> Array:
         """Return zero: decays are multiplied, and no logarithms are summed."""
         return np.zeros_like(strongest)
+
+
+class ConvBlock(Block):
+    """A block of gated convolutions: nothing but the last tokens is carried, so its state has no entries."""
+
+    states = 0
+
+    def split(self, mixed: Box) -> tuple[Box, Box, Box]:
+        """Split into z and x."""
+        return mixed[..., self.inner :], mixed[..., : self.inner], mixed[..., :0]
+
+    def coefficients(self, raw_dt: Box, seen: list[Box]) -> Coefficients:
+        """Return the convolution's result alone."""
+        return Coefficients(self.convolved(seen), raw_dt, raw_dt, raw_dt)
+
+    def advance(self, state: Box, at: Coefficients) -> Box:
+        """Return the state as it is."""
+        return state
+
+    def gated(self, state: Box, at: Coefficients, z: Box) -> Box:
+        """Return the box of the convolution's result times silu(z), [n, E]."""
+        return rounded(at.x * silu(z), rate(1))

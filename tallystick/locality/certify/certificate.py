@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 import tallystick
 from tallystick.locality.certify import errors
 from tallystick.locality.certify.contexts import PAD, Contexts
-from tallystick.locality.certify.network import BLOCKS, Network
-from tallystick.locality.certify.propagate import Bounds
+from tallystick.locality.certify.network import Network
+from tallystick.locality.certify.propagate import BlockBounds, Bounds
 from tallystick.locality.certify.search import Found, search
+from tallystick.locality.certify.support import check_memory, reason_against
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import Proved, proved_graph
 from tallystick.locality.token_graph import TokenGraph
@@ -28,12 +29,6 @@ from tallystick.tasks import Task
 TOKENS = (4, 3, 2)
 """Numbers of last tokens by which contexts are told apart at first: the first with which there are not too many."""
 FORMAT = 1
-LARGEST = 1e6
-"""Largest weight, so that nothing overflows in float32."""
-WIDEST = 512
-"""Largest number of terms of a sum for which rounding is bounded."""
-MEMORY = 8 * 2**30
-"""Bytes that bounds may take."""
 ASSUMPTIONS = (
     "every problem is begun from the zero state",
     "the model computes in float32 on a CPU, its sums in any order, cumulative sums one by one or in double precision; "
@@ -69,17 +64,6 @@ class Verdict(TypedDict):
     assumptions: list[str]
 
 
-class BlockBounds(TypedDict):
-    """What is bounded of a block."""
-
-    decay: float
-    """Largest share of the state that is left after a token."""
-    state: float
-    """Largest magnitude of the state."""
-    scan_error: float
-    """Largest error of an entry of the state in single precision."""
-
-
 class Certificate(TypedDict):
     """Document of certificate.json."""
 
@@ -110,34 +94,6 @@ class Identity(TypedDict):
     variant: str
     weights: str
     task_source: str
-
-
-GROWS = "its attention reads the whole sequence, so no number of last tokens decides what it says"
-WHY_NOT = {
-    "LSTM": "an LSTM's forget gate may stay near 1, so its state need not fade",
-    "GRU": "a GRU's update gate may stay near 1, so its state need not fade",
-    "NoPE": GROWS,
-    "Pythia": GROWS,
-    "Hybrid": GROWS,
-    "RMT": "its memory tokens are carried without decay",
-    "GatedDeltaNet": "its state is rotated, not only scaled, and its step size has no floor",
-}
-"""Why models of some kinds have no certificate, by class name."""
-
-
-def reason_against(model: Model) -> str:
-    """Say why there is no certificate for a kind of model; empty if there may be one."""
-    name = type(model).__name__
-    if type(model) not in BLOCKS:
-        return WHY_NOT.get(name, f"bounds are known for Mamba-1 and Mamba-2 alone, not for {name}")
-    if not all(bool((tensor.abs() < LARGEST).all()) for tensor in model.state_dict().values()):
-        return f"some of its weights are not finite, or larger than {LARGEST:g}"
-    config: Any = model.config
-    if max(config.d_inner, config.d_model) > WIDEST or config.d_state > 64 or config.d_conv > 32:
-        return f"it is wider than the bounds of rounding allow: d_inner up to {WIDEST}, d_state 64, d_conv 32"
-    if not config.dt_floor:
-        return "its step size has no floor, so its state may keep a token for ever; train with dt_floor=2 or so"
-    return ""
 
 
 def certify(
@@ -179,24 +135,12 @@ def _contexts(model: Model, graph: TokenGraph) -> Contexts:
     for tokens in TOKENS:
         try:
             contexts = Contexts(graph, tokens)
-            _check_memory(model, contexts)
+            check_memory(model, contexts)
             return contexts
         except Refusal:
             if tokens == TOKENS[-1]:
                 raise
     raise AssertionError
-
-
-def _check_memory(model: Model, contexts: Contexts) -> None:
-    config: Any = model.config
-    convolved, inner = config.d_inner + 2 * config.d_state, config.d_inner
-    entries = inner * config.d_state + (config.d_conv + 1) * convolved + 2 * inner
-    needed = 16 * entries * config.n_layer * len(contexts)
-    if needed > MEMORY:
-        raise Refusal(
-            f"bounds of {len(contexts):,} contexts would take {needed / 2**30:.0f} GiB, more than {MEMORY >> 30}; "
-            f"train with a smaller d_state than {config.d_state}"
-        )
 
 
 def graph_hash(graph: TokenGraph) -> str:
@@ -206,16 +150,6 @@ def graph_hash(graph: TokenGraph) -> str:
 
 
 def _certificate(identity: Identity, proved: Proved, bounds: Bounds, verdict: Verdict) -> Certificate:
-    blocks: list[BlockBounds] = []
-    for number, (block, layer) in enumerate(zip(bounds.network.blocks, bounds.layers, strict=True)):
-        decay = block.decay(bounds.coefficients(number, slice(1, None)).dt)
-        blocks.append(
-            {
-                "decay": float(decay.hi.max()),
-                "state": float(layer.state.magnitude.max()),
-                "scan_error": float(block.scan_error.max()),
-            }
-        )
     assert verdict["min_margin"] is not None
     return {
         "format": FORMAT,
@@ -226,7 +160,7 @@ def _certificate(identity: Identity, proved: Proved, bounds: Bounds, verdict: Ve
         "tokens": bounds.contexts.tokens.shape[1],
         "contexts": verdict["contexts"],
         "min_margin": verdict["min_margin"],
-        "blocks": blocks,
+        "blocks": bounds.summary(),
         "assumptions": verdict["assumptions"],
         "seconds": verdict["seconds"],
     }

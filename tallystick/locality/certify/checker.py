@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.locality.certify.certificate import FORMAT, TOKENS, Identity, graph_hash, reason_against
+from tallystick.locality.certify.certificate import FORMAT, TOKENS, Identity, graph_hash
 from tallystick.locality.certify.intervals import (
     SPAN,
     SUM,
     Block,
+    ConvBlock,
     Interval,
     Mamba1Block,
     loose,
@@ -31,9 +32,11 @@ from tallystick.locality.certify.intervals import (
     unit,
     weights,
 )
+from tallystick.locality.certify.support import reason_against
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import proved_graph
 from tallystick.models.base import Model
+from tallystick.models.conv import Conv
 from tallystick.models.mamba1 import Mamba1
 from tallystick.models.mamba2 import Mamba2
 
@@ -44,7 +47,7 @@ DEEPEST, MOST = 10, 3_000_000
 """Maximum number of further tokens, and of steps, for contexts that stay open."""
 PART = 512
 
-BLOCKS: dict[type[Model], type[Block]] = {Mamba2: Block, Mamba1: Mamba1Block}
+BLOCKS: dict[type[Model], type[Block]] = {Mamba2: Block, Mamba1: Mamba1Block, Conv: ConvBlock}
 """The blocks on intervals of each kind of model."""
 
 State = list[tuple[Interval, Interval]]
@@ -61,7 +64,7 @@ def check(document: Mapping[str, Any], task: Any, model: Model, identity: Identi
     if reason := reason_against(model):
         return reason
     config: Any = model.config
-    if max(config.d_inner, config.d_model) > WIDEST or max(config.d_state, 2 * config.d_conv) > SPAN:
+    if max(config.d_inner, config.d_model) > WIDEST or max(getattr(config, "d_state", 0), 2 * config.d_conv) > SPAN:
         return "it is wider than this check's margins for rounding allow"
     if document.get("tokens") not in TOKENS:
         return f"it tells contexts apart by {document.get('tokens')} tokens; known are {TOKENS}"
@@ -158,8 +161,8 @@ class _Check:
                 for old, made in zip(old_pair, new_pair, strict=True):
                     before = rows_of(old, rows)
                     old[0][rows], old[1][rows] = meet(before, made)
-                    moved = np.maximum(old[0][rows] - before[0], before[1] - old[1][rows]).max()
-                    change = max(change, float(moved) / float(abs(old[1]).max() + 1))
+                    moved = np.maximum(old[0][rows] - before[0], before[1] - old[1][rows]).max(initial=0.0)
+                    change = max(change, float(moved) / float(abs(old[1]).max(initial=0.0) + 1))
         for block in self.blocks:
             block.limits = block.seen
         return change

@@ -105,9 +105,9 @@ class Block:
         self.out_proj = weights(layer.out_proj.weight)
         self.taps, self.bias = weights(layer.conv.weight)[:, 0].T, weights(layer.conv.bias)
         self.eps, self.E = layer.norm.eps, self.out_proj.shape[1]
-        self._prepare_scan(layer)
+        self._prepare(layer)
 
-    def _prepare_scan(self, layer: Any) -> None:
+    def _prepare(self, layer: Any) -> None:
         self.floor, self.N = layer.dt_floor, layer.d_state
         self.out_proj = self.out_proj * weights(layer.gate_norm.weight)
         self.gate_eps = layer.gate_norm.eps
@@ -212,7 +212,7 @@ class Block:
 class Mamba1Block(Block):
     """A block of Mamba-1 on intervals."""
 
-    def _prepare_scan(self, layer: Any) -> None:
+    def _prepare(self, layer: Any) -> None:
         self.floor, (_, self.N) = layer.dt_floor, layer.A_log.shape
         self.into = np.split(weights(layer.x_proj.weight), np.cumsum(layer.sizes)[:2])
         self.dt_proj, self.dt_bias = weights(layer.dt_proj.weight), weights(layer.dt_proj.bias)
@@ -236,3 +236,19 @@ class Mamba1Block(Block):
 
     def most(self, output: Interval) -> Array:
         return size(output) @ abs(self.out_proj).T
+
+
+class ConvBlock(Mamba1Block):
+    """A block of gated convolutions on intervals: Mamba-1's without a scan."""
+
+    def _prepare(self, layer: Any) -> None:
+        self.limits = self.seen = None
+
+    def any_state(self, low: Array, high: Array) -> Interval:
+        return np.zeros((1, self.E, 0)), np.zeros((1, self.E, 0))
+
+    def step(self, mixed: Interval, taps: Interval, held: Interval) -> tuple[Interval, Interval, Interval]:
+        """Return the convolution's inputs, the empty state, and what out_proj reads after a token."""
+        z, new, _ = self.parts(mixed)
+        low, high = (np.concatenate([old[:, 1:], now[:, None]], 1) for old, now in zip(taps, new, strict=True))
+        return (low, high), held, loose(times(self.convolve(taps, new), silu(z)), SUM / 16)

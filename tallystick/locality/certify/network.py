@@ -1,4 +1,4 @@
-"""State space models on boxes: the residual stream, and bounds of the margins, as float32 computes them.
+"""Stacks of blocks on boxes: the residual stream, and bounds of the margins, as float32 computes them.
 
 Glossary: n contexts (or paths), V vocabulary, D model width, M outputs of in_proj.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.locality.certify.blocks import Mamba1Block, Mamba2Block, Output, ScanBlock, after_norm, weight
+from tallystick.locality.certify.blocks import Block, ConvBlock, Mamba1Block, Mamba2Block, Output, after_norm, weight
 from tallystick.locality.certify.boxes import (
     OWN,
     TINY,
@@ -25,10 +25,11 @@ from tallystick.locality.certify.boxes import (
     widen,
 )
 from tallystick.models.base import Model
+from tallystick.models.conv import Conv
 from tallystick.models.mamba1 import Mamba1
 from tallystick.models.mamba2 import Mamba2
 
-BLOCKS: dict[type[Model], type[Any]] = {Mamba2: Mamba2Block, Mamba1: Mamba1Block}
+BLOCKS: dict[type[Model], type[Any]] = {Mamba2: Mamba2Block, Mamba1: Mamba1Block, Conv: ConvBlock}
 """The bounds of each kind of model's blocks."""
 
 
@@ -37,10 +38,12 @@ class Network:
 
     def __init__(self, model: Any):
         self.embedding = weight(model.embedding.weight)
-        self.blocks: list[ScanBlock] = [BLOCKS[type(model)](layer) for layer in model.layers]
+        self.blocks: list[Block] = [BLOCKS[type(model)](layer) for layer in model.layers]
         self.head = weight(model.head.weight) * weight(model.norm.weight)
         self.eps = float(model.norm.eps or 0.0)
         self.width = self.embedding.shape[1]
+        self.field: int | None = getattr(model.config, "field", None)
+        """Number of last tokens that decide what the model says, if there is one."""
 
     def linear_of_residual(self, matrix: Array, tokens: Array, outputs: list[Output]) -> Box:
         """Return the box of `matrix @ x`, x being the residual stream behind the given blocks' outputs."""

@@ -8,12 +8,13 @@ predecessors' states: if every run's states lie in the boxes, they lie in the ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.locality.certify.blocks import Coefficients, Output, ScanBlock
-from tallystick.locality.certify.boxes import Box
+from tallystick.locality.certify.blocks import Block, Coefficients, Output, ScanBlock
+from tallystick.locality.certify.boxes import Box, point
 from tallystick.locality.certify.contexts import Contexts
 from tallystick.locality.certify.network import Network
 
@@ -21,8 +22,21 @@ SWEEPS = 40
 """Maximum number of sweeps over all contexts."""
 SETTLED = 1e-4
 """Largest change of a bound, as a share of the first bound, from which on further sweeps would bring little."""
+DEEPEST = 8
+"""Maximum number of tokens by which a context is extended, unless fewer decide."""
 PART = 1024
 """Number of contexts that are computed at once."""
+
+
+class BlockBounds(TypedDict):
+    """What is bounded of a block's scan."""
+
+    decay: float
+    """Largest share of the state that is left after a token."""
+    state: float
+    """Largest magnitude of the state."""
+    scan_error: float
+    """Largest error of an entry of the state in single precision."""
 
 
 @dataclass
@@ -50,6 +64,7 @@ class Bounds:
     def __init__(self, network: Network, contexts: Contexts):
         self.network, self.contexts = network, contexts
         self.token = contexts.tokens[:, -1]
+        self.deepest = max(0, network.field - contexts.tokens.shape[1]) if network.field else DEEPEST
         self.layers: list[Layer] = []
         for number in range(len(network.blocks)):
             self.layers.append(self._layer(number))
@@ -70,11 +85,16 @@ class Bounds:
         while len(tails) < len(block.taps) - 1:
             tails.append(self._hulls(tails[-1]))
         layer = Layer(mixed, tails, mixed, mixed)
-        state = self._first(block, layer)
-        self._sweep(block, layer, state)
-        layer.state = state
+        layer.state = self._states(block, layer)
         layer.gated = concatenated([self._gated(block, layer, part) for part in self._parts()])
         return layer
+
+    def _states(self, block: Block, layer: Layer) -> Box:
+        if not isinstance(block, ScanBlock):
+            return point(np.zeros((len(self.contexts), 0)))
+        state = self._first(block, layer)
+        self._sweep(block, layer, state)
+        return state
 
     def _hulls(self, box: Box) -> Box:
         """Return for each context the hull over its predecessors; zero for context 0."""
@@ -85,7 +105,7 @@ class Bounds:
         """Return a block's coefficients in some contexts."""
         return self._coefficients(self.network.blocks[number], self.layers[number], which)
 
-    def _coefficients(self, block: ScanBlock, layer: Layer, which: slice | Array) -> Coefficients:
+    def _coefficients(self, block: Block, layer: Layer, which: slice | Array) -> Coefficients:
         _, xBC, dt = block.split(layer.mixed[which])
         return block.coefficients(dt, [xBC, *(tail[which] for tail in layer.tails)])
 
@@ -118,9 +138,19 @@ class Bounds:
             if change < SETTLED * scale:
                 break
 
-    def _gated(self, block: ScanBlock, layer: Layer, which: slice | Array) -> Box:
+    def _gated(self, block: Block, layer: Layer, which: slice | Array) -> Box:
         z = block.split(layer.mixed[which])[0]
         return block.gated(layer.state[which], self._coefficients(block, layer, which), z)
+
+    def summary(self) -> list[BlockBounds]:
+        """Return what is bounded of each block that has a scan."""
+        rows: list[BlockBounds] = []
+        for number, (block, layer) in enumerate(zip(self.network.blocks, self.layers, strict=True)):
+            if isinstance(block, ScanBlock):
+                decay = block.decay(self.coefficients(number, slice(1, None)).dt)
+                state, error = layer.state.magnitude.max(), block.scan_error.max()
+                rows.append({"decay": float(decay.hi.max()), "state": float(state), "scan_error": float(error)})
+        return rows
 
     def margins(self, which: Array) -> tuple[Array, Array]:
         """Return bounds of the margins in some contexts, and the closest rivals."""

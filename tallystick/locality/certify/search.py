@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy import ndarray as Array
 
-from tallystick.locality.certify.propagate import Bounds
+from tallystick.locality.certify.contexts import Contexts
 
-DEEPEST = 8
-"""Maximum number of tokens by which a context is extended."""
 MOST = 1_500_000
 """Maximum number of extended contexts that are bounded."""
 AT_ONCE = 200_000
@@ -20,6 +19,22 @@ TRIED = 1
 """Number of further tokens from which on contexts are looked for in which the model is wrong."""
 FEW = 10_000
 """Maximum number of extended contexts that are bounded once the model is known to be wrong."""
+
+
+class Margins(Protocol):
+    """Bounds of a model's margins in contexts, and along paths of contexts that follow one another."""
+
+    contexts: Contexts
+    deepest: int
+    """Maximum number of tokens by which a context is extended."""
+
+    def margins(self, which: Array) -> tuple[Array, Array]:
+        """Return bounds of the margins in some contexts, and the closest rivals."""
+        ...
+
+    def margins_along(self, paths: Array) -> tuple[Array, Array]:
+        """Return bounds of the margins at the ends of paths, and the closest rivals."""
+        ...
 
 
 @dataclass
@@ -35,7 +50,7 @@ class Found:
 
 
 def search(
-    bounds: Bounds, wrong: Callable[[Array], Array], say: Callable[[str], None] = lambda _: None
+    bounds: Margins, wrong: Callable[[Array], Array], say: Callable[[str], None] = lambda _: None
 ) -> Found:  # fmt: skip
     """Bound every context in which the program speaks; extend those that stay open by one token back, again and again.
 
@@ -47,7 +62,7 @@ def search(
     paths = contexts.speaking[:, None]
     margins, rivals = bounds.margins(paths[:, 0])
     least, evaluated, most, stuck = np.inf, 0, MOST, list[tuple[Array, Array, Array]]()
-    for depth in range(DEEPEST + 1):
+    for depth in range(bounds.deepest + 1):
         evaluated += len(paths)
         certified = margins > 0  # also false for NaN
         least = min(least, float(margins[certified].min(initial=np.inf)))
@@ -62,7 +77,7 @@ def search(
         if not len(left[0]):
             break
         paths = _extended(contexts.before, left[0])
-        if depth == DEEPEST or len(paths) > AT_ONCE or evaluated + len(paths) > most:
+        if depth == bounds.deepest or len(paths) > AT_ONCE or evaluated + len(paths) > most:
             stuck.append(left)
             break
         margins, rivals = bounds.margins_along(paths)

@@ -108,7 +108,7 @@ def assert_real(model, task, row):
     assert any(words[max(0, at - 3) : at + 1] == last and words[at + 1] == row["want"] for at in wrong)
 
 
-@pytest.mark.parametrize("limit", [{"DEEPEST": 2}, {"AT_ONCE": 2}, {"MOST": 50}], ids=str)
+@pytest.mark.parametrize("limit", [{"deepest": 2}, {"AT_ONCE": 2}, {"MOST": 50}], ids=str)
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("context", [0, 14, 28])
 def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, monkeypatch):
@@ -116,20 +116,23 @@ def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, m
 
     known: whether a problem is known on which the model errs. limit: which limit of the search ends it.
     """
-    for name, value in limit.items():
-        monkeypatch.setattr(search, name, value)
     graph = proved_graph(load("reverse")).graph
     said = np.flatnonzero(graph.said >= 0)
     node = said[context % len(said)]
     graph.said = graph.said.copy()
     graph.said[node] = graph.said[said[graph.said[said] != graph.said[node]][0]]
     contexts = certificate.Contexts(graph, 4)
-    found = search.search(bounds_of(exact, contexts), lambda paths: np.full(len(paths), known))
+    bounds = bounds_of(exact, contexts)
+    for name, value in limit.items():
+        monkeypatch.setattr(search if name.isupper() else bounds, name, value)
+    found = search.search(bounds, lambda paths: np.full(len(paths), known))
     assert {contexts.node[path[-1]] for path, _, _ in found.open} == {node}
 
 
 class Scripted:
     """Bounds that give every margin as 1 but one, whatever is known before it."""
+
+    deepest = 2
 
     def __init__(self, contexts, value):
         self.contexts, self.value, self.at = contexts, value, contexts.speaking[5]
@@ -142,8 +145,7 @@ class Scripted:
 
 
 @pytest.mark.parametrize("value", [0.0, -1e-9, -0.5, -np.inf, np.nan])
-def test_only_a_margin_above_zero_is_certified(value, monkeypatch):
-    monkeypatch.setattr(search, "DEEPEST", 2)
+def test_only_a_margin_above_zero_is_certified(value):
     scripted = Scripted(contexts_of("reverse"), value)
     found = search.search(scripted, lambda paths: np.zeros(len(paths), bool))
     assert {path[-1] for path, _, _ in found.open} == {scripted.at}
@@ -172,7 +174,15 @@ def test_weights_that_are_no_numbers_or_absurd(exact, value):
     [
         ("mamba2:tiny", {}, "no floor"),
         ("mamba2:tiny", {"dt_floor": 2, "d_model": 512}, "wider"),
-        ("mamba1:tiny", {"dt_floor": 2}, "Mamba-1"),
+        ("mamba1:tiny", {}, "no floor"),
+        ("mamba1:tiny", {"dt_floor": 2, "d_state": 128}, "d_state"),
+        ("conv:tiny", {"d_model": 512}, "wider"),
+        ("mistral:tiny", {}, "window"),
+        ("nope:tiny", {}, "whole sequence"),
+        ("hybrid:tiny", {}, "whole sequence"),
+        ("rmt:tiny", {}, "memory tokens"),
+        ("gated-deltanet:tiny", {}, "rotated"),
+        ("bits:tiny", {}, "bits"),
         ("lstm:tiny", {}, "forget gate"),
         ("gru:tiny", {}, "update gate"),
         ("pythia:tiny", {}, "whole sequence"),
