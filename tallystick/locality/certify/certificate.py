@@ -20,21 +20,23 @@ from tallystick.locality.certify.network import Network
 from tallystick.locality.certify.propagate import BlockBounds, Bounds
 from tallystick.locality.certify.search import Found, search
 from tallystick.locality.certify.support import check_memory, reason_against
+from tallystick.locality.certify.table import Table
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import Proved, proved_graph
 from tallystick.locality.token_graph import TokenGraph
 from tallystick.models.base import Model
+from tallystick.models.lookup import Lookup
 from tallystick.tasks import Task
 
 TOKENS = (4, 3, 2)
 """Numbers of last tokens by which contexts are told apart at first: the first with which there are not too many."""
 FORMAT = 1
-ASSUMPTIONS = (
-    "every problem is begun from the zero state",
+ZERO_STATE = "every problem is begun from the zero state"
+FLOAT32 = (
     "the model computes in float32 on a CPU, its sums in any order, cumulative sums one by one or in double precision; "
-    "exp, softplus, silu and 1/sqrt are right to a relative error of 2^-19",
+    "exp, softplus, silu and 1/sqrt are right to a relative error of 2^-19"
 )
-"""What a certificate assumes beside a proof of locality."""
+"""What a certificate assumes beside a proof of locality; a lookup model does no arithmetic."""
 
 
 class OpenContext(TypedDict):
@@ -111,10 +113,10 @@ def certify(
     contexts = _contexts(model, proved.graph)
     size = contexts.tokens.shape[1]
     say(f"{len(contexts):,} contexts of {size} tokens; the program is local with k = {proved.k}")
-    bounds = Bounds(Network(model), contexts)
+    bounds = Table(model, contexts) if isinstance(model, Lookup) else Bounds(Network(model), contexts)
     known = errors.Known(task, model, contexts, seed)
     found = search(bounds, known.wrong, say)
-    assumptions = [*proved.assumptions, *ASSUMPTIONS]
+    assumptions = [*proved.assumptions, ZERO_STATE, *([] if isinstance(model, Lookup) else [FLOAT32])]
     verdict: Verdict = {
         "verdict": "not certified" if found.open else "certified",
         "min_margin": found.least if np.isfinite(found.least) else None,
@@ -149,7 +151,7 @@ def graph_hash(graph: TokenGraph) -> str:
     return hashlib.sha256(b"".join(np.asarray(array, "<i8").tobytes() for array in arrays)).hexdigest()
 
 
-def _certificate(identity: Identity, proved: Proved, bounds: Bounds, verdict: Verdict) -> Certificate:
+def _certificate(identity: Identity, proved: Proved, bounds: Bounds | Table, verdict: Verdict) -> Certificate:
     assert verdict["min_margin"] is not None
     return {
         "format": FORMAT,

@@ -35,8 +35,10 @@ from tallystick.locality.certify.intervals import (
 from tallystick.locality.certify.support import reason_against
 from tallystick.locality.extraction import Refusal
 from tallystick.locality.proof import proved_graph
+from tallystick.locality.token_graph import TokenGraph
 from tallystick.models.base import Model
 from tallystick.models.conv import Conv
+from tallystick.models.lookup import Lookup
 from tallystick.models.mamba1 import Mamba1
 from tallystick.models.mamba2 import Mamba2
 
@@ -63,18 +65,53 @@ def check(document: Mapping[str, Any], task: Any, model: Model, identity: Identi
             return f"it is about another {key}: {document.get(key)} instead of {value}"
     if reason := reason_against(model):
         return reason
-    config: Any = model.config
-    if max(config.d_inner, config.d_model) > WIDEST or max(getattr(config, "d_state", 0), 2 * config.d_conv) > SPAN:
-        return "it is wider than this check's margins for rounding allow"
     if document.get("tokens") not in TOKENS:
         return f"it tells contexts apart by {document.get('tokens')} tokens; known are {TOKENS}"
     try:
         graph = proved_graph(task).graph
         if document.get("machine") != graph_hash(graph):
             return "the program's token graph is another one"
-        return _Check(model, graph, document["tokens"], say).run()
+        if isinstance(model, Lookup):
+            return against_table(model, graph)
+        return _too_wide(model.config) or _Check(model, graph, document["tokens"], say).run()
     except Refusal as refusal:
         return str(refusal)
+
+
+def _too_wide(config: Any) -> str:
+    if max(config.d_inner, config.d_model) > WIDEST or max(getattr(config, "d_state", 0), 2 * config.d_conv) > SPAN:
+        return "it is wider than this check's margins for rounding allow"
+    return ""
+
+
+def against_table(model: Lookup, graph: TokenGraph) -> str:
+    """Return why a lookup model does not say what the program says; empty if it does.
+
+    From each place where the program speaks, all ways back through the graph are walked together with the table, until
+    the table decides. The graph may stand still before the beginning, reading tokens that the table knows as V.
+    """
+    edges = dict(zip(model.keys_E.tolist(), model.values_E.tolist(), strict=True))
+    if [*edges] != sorted(model.keys_E.tolist()):
+        return "its table is not in order"
+    into: dict[int, list[tuple[int, int]]] = {}
+    for begin, token, end in zip(graph.begin.tolist(), graph.token.tolist(), graph.end.tolist(), strict=True):
+        into.setdefault(end, []).append((token, begin))
+    assert graph.pad == model.config.vocab_size
+    waiting = [(said, place, 0, 0) for place, said in enumerate(graph.said.tolist()) if said >= 0]
+    done = {*waiting}
+    while waiting:
+        said, place, node, read = waiting.pop()
+        for token, before in into.get(place, []):
+            below = edges.get(node * (graph.pad + 1) + token)
+            if below is None or read == model.config.reach:
+                return f"the table does not decide on {said} after some context"
+            if below < 0 and below != -2 - said:
+                return f"the table says {-2 - below} instead of {said} after some context"
+            after = said, before, below, read + 1
+            if below >= 0 and after not in done:
+                done.add(after)
+                waiting.append(after)
+    return ""
 
 
 class _Check:

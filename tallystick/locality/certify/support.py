@@ -8,6 +8,7 @@ from tallystick.locality.certify.contexts import Contexts
 from tallystick.locality.extraction import Refusal
 from tallystick.models.base import Model
 from tallystick.models.conv import Conv
+from tallystick.models.lookup import Lookup
 from tallystick.models.mamba1 import Mamba1
 from tallystick.models.mamba2 import Mamba2
 
@@ -36,6 +37,8 @@ WHY_NOT = {
 def reason_against(model: Model) -> str:
     """Say why there is no certificate for a kind of model; empty if there may be one."""
     name = type(model).__name__
+    if type(model) is Lookup:
+        return "" if len(model.keys_E) else "it was not fitted"
     if type(model) not in (Mamba1, Mamba2, Conv):
         return WHY_NOT.get(name, f"bounds are known for mamba1, mamba2, conv and lookup alone, not for {name}")
     if not all(bool((tensor.abs() < LARGEST).all()) for tensor in model.state_dict().values()):
@@ -54,6 +57,8 @@ def reason_against(model: Model) -> str:
 
 def check_memory(model: Model, contexts: Contexts) -> None:
     """Raise Refusal if bounds in so many contexts take too much memory."""
+    if isinstance(model, Lookup):
+        return
     config: Any = model.config
     inner, states = config.d_inner, 0 if isinstance(model, Conv) else config.d_state
     entries = inner * states + (config.d_conv + 1) * (inner + 2 * states) + 2 * inner
