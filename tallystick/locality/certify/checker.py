@@ -187,8 +187,6 @@ class _Check:
 
     def _round(self, state: State) -> float:
         """Step into every context from the hull of its predecessors; return the largest change, as a share."""
-        for block in self.blocks:
-            block.seen = None
         change = 0.0
         for begin in range(1, len(self.said), PART):
             rows = np.arange(begin, min(begin + PART, len(self.said)))
@@ -201,7 +199,7 @@ class _Check:
                     moved = np.maximum(old[0][rows] - before[0], before[1] - old[1][rows]).max(initial=0.0)
                     change = max(change, float(moved) / float(abs(old[1]).max(initial=0.0) + 1))
         for block in self.blocks:
-            block.limits = block.seen
+            block.settle()
         return change
 
     def _hull(self, interval: Interval, rows: Array) -> Interval:

@@ -1,7 +1,7 @@
 """Intervals and blocks of the checker: code of its own, simpler and looser than what `certify` bounds with.
 
 An interval is a pair (lo, hi) of arrays; all of them hold whatever float32 may compute, but for a scan's state, which
-is that of the ideal scan, see `Block.lost`.
+is that of the ideal scan, see `Block.settle`.
 
 Glossary: n contexts, E inner width, N state size, X convolved channels, K taps of the convolution.
 """
@@ -119,9 +119,10 @@ class Block:
         A = np.exp(A_log)
         self.rate = np.maximum(A * (1 - SUM / 16), 1.0), np.maximum(A * (1 + SUM / 16), 1.0)
         self.skip = skip
-        self.limits: tuple[Array, Array, Array] | None = None
-        """Least and largest step size [E], and largest |dt x B| [E, N], of all contexts."""
         self.seen: tuple[Array, Array, Array] | None = None
+        """Least and largest step size [E], and largest |dt x B| [E, N], of all contexts."""
+        self.error = np.zeros(0)
+        """What an entry of the scan's state loses in float32, [E, N]."""
 
     def _per_channel(self, by_head: Array) -> Array:
         return np.repeat(by_head, self.channels, axis=-1)
@@ -157,7 +158,7 @@ class Block:
         grown = dt[1][..., None] / -np.expm1(-dt[1][..., None] * self.rate[0])
         most = size(x)[..., None] * grown * size(B)[:, None] * (1 + SUM)
         self.limit(dt, most[0])
-        self.limits = self.seen
+        self.settle()
         return -most, most
 
     def limit(self, dt: Interval, added: Array) -> None:
@@ -168,10 +169,11 @@ class Block:
             added = np.maximum(added, self.seen[2])
         self.seen = least, most, added
 
-    def lost(self) -> Array:
-        """Return what an entry of the scan's state loses in float32, [E, N]: the sum over tokens back."""
-        assert self.limits is not None
-        least, most, added = self.limits
+    def settle(self) -> None:
+        """Bound what the scan loses, a sum over tokens back, by what was noted; forget that."""
+        assert self.seen is not None
+        least, most, added = self.seen
+        self.seen = None
         fade, strong = least[:, None] * self.rate[0], most[:, None] * self.rate[1]
         angle = 2.0**-23 * SPAN * strong  # more than the rounding of a sum of logarithms within a chunk
         once, each = 4 * angle + SUM / 2, angle + SUM / 8 + 2.0**-21 * strong
@@ -181,7 +183,7 @@ class Block:
         for lag in range(1, LAGS):
             share += np.expm1(once + lag * each) * np.exp(-lag * fade)
         share += np.exp(once + LAGS * (each - fade)) / (1 - np.exp(each - fade))
-        return (share + SMALL) * added
+        self.error = (share + SMALL) * added
 
     def step(self, mixed: Interval, taps: Interval, held: Interval) -> tuple[Interval, Interval, Interval]:
         """Return the convolution's inputs, the ideal state, and what out_proj reads after a token."""
@@ -196,7 +198,7 @@ class Block:
         held = plus(kept, added)
         wide = C[0][:, None], C[1][:, None]
         read, skip = times(wide, held), times(x, (self.skip, self.skip))
-        by = (size(wide) * self.lost()).sum(-1) + SUM / 8 * (size(read).sum(-1) + size(skip))
+        by = (size(wide) * self.error).sum(-1) + SUM / 8 * (size(read).sum(-1) + size(skip))
         y = read[0].sum(-1) + skip[0] - by, read[1].sum(-1) + skip[1] + by
         return (low, high), held, self.output(loose(times(y, silu(z)), SUM / 16))
 
@@ -242,7 +244,10 @@ class ConvBlock(Mamba1Block):
     """A block of gated convolutions on intervals: Mamba-1's without a scan."""
 
     def _prepare(self, layer: Any) -> None:
-        self.limits = self.seen = None
+        self.error = np.zeros((self.E, 0))
+
+    def settle(self) -> None:
+        """Do nothing: there is no scan."""
 
     def any_state(self, low: Array, high: Array) -> Interval:
         return np.zeros((1, self.E, 0)), np.zeros((1, self.E, 0))

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from tallystick.engine.reader import Compiled
 from tallystick.locality import sequences
 from tallystick.models import mamba2
 from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
-from walking import bounds_of, contexts_of, passed, random_model
+from walking import TRAINED, bounds_of, contexts_of, passed, random_model, trained
 
 LENGTHS = (1, 6, 40)
 PIECE = 37
@@ -21,20 +22,31 @@ PIECE = 37
 
 
 @pytest.fixture(params=["compiled", "plain", "steps"])
-def piece(request, monkeypatch):
-    """Return how many tokens a call reads: many, by compiled loops or in chunks, or one."""
+def form(request, monkeypatch):
+    """Return how a model reads: many tokens a call, by compiled loops or in chunks, or one by one."""
     if request.param != "compiled":
         monkeypatch.setattr(mamba2, "load_compiled", lambda: None)
-    return 1 if request.param == "steps" else PIECE
+    return request.param
 
 
-OTHER = [{}, {"dt_floor": 2.0, "n_layer": 3, "d_conv": 3}, {"d_state": 5, "expand": 1, "head_dim": 4}]
+OTHER = [
+    {},
+    {"dt_floor": 2.0, "n_layer": 3, "d_conv": 3},
+    {"d_state": 5, "expand": 1, "head_dim": 4},
+    {"name": "mamba1:tiny"},
+    {"name": "mamba1:tiny", "dt_floor": 2.0, "n_layer": 3, "d_conv": 3, "d_state": 5, "expand": 1, "d_model": 19},
+    {"name": "conv:tiny"},
+    {"name": "conv:tiny", "n_layer": 3, "d_conv": 3, "expand": 1},
+]
 
 
 @pytest.mark.parametrize("settings", OTHER, ids=str)
 @pytest.mark.parametrize(("name", "tokens"), [("reverse", 4), ("reverse", 1), ("turing:bb2", 1)])
-def test_runs_stay_within_the_bounds(name, tokens, settings, piece):
+def test_runs_stay_within_the_bounds(name, tokens, settings, form):
     """The state is looked at where a call ends, the logits everywhere."""
+    if form == "compiled" and settings.get("name", "mamba2:tiny") != "mamba2:tiny":
+        pytest.skip("only Mamba-2 has compiled loops")
+    piece = 1 if form == "steps" else PIECE
     task, contexts = load(name), contexts_of(name, tokens)
     model = random_model(len(task.vocab), 3, **settings)
     bounds = bounds_of(model, contexts)
@@ -64,6 +76,8 @@ def within(model, bounds, ids, ways, piece):
                 for real, box in zip(state[f"conv.{number}"][0].double().numpy()[::-1], seen, strict=False):
                     assert (box.lo <= real).all()
                     assert (real <= box.hi).all()
+                if not block.states:
+                    continue
                 real, error = state[f"ssm.{number}"][0].double().numpy().ravel(), block.scan_error.ravel()
                 assert (layer.state.lo[context] - error <= real).all()
                 assert (real <= layer.state.hi[context] + error).all()
@@ -73,10 +87,11 @@ def within(model, bounds, ids, ways, piece):
 
 
 @pytest.mark.parametrize("known", [1, 2, 4])
-def test_runs_stay_within_refined_bounds(known):
+@pytest.mark.parametrize("name", ["mamba2:tiny", "mamba1:tiny", "conv:tiny"])
+def test_runs_stay_within_refined_bounds(name, known):
     """known: number of further tokens."""
     task, contexts = load("turing:bb2"), contexts_of("turing:bb2", 1)
-    model = random_model(len(task.vocab), 5)
+    model = random_model(len(task.vocab), 5, name)
     bounds = bounds_of(model, contexts)
     ids, mask = sequences.of(task, task.problem("train", 0, 40, 1))
     ways = passed(contexts, ids)
@@ -90,6 +105,60 @@ def test_runs_stay_within_refined_bounds(known):
     refined, _ = bounds.margins_along(paths)
     assert (margins[places] >= refined).all()
     assert (refined >= bounds.margins(paths[:, -1])[0] - 1e-9).all()
+
+
+@pytest.mark.parametrize("length", [30_000, pytest.param(3_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_long_run_stays_within_the_bounds(name, length):
+    """length: of the problem; a run has about 4 tokens for each bit."""
+    task, contexts = load("reverse"), contexts_of("reverse")
+    model = trained(name)
+    bounds = bounds_of(model, contexts)
+    least = np.full(len(contexts), -np.inf)
+    least[contexts.speaking] = bounds.margins(contexts.speaking)[0]
+    ids, mask = sequences.of(task, task.problem("test", 0, length, 0))
+    assert len(ids) > 3 * length
+    ways = passed(contexts, ids)
+    margins = within(model, bounds, ids, ways, 5000)
+    at = np.flatnonzero(mask[1:])
+    assert all(len(ways[place]) == 1 for place in at[:1000])
+    context = np.array([ways[place][0] for place in at])
+    assert (contexts.said[context] == ids[at + 1]).all()
+    assert (margins[at] >= least[context]).all()
+
+
+@pytest.mark.parametrize("name", ["mamba2", "mamba1"])
+def test_the_compiled_step_stays_within_the_bounds(name):
+    """Token by token, by the loops that `generate` uses."""
+    pytest.importorskip("numba")
+    task, contexts = load("reverse"), contexts_of("reverse")
+    model = random_model(len(task.vocab), 3, f"{name}:tiny")
+    bounds, read = bounds_of(model, contexts), Compiled(model)
+    margins = dict(zip(contexts.speaking.tolist(), bounds.margins(contexts.speaking)[0], strict=True))
+    ids, mask = sequences.of(task, task.problem("train", 0, 40, 0))
+    for at, context in enumerate(passed(contexts, ids)[:-1]):
+        (said,) = read.read([[int(ids[at])]])
+        for number, (block, layer) in enumerate(zip(bounds.network.blocks, bounds.layers, strict=True)):
+            real, error = read.state[f"ssm.{number}"][0].double().numpy().ravel(), block.scan_error.ravel()
+            assert (layer.state.lo[context[0]] - error <= real).all()
+            assert (real <= layer.state.hi[context[0]] + error).all()
+        if mask[at + 1]:
+            want = int(ids[at + 1])
+            assert said.logits_V[want] - np.delete(said.logits_V, want).max() >= margins[context[0]]
+
+
+def test_conv_sees_exactly_its_field():
+    """Tokens before the last `field` change nothing, the first of them does; known contexts of the field are exact."""
+    model = random_model(9, 1, "conv:tiny", n_layer=2, d_conv=4)
+    field = model.config.field
+    assert field == 7
+    ids = torch.randint(9, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want = model(ids)[0][0, -1]
+        for back, same in ((field, True), (field - 1, False)):
+            other = ids.clone()
+            other[0, -1 - back] = (other[0, -1 - back] + 1) % 9
+            assert bool((model(other)[0][0, -1] - want).abs().max() < 1e-6) == same
 
 
 def test_contexts_hold_every_run():
