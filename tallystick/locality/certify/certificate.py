@@ -168,27 +168,28 @@ def _certificate(identity: Identity, proved: Proved, bounds: Bounds | Table, ver
     }
 
 
-def _open(
-    task: Task, contexts: Contexts, found: Found, problems: dict[tuple[int, ...], list[str]]
-) -> list[OpenContext]:
+def _open(task: Task, contexts: Contexts, found: Found, problems: dict[errors.End, list[str]]) -> list[OpenContext]:
     """Describe the open contexts, each once with its lowest bound; problems: those that show real errors."""
-    lowest: dict[tuple[int, ...], tuple[float, np.ndarray, int]] = {}
+    lowest: dict[errors.End, tuple[float, np.ndarray, int]] = {}
     for path, bound, rival in found.open:
-        last = tuple(contexts.tokens[path[-1]].tolist())
-        if last not in lowest or not bound >= lowest[last][0]:
-            lowest[last] = bound, path, rival
+        end = errors.end_of(contexts, path)
+        if end not in lowest or not bound >= lowest[end][0]:
+            lowest[end] = bound, path, rival
     tokens = task.vocab.tokens
     rows: list[OpenContext] = []
-    for last, (bound, path, rival) in sorted(lowest.items(), key=lambda item: (item[0] not in problems, item[1][0])):
-        known = [*contexts.tokens[path[0]].tolist(), *contexts.tokens[path[1:], -1].tolist()]
+    for end, (bound, path, rival) in sorted(lowest.items(), key=lambda item: (item[0] not in problems, item[1][0])):
+        last, want = end
+        known = (
+            last if end in problems else [*contexts.tokens[path[0]].tolist(), *contexts.tokens[path[1:], -1].tolist()]
+        )
         rows.append(
             {
                 "context": [tokens[token] for token in known if token != PAD],
-                "want": tokens[contexts.said[path[-1]]],
+                "want": tokens[want],
                 "rival": tokens[rival],
                 "bound": bound,
-                "real_error": True if last in problems else None,
-                "problem": task.format(problems[last]) if last in problems else None,
+                "real_error": True if end in problems else None,
+                "problem": task.format(problems[end]) if end in problems else None,
             }
         )
     return rows

@@ -19,27 +19,36 @@ AIMED, RANDOM = 150, 30
 LONGEST = 5000
 """Number of tokens of a problem that are looked at."""
 
+End = tuple[tuple[int, ...], int]
+"""Last tokens of a context, and the token that the program says there."""
+
+
+def end_of(contexts: Contexts, path: np.ndarray) -> End:
+    """Return the end of a path of contexts."""
+    return tuple(contexts.tokens[path[-1]].tolist()), int(contexts.said[path[-1]])
+
 
 class Known:
     """The real errors that are known.
 
-    problems: by the last tokens of the context in which the model is wrong, a problem that has it.
+    problems: by the last tokens where the model is wrong and the token that the program says there, a problem that has
+    them.
     """
 
     def __init__(self, task: Task, model: Model, contexts: Contexts, seed: int):
         self._task, self._model, self._contexts, self._seed = task, model, contexts, seed
-        self.problems: dict[tuple[int, ...], list[str]] = {}
+        self.problems: dict[End, list[str]] = {}
         self._tried = set[tuple[str, ...]]()
 
     def wrong(self, paths: np.ndarray) -> np.ndarray:
         """Return for each path of contexts whether the model is known to be wrong at its end; look for problems."""
-        ends = [tuple(last) for last in self._contexts.tokens[paths[:, -1]].tolist()]
+        ends = [end_of(self._contexts, path) for path in paths]
         wanted = set(ends)
         for prompt in self._candidates(paths):
             if wanted <= self.problems.keys():
                 break
-            for last in self._wrong_in(prompt):
-                self.problems.setdefault(last, prompt)
+            for end in self._wrong_in(prompt):
+                self.problems.setdefault(end, prompt)
         return np.array([end in self.problems for end in ends])
 
     def _candidates(self, paths: np.ndarray) -> Iterator[list[str]]:
@@ -64,8 +73,8 @@ class Known:
             return ()
         return tuple(self._task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
 
-    def _wrong_in(self, prompt: list[str]) -> list[tuple[int, ...]]:
-        """Return the last tokens at each place of a problem where the model does not say the program's token."""
+    def _wrong_in(self, prompt: list[str]) -> list[End]:
+        """Return the ends at which the model does not say the program's token in a problem."""
         try:
             ids, mask = sequences.of_record(self._task, runner.record(self._task, prompt, LONGEST))
         except (ProgramError, ValueError):
@@ -74,11 +83,12 @@ class Known:
 
 
 @torch.no_grad()
-def _wrong(model: Model, ids: np.ndarray, mask: np.ndarray, size: int) -> list[tuple[int, ...]]:
-    """Return the last tokens at each place where the model does not say the program's token."""
+def _wrong(model: Model, ids: np.ndarray, mask: np.ndarray, size: int) -> list[End]:
+    """Return the ends at which the model does not say the program's token."""
     logits_LV = model(torch.from_numpy(ids.astype(np.int64))[None, :-1])[0][0]
     target_L1 = torch.from_numpy(ids[1:].astype(np.int64))[:, None]
     others_LV = logits_LV.scatter(1, target_L1, float("-inf"))
     right_L = (logits_LV.gather(1, target_L1)[:, 0] > others_LV.amax(1)).numpy()
     padded = np.concatenate([np.full(size, -1), ids.astype(np.int64)])
-    return [tuple(padded[at + 1 : at + 1 + size].tolist()) for at in np.flatnonzero(mask[1:] & ~right_L)]
+    places = np.flatnonzero(mask[1:] & ~right_L).tolist()
+    return [(tuple(padded[at + 1 : at + 1 + size].tolist()), int(ids[at + 1])) for at in places]

@@ -69,7 +69,7 @@ def search(
         left = paths[~certified], margins[~certified], rivals[~certified]
         say(f"{evaluated:,} contexts bounded, {len(left[0]):,} open with {contexts.tokens.shape[1] + depth} tokens")
         given_up = left[0][:, 0] == 0  # nothing came before
-        if depth >= TRIED and len(left[0]):
+        if depth >= min(TRIED, bounds.deepest) and len(left[0]):
             is_wrong = wrong(left[0])
             most, given_up = FEW if is_wrong.any() else most, given_up | is_wrong
         stuck.append(_rows(left, given_up))

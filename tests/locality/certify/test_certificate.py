@@ -1,5 +1,6 @@
 """Certificates: exact models have one that other code verifies, and models with faults never have."""
 
+import copy
 import random
 import shutil
 import sys
@@ -15,32 +16,34 @@ from tallystick import models, runs
 from tallystick.locality import Refusal, sequences
 from tallystick.locality.certify import certificate, checker, search
 from tallystick.locality.certify.certificate import certify, graph_hash
+from tallystick.locality.certify.table import Table
 from tallystick.locality.proof import proved_graph
 from tallystick.storage import parse_json
 from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
-from walking import bounds_of, contexts_of
+from walking import TRAINED, bounds_of, contexts_of, fitted, random_model, trained
 
-EXACT = Path(__file__).parent / "reverse"
-"""mamba2:tiny with d_model=16 d_state=2 head_dim=16 dt_floor=2 dt_min=0.5 dt_max=2 min_margin=5, 150 steps, seed 0."""
+EXACT = TRAINED["mamba2"]
 IDENTITY = {"task": "reverse", "variant": "default", "weights": "w", "task_source": "s"}
-QUICK, ALL = 3, 20
+QUICK, ALL = {"mamba2": 3, "mamba1": 2, "conv": 2}, 20
 """Numbers of planted faults of the quick tests and of the slow ones."""
 
 
 @pytest.fixture
 def exact():
-    return runs.load(EXACT).model
+    return trained("mamba2")
 
 
-def test_an_exact_model_is_certified_and_the_certificate_is_verified(exact):
-    task = load("reverse")
-    verdict, made = certify(task, exact, IDENTITY)
+@pytest.mark.parametrize("name", [*TRAINED, "lookup"])
+def test_an_exact_model_is_certified_and_the_certificate_is_verified(name):
+    task, model = load("reverse"), fitted() if name == "lookup" else trained(name)
+    verdict, made = certify(task, model, IDENTITY)
     assert verdict["verdict"] == "certified"
     assert verdict["open"] == []
     assert made["min_margin"] == verdict["min_margin"] > 1
-    assert checker.check(made, task, exact, IDENTITY, lambda _: None) == ""
+    assert len(made["blocks"]) == (2 if name.startswith("mamba") else 0)
+    assert checker.check(made, task, model, IDENTITY, lambda _: None) == ""
 
 
 def planted(model, task, seed):
@@ -78,13 +81,17 @@ def planted(model, task, seed):
     raise AssertionError("no fault was planted")
 
 
-FAULTS = [pytest.param(seed, marks=pytest.mark.slow) if seed >= QUICK else seed for seed in range(ALL)]
+FAULTS = [
+    pytest.param(name, seed, marks=[pytest.mark.slow] if seed >= QUICK[name] else [])
+    for name in TRAINED
+    for seed in range(ALL)
+]
 
 
-@pytest.mark.parametrize("seed", FAULTS)
-def test_a_planted_fault_is_never_certified(exact, seed):
+@pytest.mark.parametrize(("name", "seed"), FAULTS)
+def test_a_planted_fault_is_never_certified(name, seed):
     task = load("reverse")
-    model = planted(exact, task, seed)
+    model = planted(trained(name), task, seed)
     verdict, made = certify(task, model, IDENTITY)
     assert verdict["verdict"] == "not certified"
     assert made is None
@@ -93,16 +100,60 @@ def test_a_planted_fault_is_never_certified(exact, seed):
         assert not row["bound"] > 0
         if row["real_error"]:
             assert_real(model, task, row)
+    assert forged_for(task, model)
+
+
+def forged_for(task, model):
+    """Return why a forged certificate is not verified."""
     forged = {"format": 1, **IDENTITY, "machine": graph_hash(proved_graph(task).graph), "tokens": 4}
-    assert checker.check(forged, task, model, IDENTITY, lambda _: None)
+    return checker.check(forged, task, model, IDENTITY, lambda _: None)
+
+
+@pytest.mark.parametrize("change", ["another token", "no edge"])
+def test_any_fault_of_a_table_is_found(change):
+    """Each leaf was met in training, so a run has it, and with it the fault."""
+    task, contexts, whole = load("reverse"), contexts_of("reverse"), fitted(200)
+    leaves = (whole.values_E < 0).nonzero()[:, 0].tolist()
+    assert len(leaves) > 10
+    for leaf in leaves:
+        model = copy.deepcopy(whole)
+        if change == "no edge":
+            kept = torch.arange(len(model.keys_E)) != leaf
+            model.keys_E, model.values_E = model.keys_E[kept], model.values_E[kept]
+        else:
+            model.values_E[leaf] = -2 - (-2 - int(model.values_E[leaf]) + 1 + leaf % 3) % len(task.vocab)
+        found = search.search(Table(model, contexts), lambda paths: np.zeros(len(paths), bool))
+        assert found.open
+        assert "the table" in checker.against_table(model, contexts.graph)
+    verdict, made = certify(task, model, IDENTITY)
+    assert made is None
+    assert any(row["real_error"] for row in verdict["open"])
+    assert "the table" in forged_for(task, model)
+
+
+def test_a_table_of_few_examples():
+    """What the table lacks is open; the errors that are named are real."""
+    task = load("addition")
+    model = models.build("lookup", vocab_size=len(task.vocab))
+    with pytest.raises(Refusal, match="not fitted"):
+        certify(task, model, IDENTITY)
+    model.fit([sequences.of(task, task.problem("train", 0, 3, number)) for number in range(3)])
+    verdict, made = certify(task, model, IDENTITY)
+    assert made is None
+    assert any(row["real_error"] for row in verdict["open"])
+    for row in verdict["open"]:
+        if row["real_error"]:
+            assert_real(model, task, row)
 
 
 def assert_real(model, task, row):
     """Assert that the model errs on the problem in the context."""
     ids, mask = sequences.of(task, task.parse(row["problem"]))
+    want = torch.from_numpy(ids[1:].astype(np.int64))[:, None]
     with torch.no_grad():
-        says = model(torch.from_numpy(ids.astype(np.int64))[None, :-1])[0][0].argmax(-1).numpy()
-    wrong = np.flatnonzero((says != ids[1:]) & mask[1:])
+        logits = model(torch.from_numpy(ids.astype(np.int64))[None, :-1])[0][0]
+    right = logits.gather(1, want)[:, 0] > logits.scatter(1, want, float("-inf")).amax(1)
+    wrong = np.flatnonzero(~right.numpy() & mask[1:])
     last = row["context"][-4:]
     words = task.vocab.decode(ids.tolist())
     assert any(words[max(0, at - 3) : at + 1] == last and words[at + 1] == row["want"] for at in wrong)
@@ -110,8 +161,10 @@ def assert_real(model, task, row):
 
 @pytest.mark.parametrize("limit", [{"deepest": 2}, {"AT_ONCE": 2}, {"MOST": 50}], ids=str)
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("context", [0, 14, 28])
-def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "context"), [("mamba2", 0), ("mamba2", 14), ("mamba2", 28), ("mamba1", 9), ("conv", 3)]
+)
+def test_a_wrong_token_in_one_context_stays_open(name, context, known, limit, monkeypatch):
     """The program's graph is changed instead of the model: it says another token at one node.
 
     known: whether a problem is known on which the model errs. limit: which limit of the search ends it.
@@ -122,7 +175,7 @@ def test_a_wrong_token_in_one_context_stays_open(exact, context, known, limit, m
     graph.said = graph.said.copy()
     graph.said[node] = graph.said[said[graph.said[said] != graph.said[node]][0]]
     contexts = certificate.Contexts(graph, 4)
-    bounds = bounds_of(exact, contexts)
+    bounds = bounds_of(trained(name), contexts)
     for name, value in limit.items():
         monkeypatch.setattr(search if name.isupper() else bounds, name, value)
     found = search.search(bounds, lambda paths: np.full(len(paths), known))
@@ -152,11 +205,11 @@ def test_only_a_margin_above_zero_is_certified(value):
     assert found.least == 1.0
 
 
-def test_a_model_of_random_weights_is_not_certified():
+@pytest.mark.parametrize("name", ["mamba2:tiny", "mamba1:tiny", "conv:tiny"])
+def test_a_model_of_random_weights_is_not_certified(name):
     task = load("reverse")
-    torch.manual_seed(0)
-    model = models.build("mamba2:tiny", vocab_size=len(task.vocab), d_model=16, d_state=2, dt_floor=2)
-    verdict, made = certify(task, model.eval(), IDENTITY)
+    model = random_model(len(task.vocab), 0, name)
+    verdict, made = certify(task, model, IDENTITY)
     assert made is None
     assert any(row["real_error"] for row in verdict["open"])
 
@@ -207,9 +260,10 @@ def test_a_certificate_of_something_else_is_not_verified(exact, key):
     assert checker.check({**made, key: "another"}, task, exact, IDENTITY, lambda _: None)
 
 
-def test_command(tallystick, tmp_path):
+@pytest.mark.parametrize("name", TRAINED)
+def test_command(tallystick, tmp_path, name):
     run = tmp_path / "run"
-    shutil.copytree(EXACT, run)
+    shutil.copytree(TRAINED[name], run)
     document = parse_json(tallystick("certify", run, "--json").out)
     assert set(document) == {"verdict", "min_margin", "contexts", "open", "seconds", "assumptions"}
     assert (document["verdict"], document["open"]) == ("certified", [])
