@@ -109,10 +109,13 @@ def forged_for(task, model):
     return checker.check(forged, task, model, IDENTITY, lambda _: None)
 
 
+@pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("change", ["another token", "no edge"])
-def test_any_fault_of_a_table_is_found(change):
+def test_any_fault_of_a_table_is_found(change, tokens):
     """Each leaf was met in training, so a run has it, and with it the fault."""
-    task, contexts, whole = load("reverse"), contexts_of("reverse"), fitted(200)
+    task, contexts, whole = load("reverse"), contexts_of("reverse", tokens), fitted(200)
+    assert not search.search(Table(whole, contexts), lambda paths: np.zeros(len(paths), bool)).open
+    assert not checker.against_table(whole, contexts.graph)
     leaves = (whole.values_E < 0).nonzero()[:, 0].tolist()
     assert len(leaves) > 10
     for leaf in leaves:
@@ -129,6 +132,15 @@ def test_any_fault_of_a_table_is_found(change):
     assert made is None
     assert any(row["real_error"] for row in verdict["open"])
     assert "the table" in forged_for(task, model)
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3])
+def test_a_table_is_read_as_far_as_the_model_reads_it(reach):
+    """reverse has k = 3; whatever the table holds, a model that reads fewer tokens is not certified."""
+    task, model = load("reverse"), fitted(200)
+    model.config = replace(model.config, reach=reach)
+    verdict, made = certify(task, model, IDENTITY)
+    assert (made is not None) == (reach == 3) == (not forged_for(task, model))
 
 
 def test_a_table_of_few_examples():

@@ -10,13 +10,16 @@ import torch
 from torch.nn import functional as F
 
 from tallystick.kernels import decode_numba, mamba2_numba
-from tallystick.kernels.reference import ssd_recurrent
+from tallystick.kernels.reference import selective_scan, ssd_recurrent
+from tallystick.kernels.selective_scan import selective_scan_chunked
 from tallystick.kernels.ssd import ssd_chunked
-from tallystick.locality.certify import boxes
-from tallystick.locality.certify.blocks import Coefficients, Mamba2Block
+from tallystick.locality.certify import boxes, checker, intervals
+from tallystick.locality.certify.blocks import Coefficients, Mamba1Block, Mamba2Block
 from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
 from tallystick.locality.certify.network import Network
+from tallystick.locality.proof import proved_graph
 from tallystick.models.mamba2 import Mamba2
+from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
 from walking import random_model
@@ -109,6 +112,82 @@ def test_the_scan_loses_no_more_than_is_bounded(kind, steps):
     y, exact = scan(*inputs)[0], ssd_recurrent(*(t.double() for t in inputs))[0]
     allowed = (C[0, :, None].abs().double().numpy() * block.scan_error[None]).sum(-1)
     assert ((y.double() - exact)[0].abs().flatten(1).numpy() <= allowed).all()
+
+
+@pytest.mark.parametrize("form", [selective_scan, selective_scan_chunked], ids=["loop", "chunks"])
+@pytest.mark.parametrize("steps", [(0.5, 1.0), (0.5, 60.0), (2.0, 9.0)], ids=["small", "wide", "large"])
+def test_the_selective_scan_loses_no_more_than_is_bounded(form, steps):
+    """Of Mamba-1, each entry of whose state has its own decay: the state and the output after some lengths."""
+    generator = torch.Generator().manual_seed(0)
+    model = random_model(5, 0, "mamba1:tiny", n_layer=1, d_model=8, d_state=3)
+    block, inner, length = Mamba1Block(model.layers[0]), 16, 400
+    A = -(torch.rand(inner, 3, generator=generator) * 5 + 1)
+    A[0], A[1, 1] = -1.0, -16.0
+    block.A = boxes.point(-A.double().numpy())
+    x, B, C = (torch.randn(1, length, size, generator=generator) for size in (inner, 3, 3))
+    dt = torch.rand(1, length, inner, generator=generator) * (steps[1] - steps[0]) + steps[0]
+    added = ((dt * x).double()[..., None] * B.double()[:, :, None]).abs().amax((0, 1)).numpy()
+    block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added)
+    first = torch.zeros(1, inner, 3)
+    for size in range(1, length + 1, 57):
+        part = [t[:, :size] for t in (x, dt, B, C)]
+        got_y, got = form(*part[:2], A, *part[2:], first)
+        want_y, want = selective_scan(*(t.double() for t in (*part[:2], A, *part[2:], first)))
+        assert ((got.double() - want)[0].abs().numpy() <= block.scan_error).all()
+        assert (got.double() - want).abs().max() > 0
+        allowed = (C[0, :size, None].abs().double().numpy() * block.scan_error).sum(-1)
+        assert ((got_y.double() - want_y)[0].abs().numpy() <= allowed).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("simple", [False, True], ids=["certify", "check"])
+def test_coefficients_of_mamba1_hold_what_float32_computes(seed, simple):
+    """Step sizes, B and C of any inputs in a box; simple: by the checker's intervals."""
+    rng = np.random.default_rng(seed)
+    layer = random_model(5, seed, "mamba1:tiny", n_layer=1).layers[0]
+    block = Mamba1Block(layer)
+    seen = [in_float32(random_box((3, block.inner), rng)) for _ in range(4)]
+    at = block.coefficients(seen[0][:, :0], seen)
+    if simple:
+        taps = tuple(np.stack([getattr(box, end) for box in seen[:0:-1]], 1) for end in ("lo", "hi"))
+        made = intervals.Mamba1Block(layer).inputs(taps, (seen[0].lo, seen[0].hi), (seen[0].lo, seen[0].hi))
+        at = Coefficients(*(Box(*each) for each in made))
+    for inputs in zip(*(points(box, rng) for box in seen), strict=True):
+        padded = torch.from_numpy(np.stack(inputs[::-1], 1)).float()
+        with torch.no_grad():
+            x = F.silu(F.conv1d(padded.mT, layer.conv.weight, layer.conv.bias, groups=block.inner).mT)[:, 0]
+            raw, B, C = (x @ layer.x_proj.weight.T).split(layer.sizes, -1)
+            dt = F.softplus(layer.dt_proj(raw)) + layer.dt_floor
+        for box, value in ((at.x, x), (at.B, B), (at.C, C), (at.dt, dt)):
+            assert holds(box, value.double().numpy())
+
+
+@pytest.mark.parametrize("simple", [False, True], ids=["certify", "check"])
+@pytest.mark.parametrize("name", ["mamba1:tiny", "conv:tiny"])
+def test_sums_that_cancel_lose_as_much_as_is_bounded(name, simple):
+    """An output that is not normalised: its products are large, and their sum is small."""
+    model = random_model(5, 0, name, n_layer=1)
+    with torch.no_grad():
+        model.layers[0].out_proj.weight[:, 0::2] = 1.0
+        model.layers[0].out_proj.weight[:, 1::2] = -1.0
+    vector = np.random.default_rng(0).uniform(3e4, 4e4, (1, 24)).astype(np.float32).astype(np.float64)
+    vector[:, 1::2] = vector[:, 0::2] - 1e-3
+    real = model.embedding.weight[0].detach().numpy()
+    for place, sign in enumerate([1.0, -1.0] * 12):
+        real = (real + np.float32(sign) * vector[0, place].astype(np.float32)).astype(np.float32)
+    if simple:
+        check = checker._Check(model, proved_graph(load("reverse")).graph, 2, lambda _: None)
+        held = Box(*check._stream(np.array([0]), [(vector, vector)], np.eye(12)))
+    else:
+        network = Network(model)
+        held = network.linear_of_residual(np.eye(12), np.array([0]), [network.blocks[0].output(boxes.point(vector))])
+    assert holds(held, real.astype(np.float64))
+    assert (held.hi - held.lo).max() < 1000  # of sums of 8e5
+
+
+def in_float32(box):
+    """Round the ends of a box to single precision, so that points of the box, rounded, lie in it."""
+    return Box(*(end.astype(np.float32).astype(np.float64) for end in (box.lo, box.hi)))
 
 
 def test_a_sum_may_begin_with_the_residual_stream():
