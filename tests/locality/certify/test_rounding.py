@@ -139,14 +139,17 @@ def test_the_selective_scan_loses_no_more_than_is_bounded(form, steps):
         assert ((got_y.double() - want_y)[0].abs().numpy() <= allowed).all()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("cancel", [False, True])
 @pytest.mark.parametrize("simple", [False, True], ids=["certify", "check"])
-def test_coefficients_of_mamba1_hold_what_float32_computes(seed, simple):
-    """Step sizes, B and C of any inputs in a box; simple: by the checker's intervals."""
+def test_coefficients_of_mamba1_hold_what_float32_computes(seed, cancel, simple):
+    """Step sizes, B and C of any inputs in a box; cancel: of large terms; simple: by the checker's intervals."""
     rng = np.random.default_rng(seed)
     layer = random_model(5, seed, "mamba1:tiny", n_layer=1).layers[0]
+    seen = [in_float32(random_box((3, layer.D.numel()), rng)) for _ in range(4)]
+    if cancel:
+        seen = make_cancelling(layer, seen)
     block = Mamba1Block(layer)
-    seen = [in_float32(random_box((3, block.inner), rng)) for _ in range(4)]
     at = block.coefficients(seen[0][:, :0], seen)
     if simple:
         taps = tuple(np.stack([getattr(box, end) for box in seen[:0:-1]], 1) for end in ("lo", "hi"))
@@ -183,6 +186,17 @@ def test_sums_that_cancel_lose_as_much_as_is_bounded(name, simple):
         held = network.linear_of_residual(np.eye(12), np.array([0]), [network.blocks[0].output(boxes.point(vector))])
     assert holds(held, real.astype(np.float64))
     assert (held.hi - held.lo).max() < 1000  # of sums of 8e5
+
+
+def make_cancelling(layer, seen):
+    """Let the second half of the channels be as the first, with weights of the other sign; return large inputs."""
+    with torch.no_grad():
+        for parameter in (layer.conv.weight, layer.conv.bias):
+            parameter[12:] = parameter[:12]
+        layer.x_proj.weight[:, 12:] = -layer.x_proj.weight[:, :12]
+        layer.dt_proj.bias.zero_()
+    large = [1e4 * box.lo[:, :12] for box in seen]
+    return [in_float32(boxes.point(np.concatenate([each, each], 1))) for each in large]
 
 
 def in_float32(box):

@@ -19,13 +19,18 @@ def contexts_of(name, tokens=4):
     return Contexts(proved_graph(load(name)).graph, tokens)
 
 
-def passed(contexts, ids):
-    """Return for each token of a run the contexts to which the tokens up to it lead."""
+def following(contexts):
+    """Return the contexts that a token leads to from a context, by both."""
     after = {}
     for to, before in enumerate(contexts.before):
         for begin in before:
             after.setdefault((begin, int(contexts.tokens[to, -1])), []).append(to)
-    now, ways = {0}, []
+    return after
+
+
+def passed(contexts, ids):
+    """Return for each token of a run the contexts to which the tokens up to it lead."""
+    after, now, ways = following(contexts), {0}, []
     for token in ids.tolist():
         now = {to for begin in now for to in after.get((begin, token), [])}
         assert now, "a run leaves the contexts"
