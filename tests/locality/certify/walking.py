@@ -73,7 +73,7 @@ def trained(name):
     return runs.load(TRAINED[name]).model
 
 
-def fitted(examples=4000):
+def fitted(examples):
     """Return a lookup model of reverse."""
     task = load("reverse")
     model = models.build("lookup", vocab_size=len(task.vocab))
