@@ -25,7 +25,7 @@ from tallystick.ranges import ranged
 
 
 class Conv(Model):
-    """Gated causal convolutions; what they say is decided by the last `field` tokens; constant state.
+    """Gated causal convolutions, which see the last 1 + n_layer (d_conv - 1) tokens; constant state.
 
     State, for block i: `conv.i` [B, K, E], the convolution's inputs at the last K tokens.
     """
