@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tallystick import models, runs
+from tallystick import models, runs, suffix
 from tallystick.locality import Refusal, sequences
 from tallystick.locality.certify import certificate, checker, errors, search
 from tallystick.locality.certify.certificate import certify, graph_hash
+from tallystick.locality.certify.contexts import PAD
 from tallystick.locality.certify.table import Table
 from tallystick.locality.proof import proved_graph
 from tallystick.storage import parse_json
@@ -132,6 +133,16 @@ def test_any_fault_of_a_table_is_found(change, tokens):
     assert made is None
     assert any(row["real_error"] for row in verdict["open"])
     assert "the table" in forged_for(task, model)
+
+
+def test_a_table_is_walked_before_the_beginning_only_where_it_is_known():
+    """A table that tells whether anything came before a token: unknown tokens leave it open."""
+    model = models.build("lookup", vocab_size=len(load("reverse").vocab))
+    width, token = len(load("reverse").vocab) + 1, 4
+    model.keys_E, model.values_E = torch.tensor([token, width + width - 1]), torch.tensor([1, -2 - 3])
+    table = Table(model, contexts_of("reverse"))
+    assert table._walk(np.array([[7, token], [PAD, token]])).tolist() == [suffix.UNSEEN, -2 - 3]
+    assert table._walk(np.array([[token]])).tolist() == [1]
 
 
 @pytest.mark.parametrize("reach", [1, 2, 3])

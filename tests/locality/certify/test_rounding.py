@@ -126,12 +126,17 @@ def test_the_selective_scan_loses_no_more_than_is_bounded(form, steps):
     dt = torch.rand(1, length, inner, generator=generator) * (steps[1] - steps[0]) + steps[0]
     added = ((dt * x).double()[..., None] * B.double()[:, :, None]).abs().amax((0, 1)).numpy()
     block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added)
+    checked = intervals.Mamba1Block(model.layers[0])
+    checked.rate = (-A.double().numpy(),) * 2
+    checked.seen = dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added
+    checked.settle()
     first = torch.zeros(1, inner, 3)
     for size in range(1, length + 1, 57):
         part = [t[:, :size] for t in (x, dt, B, C)]
         got_y, got = form(*part[:2], A, *part[2:], first)
         want_y, want = selective_scan(*(t.double() for t in (*part[:2], A, *part[2:], first)))
-        assert ((got.double() - want)[0].abs().numpy() <= block.scan_error).all()
+        for allowed in (block.scan_error, checked.error):
+            assert ((got.double() - want)[0].abs().numpy() <= allowed).all()
         assert (got.double() - want).abs().max() > 0
         allowed = (C[0, :size, None].abs().double().numpy() * block.scan_error).sum(-1)
         assert ((got_y.double() - want_y)[0].abs().numpy() <= allowed).all()
@@ -171,6 +176,29 @@ def make_cancelling(layer, rng):
         layer.dt_proj.bias.zero_()
     half = 1e3 * rng.standard_normal((3, 12))
     return in_float32(boxes.point(np.concatenate([half, half], 1)))
+
+
+@pytest.mark.parametrize("simple", [False, True], ids=["certify", "check"])
+@pytest.mark.parametrize("name", ["mamba1:tiny", "conv:tiny"])
+def test_sums_that_cancel_lose_as_much_as_is_bounded(name, simple):
+    """An output that is not normalised: its products are large, and their sum is small."""
+    model = random_model(5, 0, name, n_layer=1)
+    with torch.no_grad():
+        model.layers[0].out_proj.weight[:, 0::2] = 1.0
+        model.layers[0].out_proj.weight[:, 1::2] = -1.0
+    vector = np.random.default_rng(0).uniform(3e4, 4e4, (1, 24)).astype(np.float32).astype(np.float64)
+    vector[:, 1::2] = vector[:, 0::2] - 1e-3
+    real = model.embedding.weight[0].detach().numpy()
+    for place, sign in enumerate([1.0, -1.0] * 12):
+        real = (real + np.float32(sign) * vector[0, place].astype(np.float32)).astype(np.float32)
+    if simple:
+        check = checker._Check(model, proved_graph(load("reverse")).graph, 2, lambda _: None)
+        held = Box(*check._stream(np.array([0]), [(vector, vector)], np.eye(12)))
+    else:
+        network = Network(model)
+        held = network.linear_of_residual(np.eye(12), np.array([0]), [network.blocks[0].output(boxes.point(vector))])
+    assert holds(held, real.astype(np.float64))
+    assert (held.hi - held.lo).max() < 1000  # of sums of 8e5
 
 
 def in_float32(box):
