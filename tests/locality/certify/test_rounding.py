@@ -13,11 +13,13 @@ from tallystick.kernels import decode_numba, mamba2_numba
 from tallystick.kernels.reference import selective_scan, ssd_recurrent
 from tallystick.kernels.selective_scan import selective_scan_chunked
 from tallystick.kernels.ssd import ssd_chunked
-from tallystick.locality.certify import boxes, intervals
+from tallystick.locality.certify import boxes, checker, intervals
 from tallystick.locality.certify.blocks import Coefficients, Mamba1Block, Mamba2Block
 from tallystick.locality.certify.boxes import ELEMENTARY, TINY, Box
 from tallystick.locality.certify.network import Network
+from tallystick.locality.proof import proved_graph
 from tallystick.models.mamba2 import Mamba2
+from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
 from walking import random_model
