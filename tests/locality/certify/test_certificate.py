@@ -135,6 +135,17 @@ def test_any_fault_of_a_table_is_found(change, tokens):
     assert "the table" in forged_for(task, model)
 
 
+def test_one_open_context_is_enough_for_no_certificate():
+    task, model = load("reverse"), fitted(200)
+    after_ans = model.keys_E == task.vocab.ids["[ANS]"]
+    assert after_ans.sum() == 1
+    model.values_E[after_ans] = -2 - task.vocab.ids["[EOS]"]
+    verdict, made = certify(task, model, IDENTITY)
+    assert [(row["context"][-1], row["want"]) for row in verdict["open"]] == [("[ANS]", "[p0.left]")]
+    assert verdict["verdict"] == "not certified"
+    assert made is None
+
+
 def test_a_table_is_walked_before_the_beginning_only_where_it_is_known():
     """A table that tells whether anything came before a token: unknown tokens leave it open."""
     model = models.build("lookup", vocab_size=len(load("reverse").vocab))
