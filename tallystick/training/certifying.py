@@ -1,0 +1,81 @@
+"""Training until a model is certified exact at every length: on problems that contain the contexts that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tallystick import runs
+from tallystick.evaluation.certified import certify_run
+from tallystick.locality import Refusal
+from tallystick.locality.certify.certificate import Verdict, contexts_of, reason_against
+from tallystick.locality.certify.reaching import problems_with
+from tallystick.locality.proof import proved_graph
+from tallystick.models.lookup import Lookup
+from tallystick.training.trainer import Trainer
+
+NAMED = 5
+"""Number of open contexts that are named at the end."""
+
+Say = Callable[[str], None]
+"""A callback that receives a line of progress."""
+
+
+class Certifying:
+    """Certifies a run between stretches of its training.
+
+    Raises ValueError, before anything is trained, if the task or the model cannot be certified.
+    """
+
+    def __init__(self, trainer: Trainer, say: Say):
+        self._trainer, self._say = trainer, say
+        task, model, settings = trainer.task, trainer.model, trainer.settings
+        try:
+            if reason := reason_against(model):
+                raise Refusal(reason)
+            self._proved = proved_graph(task, settings.seed)
+            self._contexts = contexts_of(model, self._proved.graph)  # type: ignore[arg-type]
+        except Refusal as refusal:
+            what = f"{task.name} with {trainer.config.model}"
+            raise ValueError(f"--certify: {what} cannot be certified: {refusal}") from None
+
+    def goes_on(self) -> bool:
+        """Certify the trained model; return whether training goes on, on problems with contexts that are open.
+
+        It does not if the model is certified, if no steps are left, or if no problem was found with such a context.
+        """
+        trainer = self._trainer
+        self._say("certifying ...")
+        verdict = self._certify()
+        if verdict["verdict"] == "certified":
+            self._say(f"CERTIFIED exact at every length: each margin is at least {verdict['min_margin']:.2g} logits")
+            return False
+        if trainer.step >= trainer.settings.steps or isinstance(trainer.model, Lookup):  # it is fitted in one go
+            self._give_up(verdict, "no steps are left")
+            return False
+        prompts = problems_with(
+            trainer.task, self._contexts, verdict["open"], trainer.step, trainer.settings.train_length
+        )
+        if not prompts:
+            self._give_up(verdict, "no problem was found that has an open context")
+            return False
+        self._say(f"{_open(verdict)}; training goes on with {len(prompts):,} problems that have some of them")
+        trainer.focus_on(prompts)
+        return True
+
+    def _certify(self) -> Verdict:
+        """Certify the run folder's model, on the CPU, as `tallystick certify` does."""
+        trainer = self._trainer
+        run = runs.load(trainer.path)
+        return certify_run(run, trainer.settings.seed, self._say, self._proved)
+
+    def _give_up(self, verdict: Verdict, why: str) -> None:
+        self._say(f"NOT CERTIFIED, since {why}; {_open(verdict)}")
+        for row in verdict["open"][:NAMED]:
+            kind = "undecided" if row["problem"] is None else f"a real error, on {row['problem'][:100]}"
+            after, want, rival = " ".join(row["context"]), row["want"], row["rival"]
+            self._say(f"  after  {after}  comes {want}, perhaps {rival} is said: {kind}")
+
+
+def _open(verdict: Verdict) -> str:
+    real = sum(row["real_error"] is True for row in verdict["open"])
+    return f"open contexts: {len(verdict['open']):,}, real errors among them: {real:,}"
