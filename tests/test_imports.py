@@ -37,7 +37,7 @@ ALLOWED = {
     "mini": "runs engine",
     "evaluation": "episode problem vocab tasks config locality models data runs engine rows storage",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
-    "report": "episode vocab problem replay tools tasks models config runs locality storage",
+    "report": "episode vocab problem replay tools tasks models config runs locality evaluation rows storage",
     "bench": "episode tasks models config data runs locality engine evaluation training launch provenance",
     "studies": "tasks models config runs rows storage provenance locality engine evaluation training launch",
     "cli": "episode problem trajectory workspace replay text tools tasks models config runs data locality engine "

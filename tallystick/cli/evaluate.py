@@ -202,7 +202,7 @@ class Table:
 
     def certified(self, found: Certified) -> None:
         """Print a row for every length."""
-        self._cells({"length": "every length", "exact": "certified", "min margin": margin_text(found["min_margin"])})
+        self._cells({"length": "every length", "exact": "certified", "min margin": f"{found['min_margin']:.2g}"})
 
     def _cells(self, cells: dict[str, str]) -> None:
         self._print("".join(f"{cells.get(name, ''):>{width}}" for name, width in self._widths.items()).rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,13 @@ from tallystick.tasks import Task
 from tallystick.tasks.registry import source
 
 FILE = "certificate.json"
+OTHER = {
+    "task": "another task",
+    "variant": "another program",
+    "weights": "other weights",
+    "task_source": "another version of the task",
+}
+"""What a certificate is about that differs in one part of its identity."""
 
 
 class Stored(NamedTuple):
@@ -51,7 +59,7 @@ def read(path: Path, config: RunConfig, task: Task, weights: str) -> Stored:
 
     It is not verified again, as `tallystick certify --check` does.
     """
-    file = path / FILE
+    file, again = path / FILE, f"certify again: tallystick certify {shlex.quote(str(path))}"
     if not file.exists():
         return Stored(None, "")
     try:
@@ -61,15 +69,11 @@ def read(path: Path, config: RunConfig, task: Task, weights: str) -> Stored:
         return Stored(None, f"{FILE} is damaged: {error}")
     for key, value in identity(config, task, weights).items():
         if document[key] != value:
-            return Stored(None, f"{FILE} is of another {KEYS[key]}; certify again: tallystick certify {path}")
+            return Stored(None, f"{FILE} is of {OTHER[key]}; {again}")
     try:
         machine = graph_hash(proved_graph(task).graph)
     except (Refusal, ValueError) as refusal:
         return Stored(None, f"{FILE} is of a program that is not proved local any more: {refusal}")
     if document["machine"] != machine:
-        return Stored(None, f"{FILE} is of another token graph; certify again: tallystick certify {path}")
+        return Stored(None, f"{FILE} is of another token graph; {again}")
     return Stored({"min_margin": document["min_margin"], "contexts": document["contexts"]}, "")
-
-
-KEYS = {"task": "task", "variant": "program", "weights": "weights", "task_source": "version of the task"}
-"""Parts of a certificate's identity, as messages name them."""

@@ -46,6 +46,16 @@ def test_all_seeds_are_shown(results, two, made):
     assert cells(results.of(two[1]))[Place(9)].as_counts == "14/30 (0-10 a seed)"
 
 
+def test_certified_seeds_have_a_column_if_there_are_any(results, two, made):
+    results.add(two[0], 0, made.where, made.trained(made.row(3, 10)))
+    assert "every length" not in markdown.sections(two, results)
+    for seed, margin in enumerate(({}, {"certified": 0.5})):
+        results.add(two[1], seed, made.where, made.trained(made.row(3, 10)) | margin)
+    table = made.in_table(markdown.sections(two, results))
+    assert table["seeds"][2] == "every length"
+    assert (table["lookup"][3], table["mamba2:tiny"][3]) == ("-", "certified: 1 of 2 seeds")
+
+
 @pytest.mark.parametrize(
     ("numbers", "text"), [([], "-"), ([3], "3"), ([0, 1], "0, 1"), ([0, 1, 2, 7], "0-2, 7"), ([1, 3, 4], "1, 3, 4")]
 )

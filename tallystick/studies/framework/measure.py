@@ -16,7 +16,7 @@ import torch
 
 from tallystick import locality, runs, tasks
 from tallystick.engine.reader import is_compiled
-from tallystick.evaluation import sweep
+from tallystick.evaluation import certified, sweep
 from tallystick.locality import sequences
 from tallystick.models.base import Model
 from tallystick.provenance import environment
@@ -101,6 +101,8 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
     )
     if errors:
         outcome["first_error"] = errors[0]
+    if found := certified.read(path, run.config, run.task, run.weights).certified:
+        outcome["certified"] = _short(found["min_margin"])
     return outcome
 
 

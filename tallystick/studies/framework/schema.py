@@ -127,6 +127,8 @@ class Outcome(TypedDict, total=False):
     rows: list[list[Any]]
     """Rows as lists in the order of COLUMNS."""
     eval_seconds: float
+    certified: float
+    """Least margin that a certificate of the trained model has for every length; missing if there is none."""
     first_error: Deviation
     check: Check
     refused: str
