@@ -13,7 +13,8 @@ STATES = 2
 class Generated(Task):
     """A program of three to five phases, with two pointers and a tape, that reads what it has said, too.
 
-    It ends on every prompt: it walks left, or right without saying anything, or right to the end of the prompt.
+    It ends on every prompt: it walks left, or right without saying anything, or right to the end of the prompt. After
+    some walks it goes further without looking, out of the memory.
     """
 
     symbols = "abx>"
@@ -24,7 +25,7 @@ class Generated(Task):
     def __init__(self, seed):
         super().__init__()
         self.rng = random.Random(seed)
-        self.phases = self._phases()
+        self.phases = tuple((*phase, self.rng.choice((0, 0, 1, 2))) for phase in self._phases())
         del self.rng
 
     def _phases(self):
@@ -42,7 +43,7 @@ class Generated(Task):
             else:
                 at[which] = "end"
                 phases.append((which, True, "[EOS]", self._table(False, False)))
-        return tuple(phases)
+        return phases
 
     def _table(self, says, writes):
         """Return for each state and symbol what is said, the next state, and what is written."""
@@ -57,7 +58,7 @@ class Generated(Task):
     def answer(self, prompt):
         """Run the phases on lists, without any tool."""
         memory, tape, at, state, output = [*prompt], dict(enumerate(prompt)), {0: 0, 1: 0, "tape": 0}, 0, []
-        for number, (which, right, stop, table) in enumerate(self.phases):
+        for number, (which, right, stop, table, further) in enumerate(self.phases):
             last = number == len(self.phases) - 1
             memory += ["[ANS]"] if last else []
             while (symbol := read(memory, tape, which, at[which])) != stop:
@@ -67,12 +68,13 @@ class Generated(Task):
                 if written:
                     tape[at[which]] = written
                 at[which] += 1 if right else -1
+            at[which] += further if right else -further
         return output
 
     def solve(self, w):
         phase = state = 0
         while phase < len(self.phases):
-            which, right, stop, table = self.phases[phase]
+            which, right, stop, table, further = self.phases[phase]
             if phase == len(self.phases) - 1:
                 w.answer()
             tool = w.tape if which == "tape" else w.pointer(which)
@@ -88,6 +90,12 @@ class Generated(Task):
                     tool.right()
                 else:
                     tool.left()
+            while further:
+                if right:
+                    tool.right()
+                else:
+                    tool.left()
+                further -= 1
             phase += 1
 
 
