@@ -67,8 +67,12 @@ class Experiment:
     """Seed of the measured problems; None for the experiment's own, so that each seed has other problems."""
     seeds: tuple[int, ...] = ()
     """The only seeds of the experiment; () for the study's."""
+    reach: bool = False
+    """Whether it is measured how far back the trained model looks."""
+    certify: bool = False
+    """Whether training goes on until the model is certified, which is tried at each validation, too, for the figure."""
     added: tuple[str, ...] = ()
-    """Fields added to the plan after runs had been stored; a stored run without them stays valid."""
+    """Fields added to the plan after runs had been stored; a run without them is shown until it is measured again."""
     panel: str = ""
     """Name of the table's section and figure's panel; the task if empty."""
     line: str = ""
@@ -106,6 +110,7 @@ class Experiment:
             "lengths": ", ".join(f"{at.place} x {at.problems}" for at in self.at if at.problems),
             "worst_cases": ", ".join(at.place for at in self.at if at.worst_cases),
             "problem_seed": None if self.problem_seed is None else str(self.problem_seed),
+            **{name: "yes" for name in ("reach", "certify") if getattr(self, name)},
         }
 
     @property
