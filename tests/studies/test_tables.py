@@ -255,7 +255,7 @@ def test_the_locality_table(results, made, tmp_path):
         rows = made.row(10, near), made.row(10, 5, 5, worst_cases=True), made.row(far_length, beyond)
         outcome = made.trained(*rows, made.row(far_length, worst, 5, worst_cases=True))
         for seed, reach in enumerate((3, 7, None)) if beyond == 9 else ():
-            results.add(each, seed, made.where, outcome | {"reach": reach})
+            results.add(each, seed, made.where, outcome | {"looks_back": reach})
         if beyond != 9:
             results.add(each, 0, made.where, outcome)
     sections = {part.split("\n")[0]: part for part in locality.tables(every, results).split("## ")[1:]}
@@ -309,8 +309,10 @@ def test_the_table_and_figure_of_certificates(results, made, tmp_path):
     near, far = (at.length for at in reverse.at)
     rows = made.row(near, 20, 20), made.row(near, 8, 8, worst_cases=True), made.row(far, 20, 20)
     attempts = [[50, 42, 40, 9, None, -1.0], [100, 42, 2, 0, None, 5.5], [150, 42, 0, 0, 0.25, 6.0]]
-    results.add(reverse, 0, made.where, made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "reach": 3})
-    results.add(reverse, 1, made.where, made.trained(*rows) | {"attempts": attempts[:2], "reach": None})
+    results.add(
+        reverse, 0, made.where, made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "looks_back": 3}
+    )
+    results.add(reverse, 1, made.where, made.trained(*rows) | {"attempts": attempts[:2], "looks_back": None})
     shown = made.in_table(certified.page([addition, reverse], results))
     assert shown["reverse"] == [
         *("0, 1", "1 of 2", "0.25", "42", "100", "150", "3"),

@@ -35,7 +35,7 @@ def _of(name: str) -> Experiment:
     far = next((length for length in sorted(defaults.eval) if length > near), 2 * near)
     at = At(near, 20, worst_cases=True), At(far, 20, worst_cases=True)
     return Experiment(
-        task=name, model=MODEL, at=at, settings=FLOOR, certify=True, reach=True, line=name, panel="certified"
+        task=name, model=MODEL, at=at, settings=FLOOR, certify=True, looks_back=True, line=name, panel="certified"
     )
 
 
@@ -63,7 +63,7 @@ def _row(line: Line) -> list[object]:
     return [
         *(line.first.line, seeds(line.seeds), f"{len(found)} of {len(runs)}" if runs else MISSING),
         ", ".join(f"{margin:.2g}" for margin in found) or MISSING,
-        *(_span(runs, _contexts), _span(runs, _plain_end), _span(runs, _first_certified), _span(runs, _reach)),
+        *(_span(runs, _contexts), _span(runs, _plain_end), _span(runs, _first_certified), _span(runs, _looks_back)),
         *("; ".join(random) or MISSING, "; ".join(worst) or MISSING),
     ]
 
@@ -90,8 +90,8 @@ def _first_certified(run: StoredRun) -> int | None:
     return next((each.step for each in attempts_of(run) if each.certified is not None), None)
 
 
-def _reach(run: StoredRun) -> int | None:
-    return run.get("reach")
+def _looks_back(run: StoredRun) -> int | None:
+    return run.get("looks_back")
 
 
 def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:

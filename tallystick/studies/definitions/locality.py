@@ -37,7 +37,7 @@ FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
 NO_NOTES = ("logic-graph",)
 """Tasks whose paper program cannot be made local by notes: it needs information that grows with the graph, and notes
 cannot stand in the answer."""
-LATER = ("worst_cases", "reach")
+LATER = ("worst_cases", "looks_back")
 """Fields added to the plan after runs had been stored."""
 
 DIFFERS, RANDOM_ONLY, NOT_LEARNED, AGREES = "differs", "random only", "not learned", "agrees"
@@ -84,7 +84,7 @@ class Row(NamedTuple):
     """Results at the training length."""
     far: Measured | None = None
     """Results beyond the training length."""
-    reach: str = MISSING
+    looks_back: str = MISSING
     """How far back the model looks: the fewest last tokens that give its predictions, over the seeds."""
     random_alone: bool = False
     """Whether some runs were measured without worst cases."""
@@ -116,7 +116,8 @@ def _of(name: str, variant: str) -> list[Declared]:
         check,
         *(
             Experiment(
-                task=name, variant=variant, model=preset(model, "small"), at=at, panel=panel, added=LATER, reach=True,
+                task=name, variant=variant, model=preset(model, "small"), at=at, panel=panel, added=LATER,
+                looks_back=True,
                 settings=settings(name, model, "small"), seeds=(0,) if model in ONE_SEED else (),
             )
             for model in MODELS
@@ -141,15 +142,15 @@ def _row(experiment: Experiment, check: Check | None, results: Results) -> Row:
         return Row(experiment)
     found = cells(runs)
     near, far = (_measured(found, at) for at in experiment.at)
-    random_alone = any(not set(LATER) <= results.plans[run["plan"]]["plan"].keys() for run in runs)
+    random_alone = any("worst_cases" not in results.plans[run["plan"]]["plan"] for run in runs)
     predicted = predict(_described(experiment, runs[0]), check, experiment.at[-1].length)
     verdict = judge(predicted, near, far, random_alone)
-    return Row(experiment, check, predicted, near, far, _reach(runs), random_alone, verdict)
+    return Row(experiment, check, predicted, near, far, _looks_back(runs), random_alone, verdict)
 
 
-def _reach(runs: Sequence[StoredRun]) -> str:
+def _looks_back(runs: Sequence[StoredRun]) -> str:
     """Format how far back the models of several seeds look: median and range."""
-    known = [math.inf if run["reach"] is None else run["reach"] for run in runs if "reach" in run]
+    known = [math.inf if run["looks_back"] is None else run["looks_back"] for run in runs if "looks_back" in run]
     if not known:
         return MISSING
     low, middle, high = (_tokens(size) for size in (min(known), median_low(known), max(known)))
@@ -215,7 +216,7 @@ def _cells(row: Row) -> list[str]:
     assert row.far
     checked, (near, far) = check_rows_of(row.check), row.experiment.at
     return [
-        *(row.experiment.panel, row.experiment.line, ", ".join(str(each.k) for each in checked), row.reach),
+        *(row.experiment.panel, row.experiment.line, ", ".join(str(each.k) for each in checked), row.looks_back),
         *(f"{100 * (checked[-1].coverage or 0):.4g}", WORDS[row.predicted]),
         *(f"{near.length:,}: {row.near.random}", f"{far.length:,}: {row.far.random}", _worst(row)),
     ]

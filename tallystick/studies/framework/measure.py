@@ -102,8 +102,8 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
     )
     if errors:
         outcome["first_error"] = errors[0]
-    if experiment.reach:
-        outcome["reach"] = reach.measure(run.model, run.task, seed).k
+    if experiment.looks_back:
+        outcome["looks_back"] = reach.measure(run.model, run.task, seed).k
     if experiment.certify:
         outcome["attempts"] = [[_short(row[name]) for name in ATTEMPT_COLUMNS] for row in attempts(path)]
     if found := certified.read(path, run.config, run.task, run.weights).certified:

@@ -148,7 +148,7 @@ class Outcome(TypedDict, total=False):
     certified: float
     """Least margin that a certificate of the trained model has for every length; missing if there is none."""
     first_error: Deviation
-    reach: int | None
+    looks_back: int | None
     """Fewest last tokens that give the model's predictions; None if more than were tried are needed."""
     attempts: list[list[Any]]
     """Attempts to certify the model during training, as lists in the order of ATTEMPT_COLUMNS."""
