@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tallystick import runs
-from tallystick.evaluation.certified import certify_run
+from tallystick.evaluation import certified
 from tallystick.locality import Refusal
 from tallystick.locality.certify.certificate import Verdict, contexts_of, reason_against
 from tallystick.locality.certify.reaching import problems_with
@@ -44,10 +44,14 @@ class Certifying:
         It does not if the model is certified, if no steps are left, or if no problem was found with such a context.
         """
         trainer = self._trainer
+        run = runs.load(trainer.path)  # on the CPU, as `tallystick certify` does
+        if stored := certified.read(run.path, run.config, run.task, run.weights).certified:
+            self._say_certified(stored["min_margin"])
+            return False
         self._say("certifying ...")
-        verdict = self._certify()
-        if verdict["verdict"] == "certified":
-            self._say(f"CERTIFIED exact at every length: each margin is at least {verdict['min_margin']:.2g} logits")
+        verdict = certified.certify_run(run, trainer.settings.seed, self._say, self._proved)
+        if verdict["min_margin"] is not None and verdict["verdict"] == "certified":
+            self._say_certified(verdict["min_margin"])
             return False
         if trainer.step >= trainer.settings.steps or isinstance(trainer.model, Lookup):  # it is fitted in one go
             self._give_up(verdict, "no steps are left")
@@ -62,11 +66,8 @@ class Certifying:
         trainer.focus_on(prompts)
         return True
 
-    def _certify(self) -> Verdict:
-        """Certify the run folder's model, on the CPU, as `tallystick certify` does."""
-        trainer = self._trainer
-        run = runs.load(trainer.path)
-        return certify_run(run, trainer.settings.seed, self._say, self._proved)
+    def _say_certified(self, margin: float) -> None:
+        self._say(f"CERTIFIED exact at every length: each margin is at least {margin:.2g} logits")
 
     def _give_up(self, verdict: Verdict, why: str) -> None:
         self._say(f"NOT CERTIFIED, since {why}; {_open(verdict)}")

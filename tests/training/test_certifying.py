@@ -59,6 +59,9 @@ def test_more_steps_go_on_until_the_model_is_certified(spent, tallystick, tmp_pa
     stored = certified.read(out, run.config, run.task, run.weights)
     assert document["certified"] == stored.certified
     assert stored.certified["min_margin"] > 0
+    again = tallystick("resume", out).err
+    assert "CERTIFIED exact" in again
+    assert "certifying ..." not in again, "the certificate is still of these weights"
     (focus,) = run.focus
     assert focus["prompts"]
     assert all(len(prompt) > 2 for prompt in focus["prompts"]), "single bits were trained already"
