@@ -53,18 +53,24 @@ class Certifying:
         if verdict["min_margin"] is not None and verdict["verdict"] == "certified":
             self._say_certified(verdict["min_margin"])
             return False
-        if trainer.step >= trainer.settings.steps or isinstance(trainer.model, Lookup):  # it is fitted in one go
-            self._give_up(verdict, "no steps are left")
-            return False
-        prompts = problems_with(
-            trainer.task, self._contexts, verdict["open"], trainer.step, trainer.settings.train_length
-        )
+        prompts, why = self._problems(verdict)
         if not prompts:
-            self._give_up(verdict, "no problem was found that has an open context")
+            self._give_up(verdict, why)
             return False
         self._say(f"{_open(verdict)}; training goes on with {len(prompts):,} problems that have some of them")
         trainer.focus_on(prompts)
         return True
+
+    def _problems(self, verdict: Verdict) -> tuple[list[list[str]], str]:
+        """Find problems to train on that have open contexts; if there are none, say why training ends."""
+        trainer, settings = self._trainer, self._trainer.settings
+        if isinstance(trainer.model, Lookup):
+            return [], "lookup is fitted in one go; train anew with more examples"
+        if trainer.step >= settings.steps:
+            return [], "no steps are left"
+        open_, length = verdict["open"], settings.train_length
+        found = problems_with(trainer.task, self._contexts, open_, trainer.step, length)
+        return found, "no problem was found that has an open context"
 
     def _say_certified(self, margin: float) -> None:
         self._say(f"CERTIFIED exact at every length: each margin is at least {margin:.2g} logits")
