@@ -62,7 +62,7 @@ def contradiction(runs, k):
 
 @pytest.mark.parametrize(
     ("first", "programs", "longest"),
-    [(0, QUICK, 4), *(pytest.param(first, 100, 7, marks=pytest.mark.slow) for first in range(QUICK, ALL, 100))],
+    [(0, QUICK, 4), *(pytest.param(first, 100, 6, marks=pytest.mark.slow) for first in range(QUICK, ALL, 100))],
 )
 def test_every_run_is_a_path_of_the_token_graph(first, programs, longest):
     """All prompts up to a length are run, and a graph that lacks an edge is noticed."""
