@@ -1,15 +1,18 @@
 """Soundness of proofs on generated programs: every problem's run is a path of the token graph, and k decides."""
 
+import copy
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tallystick.locality import Refusal, proof, sequences
+from tallystick.locality.abstraction import Abstraction, Edges
 from tallystick.locality.extraction import Machine
 from tallystick.locality.token_graph import NOTHING
+from tallystick.tasks.shape import parse
 
 sys.path.insert(0, str(Path(__file__).parent))
 from generated import Generated, prompts
@@ -79,6 +82,20 @@ def test_every_run_is_a_path_of_the_token_graph(first, programs, longest):
         found, local = found + 1, local + (k > 0)
     assert found > EXPLORED * programs
     assert local > 0
+
+
+@pytest.mark.parametrize("seed", [33, 93, 149])
+def test_another_exploration_finds_nothing_new(seed):
+    """These programs' second exploration finds neighbours in the memory, and no label, that the first one lacked."""
+    task = Generated(seed)
+    found = Abstraction(Machine(task, REPLAYED), parse(task.shape, task.symbols), nodes=NODES[0])
+    before = found.edges.nodes, found.edges.token
+    memory, found._memory.has_grown = copy.deepcopy(found._memory._after), False
+    found.edges, found._nodes, found._waiting = Edges(NODES[0]), {}, deque()
+    found._explore()
+    assert not found._memory.has_grown
+    assert found._memory._after == memory
+    assert (found.edges.nodes, found.edges.token) == before
 
 
 def test_a_graph_that_lacks_an_edge_is_noticed():
