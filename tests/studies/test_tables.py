@@ -308,7 +308,7 @@ def test_the_table_and_figure_of_certificates(results, made, tmp_path):
     )
     near, far = (at.length for at in reverse.at)
     rows = made.row(near, 20, 20), made.row(near, 8, 8, worst_cases=True), made.row(far, 20, 20)
-    attempts = [[50, 42, 40, 9, None, -1.0], [100, 42, 2, 0, None, 5.5], [150, 42, 0, 0, 0.25, 6.0]]
+    attempts = [[50, 42, 40, 9, None, 2.0], [100, 42, 2, 0, None, 5.5], [150, 42, 0, 0, 0.25, 6.0]]
     results.add(
         reverse, 0, made.where, made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "looks_back": 3}
     )
