@@ -45,8 +45,8 @@ READ = (
     "*Certified*: number of seeds whose model is proved to say exactly the program's tokens on every problem of the "
     "task's shape, whatever its length. *Least margins*: in logits, after rounding, of each certified seed; they are "
     "small because bounds are refined until they are above 0, and no further. *Steps, plain*: when the held-out "
-    "problems were exact with the margin; *certified*: when a certificate was first found, of seed 0 perhaps before that. "
-    "*Measured*: exact random problems of all seeds, at the training length and beyond."
+    "problems were exact with the margin; *certified*: when a certificate was first found, of seed 0 perhaps before "
+    "that. *Measured*: exact random problems of all seeds, at the training length and beyond."
 )
 
 
