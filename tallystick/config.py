@@ -94,11 +94,13 @@ class RunConfig:
     """Name of a text task's tokenizer, as given to `tasks.load`; "" for the task's own."""
     extended_from: tuple[int, ...] = ()
     """Earlier maximum numbers of steps, each raised by `resume --steps`."""
+    certify: bool = False
+    """Whether training ends only once the model is certified exact at every length, or no steps are left."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the document of config.json."""
         document = asdict(self) | {"model_settings": dict(self.model_settings)}
-        optional = {"tokenizer": self.tokenizer, "extended_from": list(self.extended_from)}
+        optional = {"tokenizer": self.tokenizer, "extended_from": list(self.extended_from), "certify": self.certify}
         return {key: value for key, value in (document | optional).items() if key not in optional or value}
 
     @classmethod
@@ -108,7 +110,7 @@ class RunConfig:
         Raises ValueError naming a key that is missing or unknown, of a wrong type or out of range.
         """
         known = _typed("the document", document, dict)
-        _check_keys(cls, known, "", optional={"tokenizer", "extended_from"})
+        _check_keys(cls, known, "", optional={"tokenizer", "extended_from", "certify"})
         if "vocab_size" in _typed("model_settings", known["model_settings"], dict):
             raise ValueError("model_settings.vocab_size is no setting: it is the task's number of tokens")
         given = _typed("settings", known["settings"], dict)
@@ -122,6 +124,7 @@ class RunConfig:
             settings=Settings(**{key: _typed(f"settings.{key}", value, KINDS[key]) for key, value in given.items()}),
             tokenizer=_typed("tokenizer", known.get("tokenizer", ""), str),
             extended_from=tuple(_typed("extended_from", steps, int) for steps in extended),
+            certify=_typed("certify", known.get("certify", False), bool),
         )
 
 

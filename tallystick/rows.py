@@ -79,6 +79,14 @@ class Trained(TypedDict):
     """Whether the held-out problems were exact with the margin."""
 
 
+class Certified(TypedDict):
+    """What a run's certificate says: every problem of the task's shape is exact, whatever its length."""
+
+    min_margin: float
+    """Least certified margin in logits."""
+    contexts: int
+
+
 class EvalReport(TypedDict):
     """Document of `eval --json` and of eval.json."""
 
@@ -93,6 +101,8 @@ class EvalReport(TypedDict):
     trained: Trained | None
     """None if the run folder has no optimizer.safetensors to tell."""
     rows: list[EvalRow]
+    certified: NotRequired[Certified | None]
+    """In the printed document only: the run's certificate; None if there is none of these weights."""
     weights: NotRequired[str]
     """In the file only: SHA-256 of the weights that the rows were measured on."""
 
@@ -148,6 +158,14 @@ class ScheduleProgress(TypedDict):
     """The first and last step of the rate's fall."""
 
 
+class Focus(TypedDict):
+    """Problems from which half of the training examples are drawn, from one example on; `train --certify` adds them."""
+
+    first: int
+    """Number of the first example."""
+    prompts: list[list[str]]
+
+
 class Reached(TypedDict):
     """How far training has come: all that is read of `Progress` where only the weights are used."""
 
@@ -167,6 +185,8 @@ class Progress(Reached):
     """Digests of the held-out problems that training has drawn."""
     config: dict[str, Any]
     """The run's configuration, as in config.json."""
+    focus: NotRequired[list[Focus]]
+    """Problems that training was aimed at; checkpoints of earlier versions have none."""
     fingerprint: NotRequired[str]
     """`Source.fingerprint` of the task, for `resume`; checkpoints of earlier versions have none."""
 

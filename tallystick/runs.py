@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from tallystick.config import RunConfig
 from tallystick.models.base import Model
 from tallystick.models.lookup import Lookup
 from tallystick.provenance import environment
-from tallystick.rows import EvalReport, EvalRow, MetricsRow, Progress, Reached, Trained, require
+from tallystick.rows import EvalReport, EvalRow, Focus, MetricsRow, Progress, Reached, Trained, require
 from tallystick.storage import (
     check_makable,
     locked,
@@ -66,6 +66,8 @@ class Run:
     """Training progress; None if the folder has no optimizer.safetensors to tell."""
     weights: str
     """SHA-256 of the weights that were loaded; those in the folder are newer if it is still being trained."""
+    focus: tuple[Focus, ...] = ()
+    """Problems that training was aimed at."""
 
 
 def check_new(path: Path) -> None:
@@ -119,11 +121,12 @@ def load(path: str | Path, device: str = "cpu") -> Run:
     tensors, meta = read_tensors(path / "model.safetensors")
     try:
         model.load_state_dict(tensors)
-        examples = int(meta["examples"])
+        examples, focus = int(meta["examples"]), parse_json(meta.get("focus", "[]"))
+        require(list[Focus], focus, "its focus")
     except (RuntimeError, KeyError, ValueError) as error:
         raise RunError(f"{path}: model.safetensors does not fit config.json, or is not tallystick's") from error
-    trained = read_trained(path, config)
-    return Run(path, config, loaded.task, model.to(device).eval(), loaded.changed, examples, trained, weights)
+    trained, model = read_trained(path, config), model.to(device).eval()
+    return Run(path, config, loaded.task, model, loaded.changed, examples, trained, weights, tuple(focus))
 
 
 def read_config(path: Path) -> RunConfig:
@@ -226,9 +229,10 @@ def _check_readable(file: Path) -> None:
     file.open("rb").close()
 
 
-def save_model(path: Path, model: Model, examples: int) -> None:
-    """Write model.safetensors; examples: number of training examples begun."""
-    _save_tensors(path / "model.safetensors", model.state_dict(), {"examples": str(examples)})
+def save_model(path: Path, model: Model, examples: int, focus: Sequence[Focus] = ()) -> None:
+    """Write model.safetensors; examples, focus: number of training examples begun, and what they were aimed at."""
+    aimed = {"focus": json.dumps(list(focus))} if focus else {}
+    _save_tensors(path / "model.safetensors", model.state_dict(), {"examples": str(examples), **aimed})
 
 
 def save_progress(path: Path, tensors: Mapping[str, torch.Tensor], progress: Progress) -> None:

@@ -24,7 +24,10 @@ def bench(
     quick: Annotated[bool, typer.Option(help="tiny sizes, which say little of speed; nothing is written")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure speeds beside the machine's limits and other implementations. Writes into results/bench/."""
+    """Measure speeds beside the machine's limits.
+
+    Other implementations with the same weights take turns with ours. Writes into results/bench/.
+    """
     if name is not None and name not in KINDS:
         raise ValueError(f"unknown kind of speed {name!r}; there are: {', '.join(KINDS)}")
     from tallystick.bench import measure, page

@@ -10,13 +10,12 @@ import typer
 from tallystick.cli.check import say
 from tallystick.cli.console import note, visible, visible_line
 from tallystick.cli.options import Json, Seed, app, fail, print_json
-from tallystick.storage import parse_json, write_json
+from tallystick.storage import parse_json
 
 if TYPE_CHECKING:  # imports torch, which takes a second
-    from tallystick.locality.certify.certificate import Identity, OpenContext, Verdict
+    from tallystick.locality.certify.certificate import OpenContext, Verdict
     from tallystick.runs import Run
 
-FILE = "certificate.json"
 NAMED = 8
 """Number of open contexts that are printed."""
 
@@ -42,22 +41,19 @@ def command(
 
 
 def _certify(folder: Path, seed: int, as_json: bool) -> int:
+    from tallystick.evaluation.certified import certify_run
     from tallystick.locality import Refusal
-    from tallystick.locality.certify.certificate import certify
 
     run = _load(folder)
-    (folder / FILE).unlink(missing_ok=True)  # an old one would outlive a verdict against it
     try:
-        verdict, certificate = certify(run.task, run.model, _identity(run), seed, note)
+        verdict = certify_run(run, seed, note)
     except Refusal as refusal:
         raise ValueError(f"{folder} cannot be certified: {refusal}") from None
-    if certificate is not None:
-        write_json(folder / FILE, certificate)
     if as_json:
         print_json(verdict)
     else:
         _print(run, verdict)
-    return 0 if certificate is not None else 1
+    return 0 if verdict["verdict"] == "certified" else 1
 
 
 def _load(folder: Path) -> Run:
@@ -68,13 +64,6 @@ def _load(folder: Path) -> Run:
     run = runs.load(folder)
     torch.set_num_threads(run.config.settings.threads)
     return run
-
-
-def _identity(run: Run) -> Identity:
-    from tallystick.tasks.registry import source
-
-    config, digest = run.config, source(run.task)[1]
-    return {"task": config.task, "variant": config.variant, "weights": run.weights, "task_source": digest}
 
 
 def _print(run: Run, verdict: Verdict) -> None:
@@ -100,6 +89,7 @@ def _print_open(row: OpenContext) -> None:
 
 
 def _check(file: Path, as_json: bool) -> int:
+    from tallystick.evaluation.certified import identity
     from tallystick.locality.certify.checker import check
 
     try:
@@ -107,7 +97,7 @@ def _check(file: Path, as_json: bool) -> int:
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{file} is not a certificate: {error}") from None
     run = _load(file.parent)
-    against = check(document, run.task, run.model, _identity(run), note)
+    against = check(document, run.task, run.model, identity(run.config, run.task, run.weights), note)
     if as_json:
         print_json({"verified": not against, "reason": against})
     elif against:

@@ -15,7 +15,7 @@ from tallystick import tasks
 from tallystick.cli.console import ERR, OUT, note
 from tallystick.cli.options import Backend, Device, Json, Lengths, Seed, app, check_distinct, print_json, read_lengths
 from tallystick.cli.sandbox import Sandbox, choose_sandbox
-from tallystick.rows import EvalReport, EvalRow
+from tallystick.rows import Certified, EvalReport, EvalRow
 
 if TYPE_CHECKING:  # these import torch, which takes a second
     from tallystick.runs import Run
@@ -71,7 +71,10 @@ def evaluate(
         options = {"part": part, "on": other, "backend": backend}
         measure = partial(sweep.evaluate, run, numbers, samples, mode, seed, **options, sandbox=level)
         documented = partial(sweep.report, run, part=part, on=on)
-        reports.append(_measure(run, measure, documented, keep, Table(run, mode, ERR if as_json else OUT, on)))
+        printed = Table(run, mode, ERR if as_json else OUT, on)
+        measured = _measure(run, measure, documented, keep, printed)
+        measured["certified"] = _certified(run, printed)
+        reports.append(measured)
     if as_json:
         print_json(reports[0] if len(reports) == 1 else {"runs": reports})
 
@@ -105,6 +108,18 @@ def _measure(
             note(f"the rows so far are in {runs.eval_file(run.path, document.get('part') or document.get('on'))}")
         raise
     return documented(rows)
+
+
+def _certified(run: Run, table: Table) -> Certified | None:
+    """Return what the run's certificate says, and print it as the table's last row."""
+    from tallystick.evaluation import certified
+
+    found = certified.read(run.path, run.config, run.task, run.weights)
+    if found.reason:
+        note(f"warning: not certified: {found.reason}")
+    if found.certified:
+        table.certified(found.certified)
+    return found.certified
 
 
 def _is_kept(run: Run, part: str | None) -> bool:
@@ -185,8 +200,12 @@ class Table:
             self._print(f"    first error, token {error['position']}: after  {context}  comes {error['want']}, "
                         f"the model {got}")  # fmt: skip
 
+    def certified(self, found: Certified) -> None:
+        """Print a row for every length."""
+        self._cells({"length": "every length", "exact": "certified", "min margin": f"{found['min_margin']:.2g}"})
+
     def _cells(self, cells: dict[str, str]) -> None:
-        self._print("".join(f"{cells[name]:>{width}}" for name, width in self._widths.items()))
+        self._print("".join(f"{cells.get(name, ''):>{width}}" for name, width in self._widths.items()).rstrip())
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)

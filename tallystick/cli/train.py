@@ -19,6 +19,7 @@ from tallystick.cli.progress import Lines, Progress, print_verdict
 from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.launch.seeds import parse_seeds
+from tallystick.rows import Certified
 from tallystick.storage import check_writable
 from tallystick.text.files import SUFFIXES
 
@@ -40,6 +41,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="random seed (weights and problems); 0 by default")] = None,
     seeds: Annotated[str | None, typer.Option(help="train several seeds in parallel: 0-4 or 0,3")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; cpu by default")] = None,
+    certify: Annotated[bool, typer.Option("--certify", help="train on until certified exact at every length")] = False,
     out: Annotated[Path | None, typer.Option(help="the run folder; with --seeds, the beginning of its name")] = None,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +55,7 @@ def train(
         raise ValueError(f"--seeds {seeds} and another seed are given; list all seeds in --seeds")
     model = model or loaded.defaults.model
     given = {"train_length": train_length, "steps": steps, "seed": seed, "device": device}
-    config = configure(loaded, model, pairs, **given)
+    config = replace(configure(loaded, model, pairs, **given), certify=certify)
     if seeds is not None:
         paths = {s: _folder(out, loaded, model, s) for s in parse_seeds(seeds)}
         for path in paths.values():
@@ -64,7 +66,7 @@ def train(
         number = config.settings.seed
         paths = {number: _folder(out, loaded, model, None if out else number)}
         with Progress(config) as progress, _can_go_on(paths[number]):
-            loop.train(paths[number], config, progress.row)
+            loop.train(paths[number], config, progress.row, note)
     _print_runs(list(paths.values()), as_json)
 
 
@@ -85,7 +87,7 @@ def resume(
     if runs.load_task(folder, config).changed:
         note(f"note: {config.task} has changed since {folder} was begun; the run folder's copy is used")
     with Progress(config) as progress, _can_go_on(folder):
-        loop.resume(folder, progress.row, steps)
+        loop.resume(folder, progress.row, steps, note)
     _print_runs([folder], as_json)
 
 
@@ -108,7 +110,7 @@ def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None
     """Train one of several seeds, as a launcher's job."""
     from tallystick.training import loop
 
-    loop.train(path, config, Lines(config, say).row)
+    loop.train(path, config, Lines(config, say).row, say)
 
 
 @contextmanager
@@ -168,13 +170,24 @@ def _other(task: tasks.Task) -> bool:
     return task.variant != next(iter(task.variants))
 
 
+def _certified(path: Path) -> dict[str, Certified | None]:
+    """Return what the certificate of a run says that was trained with --certify; empty for other runs."""
+    from tallystick import runs
+    from tallystick.evaluation import certified
+
+    if not runs.read_config(path).certify:
+        return {}
+    run = runs.load(path)
+    return {"certified": certified.read(path, run.config, run.task, run.weights).certified}
+
+
 def _print_runs(paths: list[Path], as_json: bool) -> None:
     """Print the results of finished runs: verdicts on stderr, the folders' paths on stdout."""
     from tallystick import runs
 
     rows = [(str(path), runs.last_metrics(path)) for path in paths]
     if as_json:
-        documents = [{"run": path, **row} for path, row in rows]
+        documents = [{"run": path, **row, **_certified(Path(path))} for path, row in rows]
         print_json(documents[0] if len(documents) == 1 else {"runs": documents})
         return
     for path, row in rows:

@@ -70,8 +70,11 @@ def produce(task: Task, share: Share, emit: Callable[[Portion], None]) -> None:
         packer.begin(example, sequence, skip, reset=fresh)
         if share.held_out and (digest := prompt_digest(source.problem(task, example))) in share.held_out:
             overlap.append(digest)
-        largest = source.largest(task, example)
-        programs.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
+        if prompt := source.focused(example):
+            programs.run(task, prompt, packer)
+        else:
+            largest = source.largest(task, example)
+            programs.run_problem(task, packer, "train", source.seed, largest, example, up_to=True)
 
 
 def _examples(position: Position, worker: int, workers: int) -> Iterator[tuple[int, int | None, int]]:

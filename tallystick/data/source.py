@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tallystick import tasks
 from tallystick.config import RunConfig
+from tallystick.rows import Focus
 from tallystick.tasks import Task, runner
 
+FOCUSED = 0.5
+"""Share of the examples that are drawn from a focus."""
 SAMPLED, SAMPLED_TOKENS = 3, 4096
 """Number of problems, and of tokens of each, by which two processes check that they draw the same."""
 
@@ -33,9 +38,13 @@ class Source:
     curriculum: int = 0
     """Number of examples over which the maximum length grows linearly from the task's shortest to `length`. It counts
     examples rather than steps, so that an example is a pure function of its number."""
+    focus: tuple[Focus, ...] = ()
+    """Problems to aim at, in the order of their first examples; the last that has begun counts."""
 
     @classmethod
-    def of(cls, config: RunConfig, task: str | None = None, tokenizer: str | None = None) -> Source:
+    def of(
+        cls, config: RunConfig, task: str | None = None, tokenizer: str | None = None, focus: Sequence[Focus] = ()
+    ) -> Source:
         """Return the source of a run's examples; task, tokenizer: names to load, if other than the configured ones."""
         settings = config.settings
         return cls(
@@ -46,6 +55,7 @@ class Source:
             seed=settings.seed,
             state_passing=settings.state_passing,
             curriculum=settings.curriculum,
+            focus=tuple(focus),
         )
 
     def largest(self, task: Task, example: int) -> int:
@@ -60,7 +70,17 @@ class Source:
 
     def problem(self, task: Task, example: int) -> list[str]:
         """Draw the prompt of an example."""
+        if prompt := self.focused(example):
+            return prompt
         return task.problem("train", self.seed, self.largest(task, example), example, up_to=True)
+
+    def focused(self, example: int) -> list[str]:
+        """Draw the prompt of an example from the focus; empty if this example is not drawn from one."""
+        begun = [focus for focus in self.focus if focus["first"] <= example]
+        if not begun:
+            return []
+        rng = random.Random(f"focus {self.seed} {example}")
+        return rng.choice(begun[-1]["prompts"]) if rng.random() < FOCUSED else []
 
     def fingerprint(self, task: Task, problems: int = SAMPLED) -> str:
         """Hash the vocabulary and the first trajectories: equal in all processes unless the task is impure."""

@@ -155,7 +155,7 @@ def _mean(values: list[Any]) -> float | None:
 
 def _training_digests(run: Run) -> set[str]:
     """Return digests of the problems that training drew."""
-    source = Source.of(run.config)
+    source = Source.of(run.config, focus=run.focus)
     return {prompt_digest(source.problem(run.task, i)) for i in range(run.examples)}
 
 

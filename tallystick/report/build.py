@@ -17,7 +17,7 @@ from tallystick.locality.checks import CheckReport
 from tallystick.report import page, stretches
 from tallystick.report.conversation import Conversation
 from tallystick.report.data import CACHE_MODEL, EpisodeSize, Program, Report, RunData, ShownEpisode
-from tallystick.report.folders import attempt, load_task, read_folder
+from tallystick.report.folders import attempt, load_task, read_certificate, read_folder
 from tallystick.report.groups import group_runs, label_programs
 from tallystick.report.stretches import Stretch
 from tallystick.storage import check_writable, write_text
@@ -59,6 +59,8 @@ def collect(paths: list[Path], problems: int = 1000) -> Report:
         key = (run.task, run.variant, run.train_length)
         program = programs.setdefault(key, Program(len(programs), *key))
         run.program = program.id
+        if task is not None:
+            read_certificate(run, task)
         if task is not None and not program.vocab:
             _describe(program, task, problems, run.notes)
             episodes += _solved(program, task, run.notes)

@@ -11,6 +11,7 @@ from tallystick.episode import Role
 from tallystick.locality.checks import CheckReport
 from tallystick.report.conversation import Conversation
 from tallystick.report.stretches import Stretch
+from tallystick.rows import Certified
 from tallystick.vocab import TRAINED
 
 CACHE_MODEL = "pythia:tiny"
@@ -46,6 +47,8 @@ class RunData:
     """Command that measures the run."""
     notes: list[str]
     """Messages about missing or damaged data."""
+    certified: Certified | None = None
+    """What the run's certificate says; None if there is none of this run as it is."""
 
 
 @dataclass

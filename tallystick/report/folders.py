@@ -14,6 +14,7 @@ import torch
 
 from tallystick import models, runs
 from tallystick.config import RunConfig
+from tallystick.evaluation import certified
 from tallystick.report.data import RunData
 from tallystick.tasks import Task
 
@@ -69,6 +70,15 @@ def load_task(run: RunData) -> Task | None:
     """Load the run's task; return None, with a note, if it cannot be loaded any more."""
     path = Path(run.path)
     return attempt(lambda: runs.load_task(path, runs.read_config(path)).task, "the task", run.notes)
+
+
+def read_certificate(run: RunData, task: Task) -> None:
+    """Add to a run what its certificate says, or a note if that is of something else."""
+    path = Path(run.path)
+    found = certified.read(path, runs.read_config(path), task, runs.weights_hash(path))
+    run.certified = found.certified
+    if found.reason:
+        run.notes.append(found.reason)
 
 
 def _shorten(environment: dict[str, Any]) -> dict[str, Any]:

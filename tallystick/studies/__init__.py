@@ -31,6 +31,7 @@ MODULES = {
     "remedies": "targets",
     "annotate": "annotate",
     "locality": "locality",
+    "certified": "certified",
     "chomsky": "chomsky",
     "theory-bound": "theorems",
     "theory-universal": "theorems",

@@ -38,7 +38,7 @@ def save(
     for i, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": tensor for name, tensor in values.items()}
     tensors |= {f"state.{name}": tensor for name, tensor in (state or {}).items()}
-    runs.save_model(path, model, examples)
+    runs.save_model(path, model, examples, progress.get("focus", ()))
     runs.save_progress(path, tensors, progress)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tallystick import runs
@@ -17,34 +17,43 @@ from tallystick.problem import prompt_digest
 from tallystick.rows import MetricsRow
 from tallystick.runs import LoadedTask, RunError
 from tallystick.tasks import Task
+from tallystick.training.certifying import Certifying, Say
 from tallystick.training.trainer import Report, Trainer
 
 
-def ignore(row: MetricsRow) -> None:
-    """Ignore a row of metrics."""
+def ignore(row: MetricsRow | str) -> None:
+    """Ignore a row of metrics, or a line of progress."""
 
 
-def train(path: Path, config: RunConfig, report: Report = ignore) -> bool:
+def train(path: Path, config: RunConfig, report: Report = ignore, say: Say = ignore) -> bool:
     """Train a model into the run folder `path`; return whether the held-out problems were exact with the margin.
 
-    Raises ValueError, before anything is written, if training would not fit into memory, if the task is impure, or if
-    its program is wrong on a held-out problem. If training fails before its first step, no folder is left.
+    A run that is to be certified goes on, on problems with contexts that are open, until it is or no steps are left;
+    say: receives lines about that.
+
+    Raises ValueError, before anything is written, if training would not fit into memory, if the task is impure, if its
+    program is wrong on a held-out problem, or if a run that is to be certified cannot be. If training fails before its
+    first step, no folder is left.
     """
     runs.check_new(path)
     trainer = Trainer(path, config, report)
-    with _data(trainer) as loader:
-        runs.create(path, config, trainer.task)
-        with runs.training(path):
+    certifying = Certifying(trainer, say) if config.certify else None
+    with ExitStack() as lock:
+        with _data(trainer) as loader:
+            runs.create(path, config, trainer.task)
+            lock.enter_context(runs.training(path))
             try:
                 _run(trainer, loader)
             except Exception:
                 if trainer.step == 0:
                     shutil.rmtree(path)
                 raise
+        if certifying:
+            _run_on(trainer, certifying)
     return trainer.passed
 
 
-def resume(path: Path, report: Report = ignore, steps: int | None = None) -> bool:
+def resume(path: Path, report: Report = ignore, steps: int | None = None, say: Say = ignore) -> bool:
     """Resume an interrupted run; on the CPU the result is bit-identical to that of an uninterrupted one.
 
     steps: a new maximum number of steps, for a run that ended without success. Raises ValueError for a folder that
@@ -67,6 +76,8 @@ def resume(path: Path, report: Report = ignore, steps: int | None = None) -> boo
                 _run(trainer, loader)
         elif not (path / "model.safetensors").exists():
             trainer.save()
+        if config.certify:
+            _run_on(trainer, Certifying(trainer, say))
     return trainer.passed
 
 
@@ -125,6 +136,13 @@ def _run(trainer: Trainer, loader: Loader | None) -> None:
             trainer.save()
         if trainer.done:
             return
+
+
+def _run_on(trainer: Trainer, certifying: Certifying) -> None:
+    """Certify the trained model, and train on while contexts are open and steps are left."""
+    while certifying.goes_on():
+        with _data(trainer) as loader:
+            _run(trainer, loader)
 
 
 def fit(trainer: Trainer, model: Lookup) -> None:

@@ -157,6 +157,7 @@ class Trainer:
                 "schedule": self.schedule.progress,
                 "overlap": sorted(self.overlap),
                 "config": self.config.to_json(),
+                "focus": list(self.source.focus),
                 "fingerprint": self._fingerprint,
             },
             self.examples,
@@ -180,13 +181,14 @@ class Trainer:
         self.step, self.tokens, self.seconds = progress["step"], progress["tokens"], progress["seconds"]
         self.positions, self.passed = progress["positions"], progress["passed"]
         self.overlap = set(progress["overlap"])
+        self.source = replace(self.source, focus=tuple(progress.get("focus", ())))
         schedule = progress["schedule"]
         self.schedule = Schedule(self.settings, schedule["start"], schedule["fall"])
         runs.keep_metrics(self.path, self.step)
 
     def extend(self, steps: int) -> None:
         """Raise the maximum number of steps. If the learning rate has begun to fall, warm-up begins again."""
-        if self.passed:
+        if self.passed and not self.config.certify:
             raise ValueError(f"{self.path} needs no more steps: its held-out problems are exact with the margin")
         old = self.settings.steps
         if steps <= self.step:
@@ -196,6 +198,12 @@ class Trainer:
         fallen = self.schedule.fall is not None
         self.schedule = Schedule(self.settings, start=self.step if fallen else self.schedule.start)
         runs.write_config(self.path, self.config)
+
+    def focus_on(self, prompts: list[list[str]]) -> None:
+        """Go on with training, from a new warm-up, and draw half of the new examples from these problems."""
+        self.source = replace(self.source, focus=(*self.source.focus, {"first": self.examples, "prompts": prompts}))
+        self.schedule, self.passed = Schedule(self.settings, start=self.step), False
+        self.save()
 
 
 def fresh_model(config: RunConfig, vocab_size: int) -> Model:

@@ -60,6 +60,7 @@ COMMANDS = {
         "seed",
         "seeds",
         "device",
+        "certify",
         "out",
         "as_json",
     },

@@ -18,6 +18,8 @@ from tallystick.evaluation import sweep
 from tallystick.tasks.addition import Addition
 
 MINE = Path(__file__).parents[2] / "examples" / "my_task.py"
+CERTIFIED = Path(__file__).parents[1] / "locality" / "certify" / "reverse"
+"""A run folder whose model can be certified."""
 
 
 @pytest.fixture
@@ -35,6 +37,46 @@ def test_ctrl_c_keeps_the_rows_that_were_printed(start, copy):
     assert len(lines) == 6
     rows = json.loads((copy / "eval.json").read_text())["rows"]
     assert [(row["length"], row["worst_cases"]) for row in rows] == [(3, False), (3, True), (5, False), (5, True)]
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """Return a run folder with a certificate, and what `certify` said of it."""
+    from tallystick.evaluation.certified import certify_run
+
+    path = shutil.copytree(CERTIFIED, tmp_path_factory.mktemp("certified") / "run")
+    return path, certify_run(runs.load(path), 0, lambda line: None)
+
+
+def test_a_certificate_stands_beside_the_lengths_measured(certified, tallystick):
+    path, verdict = certified
+    last = tallystick("eval", path, "--lengths", "3", "--samples", 2).out.splitlines()[-1]
+    assert last.split() == ["every", "length", "certified", f"{verdict['min_margin']:.2g}"]
+    report = json.loads(tallystick("eval", path, "--lengths", "3", "--samples", 2, "--json").out)
+    assert report["certified"] == {key: verdict[key] for key in ("min_margin", "contexts")}
+    assert "certified" not in json.loads((path / "eval.json").read_text()), "it goes with the weights, not with rows"
+
+
+OTHERS = {
+    "weights": "other weights",
+    "task_source": "another version of the task",
+    "task": "another task",
+    "variant": "another program",
+    "machine": "another token graph",
+    "format": "certificate.json is damaged: it.format must be of type int",
+}
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_a_certificate_of_something_else_does_not_count(certified, tallystick, tmp_path, key):
+    path = shutil.copytree(certified[0], tmp_path / "run")
+    document = json.loads((path / "certificate.json").read_text()) | {key: "another"}
+    (path / "certificate.json").write_text(json.dumps(document))
+    printed = tallystick("eval", path, "--lengths", "3", "--samples", 2)
+    assert "certified" not in printed.out
+    assert printed.err.startswith("warning: not certified: ")
+    assert OTHERS[key] in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_an_error_at_a_later_length_keeps_the_rows(tallystick, tmp_path):

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 from tallystick import cli, runs, tasks
 from tallystick.config import configure
 from tallystick.episode import Recorder, Role
-from tallystick.evaluation import sweep
+from tallystick.evaluation import certified, sweep
 from tallystick.locality import verdict
 from tallystick.report import build, page, stretches
 from tallystick.tasks.runner import run, run_problem
@@ -21,6 +23,8 @@ from tallystick.training.trainer import fresh_model
 PROBLEMS = 30
 """Random problems of each row of `check`: few, for the numbers do not matter here."""
 MEGABYTE = 10**6
+CERTIFIED = Path(__file__).parents[1] / "locality" / "certify" / "reverse"
+"""A run folder whose model can be certified."""
 SYMBOLS = ["<b>", "&amp;", '"', "</script>", "<!--", "\u2028", "${1}"]
 EVIL = f"""
 from tallystick import Task
@@ -147,6 +151,21 @@ def test_rows_of_older_weights_are_noted(tmp_path):
     (path / "model.safetensors").write_bytes(b"others")
     (note,) = build.collect([path], PROBLEMS).runs[0].notes
     assert "on weights that have since changed" in note
+
+
+def test_a_certificate_is_shown_as_long_as_it_is_of_these_weights(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(CERTIFIED, run)
+    made = certified.certify_run(runs.load(run), 0, lambda line: None)
+    runs.write_json(run / "environment.json", {})
+    (only,) = build.collect([run], PROBLEMS).runs
+    assert only.certified["min_margin"] == made["min_margin"] > 1
+    assert only.notes == []
+    runs.save_model(run, runs.load(run).model, 1)
+    (only,) = build.collect([run], PROBLEMS).runs
+    assert only.certified is None
+    (note,) = only.notes
+    assert note.startswith("certificate.json is of other weights")
 
 
 def test_seeds_are_one_group_and_other_settings_another(tmp_path):

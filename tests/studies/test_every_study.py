@@ -12,7 +12,7 @@ from tallystick.config import Settings
 from tallystick.models import load_class, split_preset
 from tallystick.studies.framework.experiment import At, Experiment, LocalityCheck
 from tallystick.studies.framework.measure import measure
-from tallystick.studies.framework.schema import rows_of, training_of
+from tallystick.studies.framework.schema import attempts_of, rows_of, training_of
 
 NAIVE = Path(__file__).parents[2] / "examples" / "naive.py"
 CASES = [(name, budget) for name in studies.MODULES for budget in studies.load(name).budgets]
@@ -94,6 +94,27 @@ def test_smoke(name, tmp_path):
     assert [(row.samples, row.mode) for row in rows_of(outcome)] == [(1, experiment.at[0].mode)] * 2
     assert training_of(outcome).step == 2
     assert training_of(outcome).cpu_seconds > 0
+
+
+@pytest.mark.slow
+def test_smoke_of_a_certified_training(tmp_path):
+    """A training on single bits, which is certified in its second attempt; what was done is not done again."""
+    given = {"d_model": 16, "head_dim": 16, "min_margin": 0.0, "decay_at_error": 1.0, "validate_every": 50}
+    given |= {"batch_size": 4, "seq_len": 64, "train_length": 1}
+    experiment = next(each for each in declared("certified") if each.line == "reverse")
+    experiment = replace(experiment, settings={**experiment.settings, **given}, at=(At(1, 1), At(5, 1)))
+    outcome = measure(experiment, 0, "cpu", lambda line: None, tmp_path)
+    attempts = attempts_of(outcome)
+    assert [each.step for each in attempts] == sorted({each.step for each in attempts})
+    assert attempts[0].step == 0
+    assert attempts[0].real_errors > 0
+    assert attempts[-1].open == 0
+    assert attempts[-1].certified == outcome["certified"] > 0
+    assert attempts[-2].held_out is not None
+    assert outcome["looks_back"] is not None
+    again = measure(experiment, 0, "cpu", lambda line: None, tmp_path)
+    assert again["attempts"] == outcome["attempts"]
+    assert again["training"] == outcome["training"]
 
 
 def test_smoke_of_a_check():

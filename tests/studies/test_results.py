@@ -66,21 +66,23 @@ def test_other_defaults_are_refused(results, two, made, monkeypatch):
     experiment._resolved.cache_clear()
 
 
-def test_a_field_that_was_declared_later_leaves_stored_runs_valid(results, two, made):
+def test_a_run_without_a_field_that_was_declared_later_is_shown_until_it_is_measured_again(results, two, made):
     before, later = replace(two[0], at=(At(3, 5),)), replace(two[0], added=("worst_cases",))
     old = {key: value for key, value in before.plan.items() if key != "worst_cases"} | {"lengths": "3 x 5, 9 x 5"}
     results.plans[digest(old)] = {"name": later.name, "plan": old}
     results.runs.append({"plan": digest(old), "seed": 0, "environment": 0, **made.trained(made.row(3, 4))})
     results.environments.append(made.where)
     results.refuse_changed([later])
-    assert results.has(later, 0)
-    assert not results.has(two[0], 0)
+    assert [run["seed"] for run in results.of(later)] == [0]
+    assert not results.has(later, 0), "it is shown until it is measured again"
+    assert results.of(two[0]) == []
     with pytest.raises(ValueError, match="worst_cases was not set, is 3"):
         results.refuse_changed([two[0]])
     results.path.parent.mkdir()
     results.path.write_text(results.text())
     results.add(later, 0, made.where, made.trained(made.row(3, 5)))  # done anew: this one is shown
     assert [row.exact for run in again().of(later) for row in rows_of(run)] == [5]
+    assert again().has(later, 0)
 
 
 def test_what_another_study_has_done_is_taken_from_there(results, two, made):

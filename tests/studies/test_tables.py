@@ -7,7 +7,7 @@ import pytest
 
 from tallystick import studies
 from tallystick.evaluation.statistics import wilson
-from tallystick.studies.definitions import annotate, chomsky, far, locality, targets, theorems
+from tallystick.studies.definitions import annotate, certified, chomsky, far, locality, targets, theorems
 from tallystick.studies.definitions.common import best
 from tallystick.studies.definitions.locality import Measured, judge
 from tallystick.studies.framework import markdown
@@ -44,6 +44,16 @@ def test_all_seeds_are_shown(results, two, made):
     assert shown[3:] == ["8e-03", "9 (40 %)", "9 (50 %)"]
     assert cells(results.of(two[1]))[Place(9)].percents == (100, 40, 0)
     assert cells(results.of(two[1]))[Place(9)].as_counts == "14/30 (0-10 a seed)"
+
+
+def test_certified_seeds_have_a_column_if_there_are_any(results, two, made):
+    results.add(two[0], 0, made.where, made.trained(made.row(3, 10)))
+    assert "every length" not in markdown.sections(two, results)
+    for seed, margin in enumerate(({}, {"certified": 0.5})):
+        results.add(two[1], seed, made.where, made.trained(made.row(3, 10)) | margin)
+    table = made.in_table(markdown.sections(two, results))
+    assert table["seeds"][2] == "every length"
+    assert (table["lookup"][3], table["mamba2:tiny"][3]) == ("-", "certified: 1 of 2 seeds")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +253,11 @@ def test_the_locality_table(results, made, tmp_path):
     far_length = models[0].at[1].length
     for each, (near, beyond, worst) in zip(models, ((10, 10, 5), (10, 9, 5), (9, 0, 0), (10, 10, 3)), strict=False):
         rows = made.row(10, near), made.row(10, 5, 5, worst_cases=True), made.row(far_length, beyond)
-        results.add(each, 0, made.where, made.trained(*rows, made.row(far_length, worst, 5, worst_cases=True)))
+        outcome = made.trained(*rows, made.row(far_length, worst, 5, worst_cases=True))
+        for seed, reach in enumerate((3, 7, None)) if beyond == 9 else ():
+            results.add(each, seed, made.where, outcome | {"looks_back": reach})
+        if beyond != 9:
+            results.add(each, 0, made.where, outcome)
     sections = {part.split("\n")[0]: part for part in locality.tables(every, results).split("## ")[1:]}
     lines = {verdict: made.in_table(sections[title]) for verdict, title in locality.TITLES.items()}
     shown = {verdict: rows["reverse default"] for verdict, rows in lines.items() if rows}
@@ -254,7 +268,8 @@ def test_the_locality_table(results, made, tmp_path):
         locality.RANDOM_ONLY: "gru:tiny",
     }
     assert shown[locality.RANDOM_ONLY][-1] == "5/5, 3/5"
-    assert shown[locality.DIFFERS][1:4] == ["3", "100", "exact"]
+    assert shown[locality.DIFFERS][1:5] == ["3", "7 (3-> 512)", "100", "exact"]
+    assert shown[locality.AGREES][2] == "-"
     locality.draw("title", every, results, tmp_path / "grid.png")
     assert (tmp_path / "grid.png").stat().st_size > 1000
 
@@ -282,6 +297,30 @@ def test_an_undecided_check_is_a_verdict(results, made):
     results.add(check, 0, made.where, outcome)
     results.add(lookup, 0, made.where, made.trained(made.row(10, 20, 20), made.row(lookup.at[1].length, 20, 20)))
     assert [row.verdict for row in locality.rows_by_verdict([check, lookup], results)[locality.UNDECIDED]]
+
+
+# --- certified ---
+
+
+def test_the_table_and_figure_of_certificates(results, made, tmp_path):
+    reverse, addition = (
+        next(each for each in certified.experiments("small") if each.line == name) for name in ("reverse", "addition")
+    )
+    near, far = (at.length for at in reverse.at)
+    rows = made.row(near, 20, 20), made.row(near, 8, 8, worst_cases=True), made.row(far, 20, 20)
+    attempts = [[50, 42, 40, 9, None, 2.0], [100, 42, 2, 0, None, 5.5], [150, 42, 0, 0, 0.25, 6.0]]
+    results.add(
+        reverse, 0, made.where, made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "looks_back": 3}
+    )
+    results.add(reverse, 1, made.where, made.trained(*rows) | {"attempts": attempts[:2], "looks_back": None})
+    shown = made.in_table(certified.page([addition, reverse], results))
+    assert shown["reverse"] == [
+        *("0, 1", "1 of 2", "0.25", "42", "100", "150", "3"),
+        *(f"{near}: 40/40; {far}: 40/40", "16/16"),
+    ]
+    assert shown["addition"] == ["-"] * 9
+    certified.draw("title", [addition, reverse], results, tmp_path / "certified.png")
+    assert (tmp_path / "certified.png").stat().st_size > 1000
 
 
 # --- theorems ---

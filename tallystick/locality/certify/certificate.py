@@ -99,18 +99,23 @@ class Identity(TypedDict):
 
 
 def certify(
-    task: Task, model: Model, identity: Identity, seed: int = 0, say: Callable[[str], None] = lambda _: None
+    task: Task,
+    model: Model,
+    identity: Identity,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    proved: Proved | None = None,
 ) -> tuple[Verdict, Certificate | None]:
     """Certify that a model says exactly the program's tokens on every problem of the task's shape.
 
-    The certificate is None unless that is so. say: told of progress. Raises Refusal for a model or a program for which
-    there are no bounds.
+    The certificate is None unless that is so. say: told of progress. proved: the program's token graph, if it is known.
+    Raises Refusal for a model or a program for which there are no bounds.
     """
     begin = time.perf_counter()
     if reason := reason_against(model):
         raise Refusal(reason)
-    proved = proved_graph(task, seed)
-    contexts = _contexts(model, proved.graph)
+    proved = proved or proved_graph(task, seed)
+    contexts = contexts_of(model, proved.graph)
     size = contexts.tokens.shape[1]
     say(f"{len(contexts):,} contexts of {size} tokens; the program is local with k = {proved.k}")
     bounds = Table(model, contexts) if isinstance(model, Lookup) else Bounds(Network(model), contexts)
@@ -132,7 +137,7 @@ def certify(
     return verdict, _certificate(identity, proved, bounds, verdict)
 
 
-def _contexts(model: Model, graph: TokenGraph) -> Contexts:
+def contexts_of(model: Model, graph: TokenGraph) -> Contexts:
     """Return the contexts of as many tokens as memory allows. Raises Refusal if even the shortest are too many."""
     for tokens in TOKENS:
         try:

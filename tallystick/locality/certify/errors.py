@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -58,20 +58,10 @@ class Known:
             yield from deciding.longer(self._task, self._seed, lengths, RANDOM)
         before = len(self._tried)
         for path in paths[:: max(1, len(paths) // AIMED)]:
-            prompt = self._prompt_before(path)
+            prompt = prompt_before(self._task, self._contexts, path.tolist())
             if prompt and prompt not in self._tried and len(self._tried) < before + AIMED:
                 self._tried.add(prompt)
                 yield list(prompt)
-
-    def _prompt_before(self, path: np.ndarray) -> tuple[str, ...]:
-        """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
-        contexts, way = self._contexts, [int(context) for context in path]
-        while way[0]:
-            way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
-        speaks = np.flatnonzero(contexts.said[way] != NOTHING)
-        if not len(speaks):
-            return ()
-        return tuple(self._task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
 
     def _wrong_in(self, prompt: list[str]) -> list[End]:
         """Return the ends at which the model does not say the program's token in a problem."""
@@ -80,6 +70,17 @@ class Known:
         except (ProgramError, ValueError):
             return []  # the shape allows more than the task's problems
         return _wrong(self._model, ids[:LONGEST], mask[:LONGEST], self._contexts.tokens.shape[1])
+
+
+def prompt_before(task: Task, contexts: Contexts, path: Sequence[int]) -> tuple[str, ...]:
+    """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
+    way = list(path)
+    while way[0]:
+        way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
+    speaks = np.flatnonzero(contexts.said[way] != NOTHING)
+    if not len(speaks):
+        return ()
+    return tuple(task.vocab.tokens[contexts.tokens[context, -1]] for context in way[2 : speaks[0] + 1])
 
 
 @torch.no_grad()

@@ -83,11 +83,17 @@ function accuracyTable(panel, kind) {
   const groups = panel.groups.filter((group) => runsOf(group).some((run) => rowsOfKind(run, kind).length));
   const rows = groups.flatMap(runsOf).flatMap((run) => rowsOfKind(run, kind));
   const lengths = ascending(distinct(rows.map((row) => row.length)));
+  const certified = groups.flatMap(runsOf).some((run) => run.certified);
   return table(
-    ["Share exact (median of the seeds)", ...lengths.map((n) => `length ${count(n)}`)],
+    [
+      "Share exact (median of the seeds)",
+      ...lengths.map((n) => `length ${count(n)}`),
+      ...(certified ? ["every length"] : []),
+    ],
     groups.map((group) => [
       groupCell(group, runsOf(group).filter((run) => rowsOfKind(run, kind).length)),
       ...lengths.map((length) => accuracyCell(group, kind, length)),
+      ...(certified ? [certifiedCell(runsOf(group))] : []),
     ]),
   );
 }
@@ -120,7 +126,10 @@ function everyMeasurement() {
     "Seen in training",
     "Seconds",
   ];
-  const rows = data.runs.flatMap((run) => rowsOf(run).map((row) => measurement(run, row)));
+  const rows = data.runs.flatMap((run) => [
+    ...rowsOf(run).map((row) => measurement(run, row)),
+    ...(run.certified ? [certificateRow(run)] : []),
+  ]);
   const caption =
     `Errors a token: 95 % upper bound. Margin: ${MARGIN_ABOUT}; negative where the model is wrong. ` +
     "Low margins: tokens whose margin is within rounding. Seen in training: problems that training produced, too." +
@@ -135,6 +144,12 @@ function rightCell(row) {
     return `${name.replaceAll("_", " ")}: ${fact.true} of ${fact.known}`;
   });
   return { text: `${Math.round(row.answer * row.samples)} of ${row.samples}`, small: facts.join(", ") };
+}
+
+function certificateRow(run) {
+  const unmeasured = (number) => Array(number).fill(null);
+  const margin = scientific(run.certified.min_margin);
+  return [runCell(run), "every length", "certified", ...unmeasured(freeRunning ? 4 : 3), margin, ...unmeasured(3)];
 }
 
 function measurement(run, row) {

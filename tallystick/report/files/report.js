@@ -18,6 +18,15 @@ const groupCell = (group, runs) => ({
 });
 const runCell = (run) => ({ text: run.name, small: severalPrograms ? programName(programOf(run)) : undefined });
 
+/* How many of these runs are certified, as a table's cell; null if none is. */
+function certifiedCell(runs) {
+  const certified = runs.filter((run) => run.certified);
+  if (!certified.length) return null;
+  const margin = Math.min(...certified.map((run) => run.certified.min_margin));
+  const small = `${certified.length} of ${plural(runs.length, "run")}, margins at least ${scientific(margin)}`;
+  return { text: "certified", small, cls: certified.length === runs.length ? "good" : "" };
+}
+
 /* The problems on which a row was measured, as text. */
 const problemKind = (row) =>
   `${row.worst_cases ? "worst cases" : "random"}${row.mode === "generate" ? ", free running" : ""}`;
@@ -64,6 +73,7 @@ function lead() {
 function leadOfOne(group) {
   const program = programOf(group);
   const trained = `Trained on lengths up to ${count(program.train_length)}, ${group.model}`;
+  if (runsOf(group).every((run) => run.certified)) return `${trained} is certified exact at every length.`;
   if (!runsOf(group).some((run) => run.rows)) return `${trained} has not been measured yet.`;
   if (group.reach === null) return `${trained} is exact at none of the lengths measured.`;
   const tokens = program.sizes[group.reach] ? `, ${count(program.sizes[group.reach].tokens)} tokens an episode` : "";
@@ -92,12 +102,18 @@ function episodesAt(group, length) {
   return parts.join(", ");
 }
 
+const CERTIFIED_ABOUT =
+  "Certified: the model is proved to say exactly the program's tokens on every problem of the task's shape, of any " +
+  "length, in single precision on a CPU. The certificate is of these weights, this task and its program as it is now.";
+const anyCertified = data.runs.some((run) => run.certified);
+
 function glance() {
   const host = sectionBody("glance");
   const columns = [
     "Configuration",
     "Trained on lengths up to",
     "Every episode exact up to length",
+    ...(anyCertified ? ["Every length"] : []),
     "Tokens of an episode there",
     "State there",
     "Parameters",
@@ -106,6 +122,7 @@ function glance() {
   host.append(table(columns, data.groups.map(glanceRow)));
   const described = data.programs.filter((p, i, all) => p.about && all.findIndex((o) => o.task === p.task) === i);
   const about = described.map((p) => make("p", { class: "soft" }, make("b", {}, `${p.task}. `), withCode(p.about)));
+  if (anyCertified) host.append(paragraph(CERTIFIED_ABOUT));
   if (about.length) host.append(folded(about.length === 1 ? "What the task is" : "What the tasks are", ...about));
   for (const run of data.runs) {
     if (!run.rows) host.append(notMeasured(run));
@@ -122,6 +139,7 @@ function glanceRow(group) {
     groupCell(group, runs),
     count(programOf(group).train_length),
     reachCell(group, measured),
+    ...(anyCertified ? [certifiedCell(runs)] : []),
     size ? count(size.tokens) : null,
     there.length ? bytes(Math.max(...there.map((row) => row.state_bytes))) : null,
     runs[0].parameters === 0 ? "a table" : runs[0].parameters === null ? null : count(runs[0].parameters),

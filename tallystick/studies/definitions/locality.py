@@ -1,7 +1,7 @@
 """The study `locality`: predictions of `check` for every task and program, compared with trained models.
 
-Worst cases were added after runs had been stored. Those runs are kept, and their rows say that they are based on random
-problems only.
+Worst cases, and how far back models look, were added after runs had been stored. Those runs are shown until they are
+measured again, and their rows say that they are based on random problems only.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import NamedTuple
 
 from tallystick import tasks
+from tallystick.evaluation.reach import TOLERANCE, WINDOWS
 from tallystick.locality.verdict import predict
 from tallystick.studies.definitions.common import preset, settings
 from tallystick.studies.framework import figure
-from tallystick.studies.framework.cells import Cell, Place, cells
+from tallystick.studies.framework.cells import MISSING, Cell, Place, cells
 from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
 from tallystick.studies.framework.markdown import document, table
 from tallystick.studies.framework.results import Results
@@ -35,7 +37,7 @@ FAR = {"addition": 1000, "hanoi": 9, "hanoi-recursive": 10}
 NO_NOTES = ("logic-graph",)
 """Tasks whose paper program cannot be made local by notes: it needs information that grows with the graph, and notes
 cannot stand in the answer."""
-LATER = ("worst_cases",)
+LATER = ("worst_cases", "looks_back")
 """Fields added to the plan after runs had been stored."""
 
 DIFFERS, RANDOM_ONLY, NOT_LEARNED, AGREES = "differs", "random only", "not learned", "agrees"
@@ -82,6 +84,8 @@ class Row(NamedTuple):
     """Results at the training length."""
     far: Measured | None = None
     """Results beyond the training length."""
+    looks_back: str = MISSING
+    """How far back the model looks: the fewest last tokens that give its predictions, over the seeds."""
     random_alone: bool = False
     """Whether some runs were measured without worst cases."""
     verdict: str = ""
@@ -113,6 +117,7 @@ def _of(name: str, variant: str) -> list[Declared]:
         *(
             Experiment(
                 task=name, variant=variant, model=preset(model, "small"), at=at, panel=panel, added=LATER,
+                looks_back=True,
                 settings=settings(name, model, "small"), seeds=(0,) if model in ONE_SEED else (),
             )
             for model in MODELS
@@ -137,10 +142,23 @@ def _row(experiment: Experiment, check: Check | None, results: Results) -> Row:
         return Row(experiment)
     found = cells(runs)
     near, far = (_measured(found, at) for at in experiment.at)
-    random_alone = any(not set(LATER) <= results.plans[run["plan"]]["plan"].keys() for run in runs)
+    random_alone = any("worst_cases" not in results.plans[run["plan"]]["plan"] for run in runs)
     predicted = predict(_described(experiment, runs[0]), check, experiment.at[-1].length)
     verdict = judge(predicted, near, far, random_alone)
-    return Row(experiment, check, predicted, near, far, random_alone, verdict)
+    return Row(experiment, check, predicted, near, far, _looks_back(runs), random_alone, verdict)
+
+
+def _looks_back(runs: Sequence[StoredRun]) -> str:
+    """Format how far back the models of several seeds look: median and range."""
+    known = [math.inf if run["looks_back"] is None else run["looks_back"] for run in runs if "looks_back" in run]
+    if not known:
+        return MISSING
+    low, middle, high = (_tokens(size) for size in (min(known), median_low(known), max(known)))
+    return middle if low == high else f"{middle} ({low}-{high})"
+
+
+def _tokens(size: float) -> str:
+    return f"> {WINDOWS[-1]}" if size == math.inf else str(size)
 
 
 def _measured(found: Mapping[Place, Cell], at: At) -> Measured:
@@ -166,7 +184,10 @@ def judge(predicted: str, near: Measured, far: Measured, random_alone: bool) -> 
     return RANDOM_ONLY if far.random.is_exact and predicted == "exact" else DIFFERS
 
 
-HEAD = ("task, program", "model", "k", "coverage, %", "predicted", "at the training length", "beyond", "worst cases")
+HEAD = (
+    *("task, program", "model", "k", "k of the model", "coverage, %", "predicted", "at the training length", "beyond"),
+    "worst cases",
+)
 
 
 def tables(declared: Sequence[Declared], results: Results) -> str:
@@ -180,10 +201,12 @@ def tables(declared: Sequence[Declared], results: Results) -> str:
 
 
 READ = (
-    "k: at the lengths of `check`; coverage at the last of them. Measured: % exact of 20 random problems a seed, "
-    "median over seeds (range) [95 % interval]; seeds 0 to 2, of nope and pythia 0 alone. *Worst cases*: exact ones of "
-    "all seeds, at the training length and beyond; *random problems alone*: worst cases were not measured, since the "
-    "study measured none when these runs were made."
+    "k: at the lengths of `check`; coverage at the last of them. *k of the model*: how many last tokens give a model's "
+    f"predictions to within {TOLERANCE:g} in total variation, median over seeds (range); a model that looks further "
+    "back than the program reads what decides nothing in training, and may read it otherwise in longer problems. "
+    "Measured: % exact of 20 random problems a seed, median over seeds (range) [95 % interval]; seeds 0 to 2, of nope "
+    "and pythia 0 alone. *Worst cases*: exact ones of all seeds, at the training length and beyond; *random problems "
+    "alone*: worst cases were not measured, since the study measured none when these runs were made."
 )
 
 
@@ -193,7 +216,7 @@ def _cells(row: Row) -> list[str]:
     assert row.far
     checked, (near, far) = check_rows_of(row.check), row.experiment.at
     return [
-        *(row.experiment.panel, row.experiment.line, ", ".join(str(each.k) for each in checked)),
+        *(row.experiment.panel, row.experiment.line, ", ".join(str(each.k) for each in checked), row.looks_back),
         *(f"{100 * (checked[-1].coverage or 0):.4g}", WORDS[row.predicted]),
         *(f"{near.length:,}: {row.near.random}", f"{far.length:,}: {row.far.random}", _worst(row)),
     ]

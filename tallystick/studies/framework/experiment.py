@@ -67,8 +67,13 @@ class Experiment:
     """Seed of the measured problems; None for the experiment's own, so that each seed has other problems."""
     seeds: tuple[int, ...] = ()
     """The only seeds of the experiment; () for the study's."""
+    looks_back: bool = False
+    """Whether it is measured how far back the trained model looks."""
+    certify: bool = False
+    """Whether training goes on until the model is certified, which is tried at each validation, too, for the figure."""
     added: tuple[str, ...] = ()
-    """Fields added to the plan after runs had been stored; a stored run without them stays valid."""
+    """Fields added to the plan after runs had been stored, the first one first; a run without them is shown until it is
+    measured again."""
     panel: str = ""
     """Name of the table's section and figure's panel; the task if empty."""
     line: str = ""
@@ -106,6 +111,7 @@ class Experiment:
             "lengths": ", ".join(f"{at.place} x {at.problems}" for at in self.at if at.problems),
             "worst_cases": ", ".join(at.place for at in self.at if at.worst_cases),
             "problem_seed": None if self.problem_seed is None else str(self.problem_seed),
+            **{name: "yes" for name in ("looks_back", "certify") if getattr(self, name)},
         }
 
     @property
@@ -178,11 +184,10 @@ def digest(value: object) -> str:
 
 
 def valid_plans(declared: Declared) -> tuple[Plan, ...]:
-    """Return the declaration's plan and, if fields were added to it later, the plan without them."""
-    plan = declared.plan
-    if isinstance(declared, LocalityCheck) or not declared.added:
-        return (plan,)
-    return plan, {key: value for key, value in plan.items() if key not in declared.added}
+    """Return the declaration's plan and, if fields were added to it later, the plans from before each was added."""
+    plan, added = declared.plan, () if isinstance(declared, LocalityCheck) else declared.added
+    later = [added[first:] for first in range(len(added), -1, -1)]
+    return tuple({key: value for key, value in plan.items() if key not in missing} for missing in later)
 
 
 def describe_changes(before: Plan, now: Plan) -> str:

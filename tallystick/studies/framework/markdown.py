@@ -55,8 +55,9 @@ def _trained(lines: Sequence[Line]) -> str:
 def _section(lines: Sequence[Line]) -> str:
     planned = {place for line in lines for experiment in line.experiments for place in _planned(experiment)}
     places = sorted(planned.union(*(line.cells for line in lines)))
-    head = ["", "seeds", *map(str, places), "errors a token <", "reach", "the paper's best"]
-    return table(head, [_line(line, places) for line in lines])
+    certified = ["every length"] if any("certified" in run for line in lines for run in line.runs) else []
+    head = ["", "seeds", *map(str, places), *certified, "errors a token <", "reach", "the paper's best"]
+    return table(head, [_line(line, places, bool(certified)) for line in lines])
 
 
 def _planned(experiment: Experiment) -> list[Place]:
@@ -64,11 +65,18 @@ def _planned(experiment: Experiment) -> list[Place]:
     return [Place(n, mode=at.mode) for at in experiment.at if at.problems for n in at.lengths]
 
 
-def _line(line: Line, places: Sequence[Place]) -> list[str]:
+def _line(line: Line, places: Sequence[Place], certified: bool) -> list[str]:
     shown = [str(line.cells.get(place, MISSING)) for place in places]
+    shown += [_certified(line)] if certified else []
     random = {place: cell for place, cell in line.cells.items() if not place.worst_cases}
     bound = error_bound(list(random.values())[-1:])
     return [line.first.line, seeds(line.seeds), *shown, bound, _reach(random, bool(line.runs)), paper(line.first.paper)]
+
+
+def _certified(line: Line) -> str:
+    """Say how many seeds are certified exact at every length."""
+    count = sum("certified" in run for run in line.runs)
+    return f"certified: {count} of {len(line.runs)} seeds" if count else MISSING
 
 
 def _reach(random: dict[Place, Cell], measured: bool) -> str:

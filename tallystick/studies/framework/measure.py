@@ -16,12 +16,13 @@ import torch
 
 from tallystick import locality, runs, tasks
 from tallystick.engine.reader import is_compiled
-from tallystick.evaluation import sweep
+from tallystick.evaluation import certified, reach, sweep
 from tallystick.locality import sequences
 from tallystick.models.base import Model
 from tallystick.provenance import environment
 from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
 from tallystick.studies.framework.schema import (
+    ATTEMPT_COLUMNS,
     CHECK_COLUMNS,
     COLUMNS,
     POOLED,
@@ -31,7 +32,7 @@ from tallystick.studies.framework.schema import (
     Environment,
     Outcome,
 )
-from tallystick.studies.framework.trained import FOLDER, QUIET, Say, cost, trained
+from tallystick.studies.framework.trained import FOLDER, QUIET, Say, attempts, cost, trained
 
 
 def do(declared: Declared, seed: int, device: str, say: Say) -> tuple[Environment, Outcome]:
@@ -101,6 +102,12 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
     )
     if errors:
         outcome["first_error"] = errors[0]
+    if experiment.looks_back:
+        outcome["looks_back"] = reach.measure(run.model, run.task, seed).k
+    if experiment.certify:
+        outcome["attempts"] = [[_short(row[name]) for name in ATTEMPT_COLUMNS] for row in attempts(path)]
+    if found := certified.read(path, run.config, run.task, run.weights).certified:
+        outcome["certified"] = _short(found["min_margin"])
     return outcome
 
 

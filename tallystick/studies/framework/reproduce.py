@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 from tallystick import tasks
 from tallystick.launch.jobs import Job
@@ -20,6 +22,8 @@ from tallystick.studies.framework.trained import FOLDER
 
 Work = tuple[Declared, int]
 """An experiment or a check, with its seed."""
+SIZES = ("steps", "batch_size", "seq_len")
+"""Settings whose product is the number of tokens of a training."""
 
 
 def reproduce(
@@ -79,8 +83,8 @@ def _look_up(declared: Declared) -> None:
 
 
 def _do(todo: Sequence[Work], results: Results, device: str, side_by_side: int) -> list[str]:
-    """Do the work in parallel; return one line per failed job."""
-    work = {f"{each.name}, seed {seed}": (each, seed) for each, seed in todo}
+    """Do the work in parallel, the longest first; return one line per failed job."""
+    work = {f"{each.name}, seed {seed}": (each, seed) for each, seed in sorted(todo, key=_tokens, reverse=True)}
     jobs = [Job(name, do, (*each, device)) for name, each in work.items()]
     launcher, failures = LocalLauncher(side_by_side, gpus(device)), []
     with closing(launcher.run(jobs, lambda job, line: _print(f"  {job.name}: {line}"))) as outcomes:
@@ -93,6 +97,12 @@ def _do(todo: Sequence[Work], results: Results, device: str, side_by_side: int) 
             said = f"failed: {outcome.error}" if outcome.error else describe(outcome.value[1])
             _print(f"[{number}/{len(todo)}] {name}: {said}")
     return failures
+
+
+def _tokens(work: Work) -> int:
+    """Return the most tokens that a training takes; 0 for a check."""
+    plan: Any = work[0].plan
+    return math.prod(int(plan[name]) for name in SIZES) if isinstance(work[0], Experiment) else 0
 
 
 def _print(line: str) -> None:

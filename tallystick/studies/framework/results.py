@@ -100,8 +100,8 @@ class Results:
         return [run for run in self.runs if run["plan"] == key]
 
     def has(self, declared: Declared, seed: int) -> bool:
-        """Return whether a declaration has a run with this seed."""
-        return any(run["seed"] == seed for run in self.of(declared))
+        """Return whether a declaration has a run with this seed, measured with all that its plan says now."""
+        return any(run["seed"] == seed for run in self._under(declared.plan))
 
     def undeclared(self, declared: Iterable[Declared]) -> list[str]:
         """List the names of runs that are no longer declared."""

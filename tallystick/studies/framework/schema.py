@@ -89,7 +89,25 @@ class CheckRow:
     problems_covered: float | None
 
 
-COLUMNS, TRAINING_COLUMNS, CHECK_COLUMNS = ([f.name for f in fields(kind)] for kind in (Row, Training, CheckRow))
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt to certify a model during its training."""
+
+    step: int
+    contexts: int
+    open: int
+    """Number of contexts that stayed open."""
+    real_errors: int
+    """Number of open contexts for which a problem was found that shows an error."""
+    certified: float | None
+    """Least certified margin of all contexts; None if some are open."""
+    held_out: float | None
+    """Least margin of the held-out problems."""
+
+
+COLUMNS, TRAINING_COLUMNS, CHECK_COLUMNS, ATTEMPT_COLUMNS = (
+    [f.name for f in fields(kind)] for kind in (Row, Training, CheckRow, Attempt)
+)
 
 
 class Check(TypedDict):
@@ -127,7 +145,13 @@ class Outcome(TypedDict, total=False):
     rows: list[list[Any]]
     """Rows as lists in the order of COLUMNS."""
     eval_seconds: float
+    certified: float
+    """Least margin that a certificate of the trained model has for every length; missing if there is none."""
     first_error: Deviation
+    looks_back: int | None
+    """Fewest last tokens that give the model's predictions; None if more than were tried are needed."""
+    attempts: list[list[Any]]
+    """Attempts to certify the model during training, as lists in the order of ATTEMPT_COLUMNS."""
     check: Check
     refused: str
     """Reason why no notes make the program local."""
@@ -187,6 +211,11 @@ def training_of(run: Outcome) -> Training:
     """Return the final state of a run's training."""
     assert "training" in run, "a check trains nothing"
     return Training(**dict(zip(TRAINING_COLUMNS, run["training"], strict=True)))
+
+
+def attempts_of(run: Outcome) -> list[Attempt]:
+    """Return the attempts to certify a run's model during its training."""
+    return [Attempt(**dict(zip(ATTEMPT_COLUMNS, values, strict=True))) for values in run.get("attempts", [])]
 
 
 def check_rows_of(check: Check) -> list[CheckRow]:

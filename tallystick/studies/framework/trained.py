@@ -8,17 +8,24 @@ import resource
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tallystick import runs, tasks
 from tallystick.config import RunConfig, configure
+from tallystick.evaluation.certified import certify_run
+from tallystick.storage import write_json
 from tallystick.studies.framework.experiment import Experiment, digest
 from tallystick.tasks.registry import source
 from tallystick.training import loop
 
 FOLDER = Path("runs", "studies")
 """Parent of the run folders, which are shared by experiments with the same training."""
+ATTEMPTS = "attempts.json"
+"""File in a run folder that keeps the attempts to certify the model during its training."""
+WATCHED = 0
+"""Seed of the trainings of which each checkpoint is tried, which takes longer than to train; of others the last is."""
 COST = "cost.json"
 """File in a run folder that keeps the seconds its training took, if it was not interrupted."""
 QUIET = 30.0
@@ -33,6 +40,7 @@ def trained(experiment: Experiment, seed: int, device: str, say: Say, folder: Pa
     task = tasks.load(experiment.task, experiment.variant or None)
     settings = {name: str(value) for name, value in experiment.settings.items()}
     config = configure(task, experiment.model, settings, seed=seed, device=device)
+    config = replace(config, certify=experiment.certify)
     key = digest({**config.to_json(), "source": source(task)})  # an edited task gets another folder
     short = Path(experiment.task).name.partition(":")[0]
     path = folder / f"{short}-{experiment.model.replace(':', '-')}-{key}-s{seed}"
@@ -44,6 +52,9 @@ def trained(experiment: Experiment, seed: int, device: str, say: Say, folder: Pa
 
 
 def _train(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None:
+    if config.certify:
+        _train_certified(path, config, report)
+        return
     if path.exists() and not (path / "optimizer.safetensors").exists():  # interrupted before the first checkpoint
         shutil.rmtree(path)
     if not path.exists():
@@ -53,6 +64,47 @@ def _train(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None
         (path / COST).write_text(json.dumps({name: round(value, 1) for name, value in spent.items()}))
     elif not _is_finished(path, config):
         loop.resume(path, report)
+
+
+def _train_certified(path: Path, config: RunConfig, report: Callable[[Any], None]) -> None:
+    """Train until the model is certified; one seed's checkpoints are all tried. What was interrupted begins anew."""
+    if (path / ATTEMPTS).exists():
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    found: list[dict[str, Any]] = []
+    held_out: float | None = None
+
+    def take(row: Any) -> None:
+        """Certify the last checkpoint, which is that of the validation before."""
+        nonlocal held_out
+        if config.settings.seed == WATCHED:
+            found.append(_attempt(path, held_out))
+        held_out = row["held_out"]["min_margin"]
+        report(row)
+
+    loop.train(path, config, take)
+    found.append(_attempt(path, held_out))
+    write_json(path / ATTEMPTS, found)
+
+
+def _attempt(path: Path, held_out: float | None) -> dict[str, Any]:
+    """Try to certify the last checkpoint; held_out: the least margin of the held-out problems then."""
+    run = runs.load(path)
+    verdict = certify_run(run, run.config.settings.seed, lambda line: None)
+    assert run.trained
+    return {
+        "step": run.trained["step"],
+        "contexts": verdict["contexts"],
+        "open": len(verdict["open"]),
+        "real_errors": sum(row["real_error"] is True for row in verdict["open"]),
+        "certified": None if verdict["open"] else verdict["min_margin"],
+        "held_out": held_out,
+    }
+
+
+def attempts(path: Path) -> list[dict[str, Any]]:
+    """Read the attempts to certify a run during its training."""
+    return json.loads((path / ATTEMPTS).read_text(encoding="utf-8"))
 
 
 def _cpu_seconds() -> float:

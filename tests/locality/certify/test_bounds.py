@@ -14,7 +14,7 @@ from tallystick.models import mamba2
 from tallystick.tasks import load
 
 sys.path.insert(0, str(Path(__file__).parent))
-from walking import TRAINED, bounds_of, contexts_of, following, passed, random_model, trained
+from walking import bounds_of, contexts_of, following, passed, random_model, trained
 
 LENGTHS = (1, 6, 40)
 PIECE = 37
@@ -120,7 +120,7 @@ def test_runs_stay_within_refined_bounds(name, known):
 
 
 @pytest.mark.parametrize("length", [25_000, pytest.param(2_500_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", ["mamba1", "conv"])
 @torch.no_grad()
 def test_a_long_run_stays_within_the_bounds(name, length):
     """length: of the problem; a run has 4 tokens for each bit, and passes one context at each."""
