@@ -29,7 +29,9 @@ class PackedRows:
     reset_BL: whether the state is zeroed before a token; None means never.
     """
 
-    def __init__(self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, config: ShortConvolutionConfig):
+    def __init__(
+        self, ids_BL: Tensor, reset_BL: Tensor | None, length_B: Tensor | None, config: ShortConvolutionConfig
+    ):
         self.length, self.reach, self.device = ids_BL.shape[1], config.d_conv - 1, ids_BL.device
         self.length_B, self.count_BL, self.reset_BL = length_B, None, reset_BL
         if length_B is not None:
