@@ -114,7 +114,7 @@ def _compare(
     fields: Array,
     measures: Array,
 ) -> None:
-    """Compare with the program's token, up to the first deviation, as `generation._Compared` does."""
+    """Compare with the program's token, up to the first deviation, as `compared.Compared` does."""
     fields[TOKENS] = fields[POSITION] + 1
     if not fields[EXACT]:
         return
