@@ -49,7 +49,7 @@ def generate(
         if reader.backend == "cuda":  # a slot that becomes free takes the next problem
             part = chain(part, numbered)
         episodes = (Compared(task, i, prompt, max_tokens, sink, Live(sandbox)) for i, prompt in part)
-        results += _run(reader, task, episodes, low)
+        results += run(reader, task, episodes, low)
     return results
 
 
@@ -61,7 +61,7 @@ def check_live(task: Task) -> None:
         raise ValueError(f"{task.name} is recorded: there is no live tool to run for a model; measure it with verify")
 
 
-def _run(reader: Reader, task: Task, episodes: Iterator[Compared], low: float) -> list[Generated]:
+def run(reader: Reader, task: Task, episodes: Iterator[Compared], low: float) -> list[Generated]:
     """Run the episodes to their ends, in machine code if the tools run there, too."""
     if reader.backend == "cuda":
         from tallystick.engine.pool import Pool  # a late import, since it imports Triton

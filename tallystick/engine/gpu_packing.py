@@ -98,32 +98,41 @@ def pack(model: Model, device: torch.device) -> PackedOnGPU:
     assert isinstance(model, Mamba2)
     config = model.config
     D, E, N, V = map(_padded, (config.d_model, config.d_inner, config.d_state, config.vocab_size))
+    H = _padded(-(-E // config.head_dim))
     with torch.no_grad():
-        layers = chain.from_iterable(_block(layer, config, D, E, N) for layer in model.layers)
+        layers = chain.from_iterable(_block(layer, config, D, E, N, H) for layer in model.layers)
         head_DV = _pad((model.head.weight * model.norm.weight).mT, D, V)
         tensors = [_pad(model.embedding.weight, V, D), *layers, head_DV]
         weights = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     J, layers = config.d_conv - 1, config.n_layer
-    sizes = {"WIDTH": config.d_model, "INNER": config.d_inner, "D": D, "E": E, "N": N, "P": config.head_dim, "J": J}
-    sizes |= {"LAYERS": layers, "V": V, "T": min(V, max(TILE // D, 1)), "HEAD_AT": len(weights) - D * V}
+    sizes = {"WIDTH": config.d_model, "INNER": config.d_inner, "D": D, "E": E, "N": N, "H": H}
+    sizes |= {
+        "P": config.head_dim,
+        "J": J,
+        "LAYERS": layers,
+        "V": V,
+        "T": min(V, max(TILE // D, 1)),
+        "HEAD_AT": len(weights) - D * V,
+    }
     sizes["Z"] = layers * ((J + 1) * (E + 2 * N) + N * E)
     return PackedOnGPU(weights, sizes, config)
 
 
-def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int) -> Iterator[Tensor]:
+def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, H: int) -> Iterator[Tensor]:
     assert isinstance(block, Block)
     assert block.conv.bias is not None
     inner, states, heads = config.d_inner, config.d_state, block.heads
     in_MD = block.in_proj.weight * block.norm.weight
-    columns = (inner, E), (inner, E), (states, N), (states, N), (heads, -(-E // config.head_dim))
+    columns = (inner, E), (inner, E), (states, N), (states, N), (heads, H)
     for part, (_, padded) in zip(in_MD.split([width for width, _ in columns]), columns, strict=True):
         yield _pad(part.mT, D, padded)
     taps_KX = torch.cat([block.conv.weight[:, 0].mT, block.conv.bias[None]])
     for part, padded in zip(taps_KX.split([inner, states, states], 1), (E, N, N), strict=True):
         yield _pad(part, len(part), padded)
-    for per_head in (decay_rate(block.A_log, block.dt_floor), block.dt_bias, block.D):
-        yield _pad(per_head.repeat_interleave(config.head_dim)[None], 1, E)
+    yield _pad(block.D.repeat_interleave(config.head_dim)[None], 1, E)
     yield _pad((block.out_proj.weight * block.gate_norm.weight).mT, E, D)
+    yield _pad(decay_rate(block.A_log, block.dt_floor)[None], 1, H)
+    yield _pad(block.dt_bias[None], 1, H)
 
 
 def _padded(size: int) -> int:

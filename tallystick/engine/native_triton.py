@@ -48,8 +48,9 @@ def run(
     weights, states_SZ, slot_B, fields_SF, measures_SM, registers_SR, memory_SC, cells_SW, programs_SP, queue_SQ,
     grammars_GV3, logits_SV, ids_SL, roles_SL,
     steps, low, floor, vocab, memory_room, cells_room, program_room, queue_room, buffer,
-    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
-    J: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr, T: tl.constexpr, HEAD_AT: tl.constexpr, Z: tl.constexpr,
+    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
+    P: tl.constexpr, J: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr, T: tl.constexpr,
+    HEAD_AT: tl.constexpr, Z: tl.constexpr,
 ):  # fmt: skip
     """Let episodes read and speak until each has read `steps` tokens or stands still.
 
@@ -74,7 +75,7 @@ def run(
     smallest = tl.load(measures + MARGIN)
     stop, fill, end = tl.load(fields + STOP), 0, count + steps
     while (stop == RUNNING) & (count < end):
-        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, P, J, LAYERS, V)
+        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, H, P, J, LAYERS, V)
         count += 1
         if queued < queue_end:
             token = tl.load(queue + queued)
