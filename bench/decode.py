@@ -82,9 +82,7 @@ def once_on_gpu(model: Model, task: Task, backend: str, sessions: int, length: i
     """Return the tokens and the clock's seconds of one call, without those in which programs are recorded."""
     prompts = [task.problem("bench", 0, length, index % 64) for index in range(sessions)]
     low = low_margin(model, task, prompts[0], torch.device("cuda"))
-    episodes = [
-        Compared(task, *given) for given in zip(range(sessions), prompts, repeat(None), repeat(None), repeat(Live()))
-    ]
+    episodes = [Compared(task, index, prompt, None, None, Live()) for index, prompt in enumerate(prompts)]
     torch.cuda.synchronize()
     wall = time.perf_counter()
     results = generation.run(open_reader(model, backend), task, iter(episodes), low)
