@@ -64,8 +64,10 @@ def check_live(task: Task) -> None:
 def run(reader: Reader, task: Task, episodes: Iterator[Compared], low: float) -> list[Generated]:
     """Run the episodes to their ends, in machine code if the tools run there, too."""
     if reader.backend == "cuda":
-        from tallystick.engine.pool import Pool  # a late import, since it imports Triton
+        from tallystick.engine.gpu import OnGPU  # late imports, since they import Triton
+        from tallystick.engine.pool import Pool
 
+        assert isinstance(reader, OnGPU)
         return Pool(reader, task, low).run(episodes)
     with ExitStack() as open_tools:
         speakers = [open_tools.enter_context(closing(episode)) for episode in episodes]

@@ -118,7 +118,8 @@ class Slots:
         numbers = steps, low, self.packed.floor, self.packed.config.vocab_size
         rooms = *(tensor.shape[1] for tensor in large), self._ids_SL.shape[1]
         given = self.packed.weights, self.states_SZ, slot_B, *small, *large, *known, *numbers, *rooms
-        native_triton.run[(len(slots),)](*given, **self.packed.sizes, num_warps=WARPS, num_stages=1)
+        kernel: Any = native_triton.run
+        kernel[(len(slots),)](*given, **self.packed.sizes, num_warps=WARPS, num_stages=1)
         self.fields, self.measures, self.registers = (tensor.cpu().numpy().copy() for tensor in small)
 
     def _make_room(self, slots: Sequence[int], steps: int) -> None:
