@@ -2,6 +2,7 @@
 
     python bench/decode.py                   # one thread; about 3 minutes on an idle core
     python bench/decode.py --device cuda     # about a minute
+    python bench/decode.py --device cuda --run runs/addition-mamba2-tiny-s0     # a trained model instead
 
 The models are random, with a last layer fitted to the task `reverse`, which all of them then solve token for token; if
 one does not, or if the backends differ in a token, no figure is printed. A figure is the number of tokens by which the
@@ -17,11 +18,12 @@ import copy
 import os
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from tallystick import engine, models, tasks
+from tallystick import engine, models, runs, tasks
 from tallystick.engine import generation
 from tallystick.engine.compared import Compared
 from tallystick.engine.margins import low_margin
@@ -43,7 +45,7 @@ LENGTHS = {("eager", 1): (20, 120), ("eager", 64): (10, 40), ("cpu", 1): (500, 5
 """Lengths of the short and the long problems, by backend and number of sessions."""
 REPEATS = 3
 GPU_LENGTHS = {("eager", 1): (20, 120), ("eager", 64): (10, 40)}
-GPU_LENGTHS |= {("cuda", 1): (2_000, 22_000), ("cuda", 64): (1_000, 11_000), ("cuda", 4096): (50, 450)}
+GPU_LENGTHS |= {("cuda", 1): (1_000, 11_000), ("cuda", 64): (500, 4_500), ("cuda", 4096): (50, 450)}
 
 
 @torch.no_grad()
@@ -93,7 +95,8 @@ def once_on_gpu(model: Model, task: Task, backend: str, sessions: int, length: i
 
 def speed_on_gpu(model: Model, task: Task, backend: str, sessions: int) -> float:
     """Return tokens a second of the clock."""
-    short, long = GPU_LENGTHS[backend, sessions]
+    tokens = len(runner.record(task, task.problem("bench", 0, 50, 0)).ids) / 50
+    short, long = (max(int(length * 8 / tokens), 1) for length in GPU_LENGTHS[backend, sessions])
     once_on_gpu(model, task, backend, sessions, short)
     rates = []
     for _ in range(REPEATS):
@@ -132,9 +135,11 @@ def main() -> None:
     """Print a line for each model and number of sessions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--run", type=Path, help="a run folder, for --device cuda")
     torch.set_num_threads(1)
-    if parser.parse_args().device == "cuda":
-        measure_gpu()
+    options = parser.parse_args()
+    if options.device == "cuda":
+        measure_gpu(options.run)
     else:
         measure_cpu()
 
@@ -153,21 +158,24 @@ def measure_cpu() -> None:
             )
 
 
-def measure_gpu() -> None:
+def measure_gpu(folder: Path | None) -> None:
+    if folder is not None:
+        run = runs.load(folder)
+        print_gpu_rows(folder.name, run.model.to("cuda"), run.task)
+        return
     task = tasks.load("reverse")
     for name, settings in CASES:
-        if not name.startswith("mamba2"):
-            continue  # the kernel runs no other models
-        model = fitted(name, task, settings).to("cuda")
-        check_equal(copy.deepcopy(model), task)
-        for sessions in (1, 64, 4096):
-            rates = {
-                backend: speed_on_gpu(model, task, backend, sessions)
-                for backend, count in GPU_LENGTHS
-                if count == sessions
-            }
-            shown = ", ".join(f"{backend} {rate:>12,.0f}" for backend, rate in rates.items())
-            print(f"{describe(name, settings)} {sessions:>4} sessions, tokens/s: {shown}", flush=True)
+        if name.startswith("mamba2"):  # the kernel runs no other models
+            print_gpu_rows(describe(name, settings), fitted(name, task, settings).to("cuda"), task)
+
+
+def print_gpu_rows(name: str, model: Model, task: Task) -> None:
+    check_equal(copy.deepcopy(model), task)
+    for sessions in (1, 64, 4096):
+        backends = [backend for backend, count in GPU_LENGTHS if count == sessions]
+        rates = {backend: speed_on_gpu(model, task, backend, sessions) for backend in backends}
+        shown = ", ".join(f"{backend} {rate:>12,.0f}" for backend, rate in rates.items())
+        print(f"{name} {sessions:>4} sessions, tokens/s: {shown}", flush=True)
 
 
 def describe(name: str, settings: dict[str, object]) -> str:

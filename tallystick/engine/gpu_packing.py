@@ -123,16 +123,16 @@ def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, H: int)
     assert block.conv.bias is not None
     inner, states, heads = config.d_inner, config.d_state, block.heads
     in_MD = block.in_proj.weight * block.norm.weight
-    columns = (inner, E), (inner, E), (states, N), (states, N), (heads, H)
-    for part, (_, padded) in zip(in_MD.split([width for width, _ in columns]), columns, strict=True):
-        yield _pad(part.mT, D, padded)
+    z, x, B, C, dt = (part.mT for part in in_MD.split([inner, inner, states, states, heads]))
+    yield _pad(z, D, E)
+    yield _pad(x, D, E)
+    yield torch.cat([_pad(B, D, N), _pad(C, D, N), _pad(dt, D, -(-H // 4) * 4)], 1)
     taps_KX = torch.cat([block.conv.weight[:, 0].mT, block.conv.bias[None]])
     for part, padded in zip(taps_KX.split([inner, states, states], 1), (E, N, N), strict=True):
         yield _pad(part, len(part), padded)
-    yield _pad(block.D.repeat_interleave(config.head_dim)[None], 1, E)
+    for per_head in (block.D, decay_rate(block.A_log, block.dt_floor), block.dt_bias):
+        yield _pad(per_head.repeat_interleave(config.head_dim)[None], 1, E)
     yield _pad((block.out_proj.weight * block.gate_norm.weight).mT, E, D)
-    yield _pad(decay_rate(block.A_log, block.dt_floor)[None], 1, H)
-    yield _pad(block.dt_bias[None], 1, H)
 
 
 def _padded(size: int) -> int:

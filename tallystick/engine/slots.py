@@ -24,8 +24,11 @@ from tallystick.tools import arrays
 
 STEPS = 4096
 """Maximum number of tokens that an episode reads in a launch."""
-WARPS = 8
-"""Number of warps of a program."""
+WARPS = 4
+"""Number of warps of a program, whose sums are laid out for it."""
+MANY = 512
+"""Number of episodes from which fewer warps are faster, since several programs share a multiprocessor."""
+WARPS_MANY = 2
 
 
 class Slots:
@@ -92,14 +95,15 @@ class Slots:
 
     def _write(self, tensor: Tensor, rows: Sequence[tuple[int, Any]]) -> Tensor:
         """Write ids into the beginnings of rows; return the tensor, or a wider copy if need be."""
-        length = max((len(ids) for _, ids in rows), default=0)
-        if not length:
+        lengths = [len(ids) for _, ids in rows]
+        if not any(lengths):
             return tensor
-        wide = np.zeros((len(rows), length), ID_DTYPE)
-        for row, (_, ids) in zip(wide, rows, strict=True):
-            row[: len(ids)] = ids
-        tensor = _widened(tensor, length)
-        tensor[self._index([slot for slot, _ in rows]), :length] = self._from_host(wide)
+        tensor = _widened(tensor, max(lengths))
+        ids = self._from_host(np.concatenate([np.asarray(ids, ID_DTYPE) for _, ids in rows]))
+        length_R, slot_R = self._index(lengths), self._index([slot for slot, _ in rows])
+        begin_R = slot_R * tensor.shape[1] - (length_R.cumsum(0) - length_R)
+        places = torch.arange(len(ids), device=self._device) + begin_R.repeat_interleave(length_R)
+        tensor.view(-1)[places] = ids
         return tensor
 
     def _index(self, slots: Sequence[int]) -> Tensor:
@@ -119,7 +123,9 @@ class Slots:
         rooms = *(tensor.shape[1] for tensor in large), self._ids_SL.shape[1]
         given = self.packed.weights, self.states_SZ, slot_B, *small, *large, *known, *numbers, *rooms
         kernel: Any = native_triton.run
-        kernel[(len(slots),)](*given, **self.packed.sizes, num_warps=WARPS, num_stages=1)
+        kernel[(len(slots),)](
+            *given, **self.packed.sizes, num_warps=WARPS if len(slots) < MANY else WARPS_MANY, num_stages=1
+        )
         self.fields, self.measures, self.registers = (tensor.cpu().numpy().copy() for tensor in small)
 
     def _make_room(self, slots: Sequence[int], steps: int) -> None:

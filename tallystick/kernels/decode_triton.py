@@ -34,22 +34,28 @@ def _load(matrix, K: tl.constexpr, M: tl.constexpr):
 
 
 @triton.jit
-def _add_pairs(a, b, c, d):
-    return a + c, b + d
+def _sum_rows(terms_KM, K: tl.constexpr, M: tl.constexpr):
+    """Return the sum over K.
 
-
-@triton.jit
-def _products(left_K, first_KM, second_KM):
-    """Return left_K @ first_KM and left_K @ second_KM, whose sums share their exchange between warps."""
-    if INTERPRETED:  # it would take a second
-        return tl.sum(left_K[:, None] * first_KM, 0), tl.sum(left_K[:, None] * second_KM, 0)
-    return tl.reduce((left_K[:, None] * first_KM, left_K[:, None] * second_KM), 0, _add_pairs)
+    With four warps, row k is in the registers of warp k / L % 4 and its lanes k % L. What the warps have is exchanged by
+    a change of layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
+    """
+    L: tl.constexpr = 128 // M if M < 128 else 1
+    if K < 4 * L:
+        sum_M = tl.sum(terms_KM, 0)
+    else:
+        sum_4LM = tl.sum(tl.reshape(terms_KM, [K // (4 * L), 4, L, M]), 0)
+        sum_M4 = tl.permute(tl.sum(sum_4LM, 1), (1, 0))
+        one_M2, other_M2 = tl.split(tl.reshape(sum_M4, [M, 2, 2]))
+        one_M, other_M = tl.split(one_M2 + other_M2)
+        sum_M = one_M + other_M
+    return sum_M
 
 
 @triton.jit
 def _norm_scale(x_D, WIDTH: tl.constexpr):
     """Return the factor that gives a vector, of WIDTH entries and zeros, a root mean square of 1."""
-    return 1 / tl.sqrt(tl.sum(x_D * x_D, 0) / WIDTH + EPS)
+    return tl.rsqrt(tl.sum(x_D * x_D, 0) / WIDTH + EPS)
 
 
 @triton.jit
@@ -70,15 +76,19 @@ def _softplus(x):
 
 
 @triton.jit
-def _convolve(new_C, taps, tail, count, C: tl.constexpr, J: tl.constexpr):
-    """Return silu of the convolution at a token, before which `count` tokens were read; store its input in the tail."""
+def _convolve_past(taps, tail, count, C: tl.constexpr, J: tl.constexpr):
+    """Return the convolution's sum over earlier tokens, of which `count` were read, with its bias."""
     c = tl.arange(0, C)
-    sum_C = tl.load(taps + (J + 1) * C + c) + tl.load(taps + J * C + c) * new_C
+    sum_C = tl.load(taps + (J + 1) * C + c)
     for j in tl.static_range(J):
         place = (count + 1 + j) % (J + 1)  # of the token J - j tokens ago
         sum_C += tl.load(taps + j * C + c) * tl.load(tail + place * C + c)
-    tl.store(tail + count % (J + 1) * C + c, new_C)
-    return sum_C * tl.sigmoid(sum_C)
+    return sum_C
+
+
+@triton.jit
+def _silu(x):
+    return x * tl.sigmoid(x)
 
 
 @triton.jit
@@ -89,41 +99,47 @@ def _mamba2(
 ):  # fmt: skip
     """Return the output of one block; advance its state."""
     R: tl.constexpr = J + 1
-    e, n, h = tl.arange(0, E), tl.arange(0, N), tl.arange(0, H)
-    at_x: tl.constexpr = D * E
-    at_B: tl.constexpr = at_x + D * E
-    at_dt: tl.constexpr = at_B + 2 * D * N
-    at_taps: tl.constexpr = at_dt + D * H
+    e, n = tl.arange(0, E), tl.arange(0, N)
+    M: tl.constexpr = 2 * N + (H + 3) // 4 * 4
+    W: tl.constexpr = E if M <= E else triton.next_power_of_2(M)
+    at_rest: tl.constexpr = 2 * D * E
+    at_taps: tl.constexpr = at_rest + D * M
     at_channels: tl.constexpr = at_taps + (R + 1) * (E + 2 * N)
-    at_heads: tl.constexpr = at_channels + E + E * D
 
-    z_DE, in_DE = _load(weights, D, E), _load(weights + at_x, D, E)
-    B_DN, C_DN = _load(weights + at_B, D, N), _load(weights + at_B + D * N, D, N)
-    dt_DH = _load(weights + at_dt, D, H)
+    in_DE = _load(weights + D * E, D, E)
+    d_D1, w_1W = tl.arange(0, D)[:, None], tl.arange(0, W)[None, :]
+    rest_DW = tl.load(weights + at_rest + d_D1 * M + w_1W, mask=w_1W < M, other=0.0)
     state_NE = state + R * (E + 2 * N) + n[:, None] * E + e[None, :]
     before_NE = tl.load(state_NE)
-    channels, heads = weights + at_channels, weights + at_heads + h
+    channels = weights + at_channels
+    taps, taps_B, taps_C = weights + at_taps, weights + at_taps + (R + 1) * E, weights + at_taps + (R + 1) * (E + N)
+    tail_B, tail_C = state + R * E, state + R * (E + N)
+    past_E = _convolve_past(taps, state, count, E, J)
+    past_B, past_C = _convolve_past(taps_B, tail_B, count, N, J), _convolve_past(taps_C, tail_C, count, N, J)
+    tap_E, tap_B, tap_C = tl.load(taps + J * E + e), tl.load(taps_B + J * N + n), tl.load(taps_C + J * N + n)
+    skip_E, A_E, bias_E = tl.load(channels + e), tl.load(channels + E + e), tl.load(channels + 2 * E + e)
 
     scale = _norm_scale(x_D, WIDTH)
-    z_E, new_E = _products(x_D, z_DE, in_DE)
-    B_N, C_N = _products(x_D, B_DN, C_DN)
-    dt_H = scale * tl.sum(x_D[:, None] * dt_DH, 0)
-    dt_H = _softplus(dt_H + tl.load(heads + H)) + floor
-    dt_E = tl.gather(dt_H, e // P, 0)
-    decay_E = tl.gather(tl.exp(dt_H * tl.load(heads)), e // P, 0)
-    out_ED = _load(channels + E, E, D)
-
-    taps, tail = weights + at_taps, state
-    B_N = _convolve(scale * B_N, taps + (R + 1) * E, tail + R * E, count, N, J)
-    C_N = _convolve(scale * C_N, taps + (R + 1) * (E + N), tail + R * (E + N), count, N, J)
-    new_E = _convolve(scale * new_E, taps, tail, count, E, J)
-    s_NE = decay_E[None, :] * before_NE + B_N[:, None] * (dt_E * new_E)[None, :]
-    y_E = tl.sum(C_N[:, None] * s_NE, 0) + tl.load(channels + e) * new_E
+    x_D1 = (scale * x_D)[:, None]
+    rest_W = _sum_rows(x_D1 * rest_DW, D, W)
+    new_E = _sum_rows(x_D1 * in_DE, D, E)
+    z_DE = _load(weights, D, E)
+    new_B, new_C, dt_E = tl.gather(rest_W, n, 0), tl.gather(rest_W, N + n, 0), tl.gather(rest_W, 2 * N + e // P, 0)
+    dt_E = _softplus(dt_E + bias_E) + floor
+    decay_E = tl.exp(dt_E * A_E)
+    in_E, B_N, C_N = _silu(past_E + tap_E * new_E), _silu(past_B + tap_B * new_B), _silu(past_C + tap_C * new_C)
+    s_NE = decay_E[None, :] * before_NE + B_N[:, None] * (dt_E * in_E)[None, :]
+    z_E = _sum_rows(x_D1 * z_DE, D, E)
+    out_ED = _load(channels + 3 * E, E, D)
+    y_E = _sum_rows(C_N[:, None] * s_NE, N, E) + skip_E * in_E
     tl.debug_barrier()  # all threads have read the state
     tl.store(state_NE, s_NE)
-    z_E *= scale
-    y_E *= z_E * tl.sigmoid(z_E)
-    return x_D + _norm_scale(y_E, INNER) * tl.sum(y_E[:, None] * out_ED, 0)
+    place = count % R
+    tl.store(state + place * E + e, new_E)
+    tl.store(tail_B + place * N + n, new_B)
+    tl.store(tail_C + place * N + n, new_C)
+    y_E *= _silu(z_E)
+    return x_D + _norm_scale(y_E, INNER) * _sum_rows(y_E[:, None] * out_ED, E, D)
 
 
 @triton.jit
@@ -136,7 +152,7 @@ def read(
 
     weights: the embedding [V, D], the layers, the head [D, V].
     """
-    layer_weights: tl.constexpr = D * (3 * E + 2 * N + H) + (J + 2) * (E + 2 * N) + E + 2 * H
+    layer_weights: tl.constexpr = D * (3 * E + 2 * N + (H + 3) // 4 * 4) + (J + 2) * (E + 2 * N) + 3 * E
     layer_state: tl.constexpr = (J + 1) * (E + 2 * N) + N * E
     x_D = tl.load(weights + token * D + tl.arange(0, D))
     for layer in range(LAYERS):
@@ -150,12 +166,12 @@ def logits(x_D, head, out, WIDTH: tl.constexpr, D: tl.constexpr, V: tl.constexpr
     """Return the logits [V], given the head's weights [D, V]; out: [V] in memory, for more than T of them."""
     scale = _norm_scale(x_D, WIDTH)
     if V <= T:
-        logits_V = scale * tl.sum(x_D[:, None] * _load(head, D, V), 0)
+        logits_V = scale * _sum_rows(x_D[:, None] * _load(head, D, V), D, V)
     else:
         d, t = tl.arange(0, D), tl.arange(0, T)
         for begin in range(0, V, T):
             head_DT = tl.load(head + d[:, None] * V + begin + t[None, :])
-            tl.store(out + begin + t, scale * tl.sum(x_D[:, None] * head_DT, 0))
+            tl.store(out + begin + t, scale * _sum_rows(x_D[:, None] * head_DT, D, T))
         tl.debug_barrier()
         logits_V = tl.load(out + tl.arange(0, V))
     return logits_V
