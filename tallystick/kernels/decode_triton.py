@@ -37,8 +37,8 @@ def _load(matrix, K: tl.constexpr, M: tl.constexpr):
 def _sum_rows(terms_KM, K: tl.constexpr, M: tl.constexpr):
     """Return the sum over K.
 
-    With four warps, row k is in the registers of warp k / L % 4 and its lanes k % L. What the warps have is exchanged by
-    a change of layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
+    With four warps, row k is in the registers of warp k / L % 4 and its lanes k % L. What the warps have is exchanged
+    by a change of layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
     """
     L: tl.constexpr = 128 // M if M < 128 else 1
     if K < 4 * L:
