@@ -62,13 +62,14 @@ class PackedOnGPU:
     def unpack_state(self, states_SZ: Tensor, count_S: Tensor) -> State:
         """Return states as the model has them; count_S: number of tokens that each has read."""
         E, N, J, config, state = self.sizes["E"], self.sizes["N"], self.sizes["J"], self.config, State()
-        shapes = [(J + 1, E), (J + 1, N), (J + 1, N), (N, E)]
+        shapes = [(J + 1, E), (J + 1, 2 * N), (N, E)]
         place_SJ = (count_S[:, None] + 1 + torch.arange(J, device=count_S.device)) % (J + 1)
         row_S1 = torch.arange(len(states_SZ), device=count_S.device)[:, None]
         for i, layer_SZ in enumerate(states_SZ.chunk(config.n_layer, 1)):
             parts = layer_SZ.split([rows * columns for rows, columns in shapes], 1)
-            x, B, C, ssm_SNE = (part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
-            tail_SRX = torch.cat([x[..., : config.d_inner], B[..., : config.d_state], C[..., : config.d_state]], 2)
+            x, BC, ssm_SNE = (part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True))
+            B, C = (part[..., : config.d_state] for part in BC.split(N, 2))
+            tail_SRX = torch.cat([x[..., : config.d_inner], B, C], 2)
             state[f"conv.{i}"] = tail_SRX[row_S1, place_SJ]
             kept_SEN = ssm_SNE[:, : config.d_state, : config.d_inner].mT
             state[f"ssm.{i}"] = kept_SEN.unflatten(1, (-1, config.head_dim)).contiguous()
@@ -128,8 +129,9 @@ def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, H: int)
     yield _pad(x, D, E)
     yield torch.cat([_pad(B, D, N), _pad(C, D, N), _pad(dt, D, -(-H // 4) * 4)], 1)
     taps_KX = torch.cat([block.conv.weight[:, 0].mT, block.conv.bias[None]])
-    for part, padded in zip(taps_KX.split([inner, states, states], 1), (E, N, N), strict=True):
-        yield _pad(part, len(part), padded)
+    x, B, C = taps_KX.split([inner, states, states], 1)
+    yield _pad(x, len(x), E)
+    yield torch.cat([_pad(B, len(B), N), _pad(C, len(C), N)], 1)
     for per_head in (block.D, decay_rate(block.A_log, block.dt_floor), block.dt_bias):
         yield _pad(per_head.repeat_interleave(config.head_dim)[None], 1, E)
     yield _pad((block.out_proj.weight * block.gate_norm.weight).mT, E, D)

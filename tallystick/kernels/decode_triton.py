@@ -76,14 +76,15 @@ def _softplus(x):
 
 
 @triton.jit
-def _convolve_past(taps, tail, count, C: tl.constexpr, J: tl.constexpr):
-    """Return the convolution's sum over earlier tokens, of which `count` were read, with its bias."""
-    c = tl.arange(0, C)
-    sum_C = tl.load(taps + (J + 1) * C + c)
+def _convolve_past(taps, tail, count, C: tl.constexpr, W: tl.constexpr, J: tl.constexpr):
+    """Return the convolution's sum over earlier tokens, of which `count` were read, with its bias; zeros beyond C."""
+    w = tl.arange(0, W)
+    sum_W = tl.load(taps + (J + 1) * C + w, mask=w < C, other=0.0)
     for j in tl.static_range(J):
         place = (count + 1 + j) % (J + 1)  # of the token J - j tokens ago
-        sum_C += tl.load(taps + j * C + c) * tl.load(tail + place * C + c)
-    return sum_C
+        tap_W = tl.load(taps + j * C + w, mask=w < C, other=0.0)
+        sum_W += tap_W * tl.load(tail + place * C + w, mask=w < C, other=0.0)
+    return sum_W
 
 
 @triton.jit
@@ -107,16 +108,15 @@ def _mamba2(
     at_channels: tl.constexpr = at_taps + (R + 1) * (E + 2 * N)
 
     in_DE = _load(weights + D * E, D, E)
-    d_D1, w_1W = tl.arange(0, D)[:, None], tl.arange(0, W)[None, :]
+    w = tl.arange(0, W)
+    d_D1, w_1W = tl.arange(0, D)[:, None], w[None, :]
     rest_DW = tl.load(weights + at_rest + d_D1 * M + w_1W, mask=w_1W < M, other=0.0)
     state_NE = state + R * (E + 2 * N) + n[:, None] * E + e[None, :]
     before_NE = tl.load(state_NE)
     channels = weights + at_channels
-    taps, taps_B, taps_C = weights + at_taps, weights + at_taps + (R + 1) * E, weights + at_taps + (R + 1) * (E + N)
-    tail_B, tail_C = state + R * E, state + R * (E + N)
-    past_E = _convolve_past(taps, state, count, E, J)
-    past_B, past_C = _convolve_past(taps_B, tail_B, count, N, J), _convolve_past(taps_C, tail_C, count, N, J)
-    tap_E, tap_B, tap_C = tl.load(taps + J * E + e), tl.load(taps_B + J * N + n), tl.load(taps_C + J * N + n)
+    taps, taps_BC, tail_BC = weights + at_taps, weights + at_taps + (R + 1) * E, state + R * E
+    past_E, past_W = _convolve_past(taps, state, count, E, E, J), _convolve_past(taps_BC, tail_BC, count, 2 * N, W, J)
+    tap_E, tap_W = tl.load(taps + J * E + e), tl.load(taps_BC + J * 2 * N + w, mask=w < 2 * N, other=0.0)
     skip_E, A_E, bias_E = tl.load(channels + e), tl.load(channels + E + e), tl.load(channels + 2 * E + e)
 
     scale = _norm_scale(x_D, WIDTH)
@@ -124,10 +124,10 @@ def _mamba2(
     rest_W = _sum_rows(x_D1 * rest_DW, D, W)
     new_E = _sum_rows(x_D1 * in_DE, D, E)
     z_DE = _load(weights, D, E)
-    new_B, new_C, dt_E = tl.gather(rest_W, n, 0), tl.gather(rest_W, N + n, 0), tl.gather(rest_W, 2 * N + e // P, 0)
-    dt_E = _softplus(dt_E + bias_E) + floor
+    dt_E = _softplus(tl.gather(rest_W, 2 * N + e // P, 0) + bias_E) + floor
     decay_E = tl.exp(dt_E * A_E)
-    in_E, B_N, C_N = _silu(past_E + tap_E * new_E), _silu(past_B + tap_B * new_B), _silu(past_C + tap_C * new_C)
+    in_E, in_W = _silu(past_E + tap_E * new_E), _silu(past_W + tap_W * rest_W)
+    B_N, C_N = tl.gather(in_W, n, 0), tl.gather(in_W, N + n, 0)
     s_NE = decay_E[None, :] * before_NE + B_N[:, None] * (dt_E * in_E)[None, :]
     z_E = _sum_rows(x_D1 * z_DE, D, E)
     out_ED = _load(channels + 3 * E, E, D)
@@ -136,8 +136,7 @@ def _mamba2(
     tl.store(state_NE, s_NE)
     place = count % R
     tl.store(state + place * E + e, new_E)
-    tl.store(tail_B + place * N + n, new_B)
-    tl.store(tail_C + place * N + n, new_C)
+    tl.store(tail_BC + place * 2 * N + w, rest_W, mask=w < 2 * N)
     y_E *= _silu(z_E)
     return x_D + _norm_scale(y_E, INNER) * _sum_rows(y_E[:, None] * out_ED, E, D)
 
