@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tallystick.engine.interface import Said
 from tallystick.engine.orders import Order, Outcome
-from tallystick.engine.reader import Said
 from tallystick.engine.result import CONTEXT, Result
 from tallystick.engine.speaker import Speaker, plain_tokens
 from tallystick.episode import Recorder, Role, Sink, StopReason, ToolError

@@ -9,8 +9,9 @@ from itertools import chain, islice
 import torch
 
 from tallystick.engine.compared import Compared, Generated
+from tallystick.engine.interface import Reader
 from tallystick.engine.margins import low_margin
-from tallystick.engine.reader import Compiled, Reader, check_backend, open_reader
+from tallystick.engine.reader import Compiled, check_backend, open_reader
 from tallystick.engine.speaker import speak
 from tallystick.episode import Sink
 from tallystick.models.base import Model

@@ -12,7 +12,7 @@ import torch
 
 from tallystick.engine import gpu_fields as at
 from tallystick.engine import gpu_packing
-from tallystick.engine.reader import Eager, Said
+from tallystick.engine.interface import Reader, Said
 from tallystick.engine.slots import Slots
 from tallystick.models.base import Model, State
 from tallystick.tools import arrays
@@ -24,10 +24,7 @@ CHECKED: set[tuple[tuple[str, int], ...]] = set()
 
 
 class OnGPU:
-    """A model run by a Triton kernel, on packed weights.
-
-    The first model of each size is compared with torch. Raises Unsupported, also where they differ.
-    """
+    """A model run by a Triton kernel, on packed weights. Raises Unsupported."""
 
     backend = "cuda"
 
@@ -37,14 +34,12 @@ class OnGPU:
         self._slots: Slots | None = None
         self._rows: list[int] = []
         self._plain_V: np.ndarray | None = None
-        sizes = tuple(self.packed.sizes.items())
-        if sizes not in CHECKED:
-            self._compare(Eager(model))
-            CHECKED.add(sizes)
 
-    def _compare(self, eager: Eager) -> None:
-        """Raise Unavailable if the kernel's logits differ from torch's."""
-        vocab = self.packed.config.vocab_size
+    def check(self, eager: Reader) -> None:
+        """Compare the first model of each size with torch. Raises Unavailable if their logits differ."""
+        sizes, vocab = tuple(self.packed.sizes.items()), self.packed.config.vocab_size
+        if sizes in CHECKED:
+            return
         unread = [[(7 * i + j) % vocab for i in range(length)] for j, length in enumerate((8, 5))]
         for got, want in zip(self.read(unread), eager.read(unread), strict=True):
             limit = TOLERANCE * np.abs(want.logits_V).max()
@@ -55,6 +50,7 @@ class OnGPU:
                     f"than {limit:.2g}; use --backend eager"
                 )
         self._slots = None
+        CHECKED.add(sizes)
 
     @property
     def state(self) -> State | None:

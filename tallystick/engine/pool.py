@@ -17,8 +17,8 @@ import torch
 from tallystick.engine import gpu_fields as at
 from tallystick.engine.compared import Compared, Generated
 from tallystick.engine.gpu import OnGPU, hosted
+from tallystick.engine.interface import Said
 from tallystick.engine.orders import Outcome
-from tallystick.engine.reader import Said
 from tallystick.engine.slots import STEPS, Slots
 from tallystick.episode import StopReason
 from tallystick.tasks import Task

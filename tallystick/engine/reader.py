@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from tallystick.engine import gpu_packing, packing
+from tallystick.engine.interface import Reader, Said
 from tallystick.engine.margins import abstains
 from tallystick.kernels import numba_jit
 from tallystick.models.base import Model, State, select
@@ -25,45 +25,6 @@ from tallystick.models.base import Model, State, select
 BACKENDS = ("auto", "cpu", "cuda", "eager")
 """How a model is run: with compiled loops on a CPU or on a GPU, with torch, or "auto": compiled on the model's device
 where that is supported, else with torch."""
-
-
-class Said(NamedTuple):
-    """What a model says in one sequence."""
-
-    token: int
-    margin: float
-    """Its logit minus the next smaller one."""
-    silent: bool
-    """Whether the model abstains."""
-    logits_V: np.ndarray
-    """All logits, float32."""
-
-
-class Reader(Protocol):
-    """A model and its state in each of some sequences."""
-
-    backend: str
-    """How the model is run, one of BACKENDS."""
-
-    @property
-    def state(self) -> State | None:
-        """The state; None before the first token."""
-        ...
-
-    def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
-        """Read one or more new tokens of each sequence; return what the model says next."""
-        ...
-
-    def read_on(self, unread: Sequence[int], plain_V: np.ndarray, most: int) -> tuple[list[int], Said]:
-        """Read new tokens of a single sequence; return what the model says next, and before that, tokens it has read.
-
-        plain_V: bool; a model may say and read on its own the tokens that nobody answers, at most `most` of them.
-        """
-        ...
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop the other sequences."""
-        ...
 
 
 class Eager:
@@ -199,7 +160,9 @@ def _open_on_gpu(model: Model) -> Reader:
     gpu_packing.device()
     from tallystick.engine.gpu import OnGPU  # a late import, since it imports Triton
 
-    return OnGPU(model)
+    reader = OnGPU(model)
+    reader.check(Eager(model))
+    return reader
 
 
 def _open_on_gpu_or_eager(model: Model) -> Reader:

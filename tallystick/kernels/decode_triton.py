@@ -40,7 +40,7 @@ def _sum_rows(terms_KM, K: tl.constexpr, M: tl.constexpr):
     With four warps, row k is in the registers of warp k / L % 4 and its lanes k % L. What the warps have is exchanged
     by a change of layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
     """
-    L: tl.constexpr = 128 // M if M < 128 else 1
+    L: tl.constexpr = 128 // min(M, 128)
     if K < 4 * L:
         sum_M = tl.sum(terms_KM, 0)
     else:
@@ -102,7 +102,7 @@ def _mamba2(
     R: tl.constexpr = J + 1
     e, n = tl.arange(0, E), tl.arange(0, N)
     M: tl.constexpr = 2 * N + (H + 3) // 4 * 4
-    W: tl.constexpr = E if M <= E else triton.next_power_of_2(M)
+    W: tl.constexpr = max(E, triton.next_power_of_2(M))
     at_rest: tl.constexpr = 2 * D * E
     at_taps: tl.constexpr = at_rest + D * M
     at_channels: tl.constexpr = at_taps + (R + 1) * (E + 2 * N)

@@ -48,7 +48,9 @@ HALF_TRAINED = [
 """Task, ridge and length of the problems."""
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="there is no triton for it"),
-    pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning"),  # the interpreter's own
+    # the interpreter's own:
+    pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning"),
 ]
 
 
@@ -72,7 +74,7 @@ def device(request, monkeypatch):
         from tallystick.engine import gpu
 
         monkeypatch.setattr(gpu_packing, "device", lambda: place)
-        monkeypatch.setattr(gpu.OnGPU, "_compare", lambda reader, eager: None)
+        monkeypatch.setattr(gpu.OnGPU, "check", lambda reader, eager: None)
     return place
 
 
@@ -183,6 +185,7 @@ def test_interpreted_kernel_that_differs_from_torch_is_refused(monkeypatch):
 
     monkeypatch.setattr(gpu_packing, "device", lambda: torch.device("cpu"))
     monkeypatch.setattr(gpu, "TOLERANCE", 0.0)
+    monkeypatch.setattr(gpu, "CHECKED", set())
     with pytest.raises(ValueError, match="the backend cuda differs from torch by .* use --backend eager"):
         open_reader(models.build("mamba2:tiny", vocab_size=9, **SMALL), "cuda")
 
