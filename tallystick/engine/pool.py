@@ -30,6 +30,8 @@ SANDBOXES = 64
 """The same of a text task, whose episodes have a sandbox each."""
 HOST_STEPS = 512
 """Maximum number of tokens of a launch where the host runs tools, so that no episode waits long for its answer."""
+MOST = 2**31 - 1
+"""Maximum number of tokens of an episode."""
 REASONS = {
     at.ENDED: StopReason.EOS,
     at.TOKEN_LIMIT: StopReason.TOKEN_LIMIT,
@@ -92,7 +94,7 @@ class Pool:
         for slot, order, (place, on_host) in zip(slots, orders, kinds, strict=True):
             fields = self._slots.fields[slot]
             fields[[at.GRAMMAR, at.HOSTED, at.EXACT]] = place, on_host, True
-            fields[[at.POSITION, at.LIMIT]] = len(order.unread), order.limit
+            fields[[at.POSITION, at.LIMIT]] = len(order.unread), min(order.limit, MOST)
         self._slots.feed([(slot, order.unread) for slot, order in zip(slots, orders, strict=True)])
 
     def _grammar(self, episode: Compared) -> tuple[int, bool]:

@@ -16,6 +16,7 @@ one of the present token, R = J + 1, V vocabulary, T entries of V that are compu
 
 # CPU builds of torch come without Triton, whose decorator gives functions another calling convention.
 # pyright: reportMissingImports=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
+# pyright: reportAssignmentType=false
 
 from __future__ import annotations
 
