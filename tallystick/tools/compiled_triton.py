@@ -74,6 +74,7 @@ def push(
 
     said = tl.where(is_mark, tl.where(is_note, NOTED, THOUGHT), COMMAND)
     said = tl.where(kind == SAY, role, tl.where(kind == SAY_NOTE, NOTED, said))
+    is_mark &= ~bad
     before_note = tl.where(is_mark & (token == NOTE), role, before_note)
     answered |= (is_mark & (token == ANS)).to(tl.int32)
     after = tl.where(token == NOTE, NOTED, tl.where(token == END_NOTE, before_note, role))

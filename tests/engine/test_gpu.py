@@ -31,7 +31,7 @@ PLACES = [
     pytest.param("interpreted", marks=pytest.mark.skipif(not IN_INTERPRETER, reason="run by test_in_the_interpreter")),
     pytest.param("cuda", marks=pytest.mark.gpu),
 ]
-SMALL = {"d_model": 8, "d_state": 4, "head_dim": 8}
+SMALL = {"d_model": 8, "d_state": 4, "head_dim": 8, "n_layer": 1}
 SIZES = {
     "three layers": {"d_model": 12, "d_state": 5, "head_dim": 8, "d_conv": 2, "n_layer": 3},
     "odd": {"d_model": 11, "d_state": 1, "head_dim": 1, "d_conv": 7, "expand": 3, "tied": False},
@@ -56,11 +56,12 @@ pytestmark = [
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.4.0", reason="Triton's interpreter needs numpy<2.4")
 @pytest.mark.skipif(IN_INTERPRETER, reason="it is the interpreter")
-@pytest.mark.parametrize(("marks", "count"), [("not slow", 3), pytest.param("slow", 13, marks=slow)])
+@pytest.mark.parametrize(("marks", "count"), [("not slow", 4), pytest.param("slow", 13, marks=slow)])
 def test_in_the_interpreter(marks, count):
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "interpreted", "-m", marks]
     interpreter = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([*command, __file__], capture_output=True, text=True, env=interpreter)
+    files = [__file__, str(Path(__file__).parents[1] / "tools" / "test_compiled_triton.py")]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, env=interpreter)
     assert done.returncode == 0, done.stdout
     assert f"{count} passed" in done.stdout
     assert "skipped" not in done.stdout
