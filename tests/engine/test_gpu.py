@@ -31,7 +31,7 @@ PLACES = [
     pytest.param("interpreted", marks=pytest.mark.skipif(not IN_INTERPRETER, reason="run by test_in_the_interpreter")),
     pytest.param("cuda", marks=pytest.mark.gpu),
 ]
-SMALL = {"d_model": 8, "d_state": 4, "head_dim": 8, "n_layer": 1}
+SMALL = {"d_model": 16, "d_state": 4, "head_dim": 8, "n_layer": 1}
 SIZES = {
     "three layers": {"d_model": 12, "d_state": 5, "head_dim": 8, "d_conv": 2, "n_layer": 3},
     "odd": {"d_model": 11, "d_state": 1, "head_dim": 1, "d_conv": 7, "expand": 3, "tied": False},
@@ -40,8 +40,8 @@ SIZES = {
 }
 slow = pytest.mark.slow
 HALF_TRAINED = [
-    pytest.param("reverse", 1e-3, 1, id="pointer"),
-    pytest.param("turing:bb3", 1e-3, 2, id="tape", marks=slow),
+    pytest.param("reverse", 1e-3, 1, id="pointer", marks=slow),
+    pytest.param("turing:bb3", 1e-3, 2, id="tape"),
     pytest.param("turing-universal:bb3", 1e-4, 2, id="search", marks=slow),
     pytest.param("turing:bb3:1,reverse:1", 1e-4, 1, id="mixture", marks=slow),
 ]
@@ -189,6 +189,21 @@ def test_interpreted_kernel_that_differs_from_torch_is_refused(monkeypatch):
     monkeypatch.setattr(gpu, "CHECKED", set())
     with pytest.raises(ValueError, match="the backend cuda differs from torch by .* use --backend eager"):
         open_reader(models.build("mamba2:tiny", vocab_size=9, **SMALL), "cuda")
+
+
+def test_out_of_memory_names_what_fits(monkeypatch):
+    from tallystick.engine import gpu, slots
+
+    def run(slots, live, low, steps):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(gpu_packing, "device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(gpu.OnGPU, "check", lambda reader, eager: None)
+    monkeypatch.setattr(slots.Slots, "run", run)
+    task = tasks.load("reverse")
+    model = models.build("mamba2:tiny", vocab_size=len(task.vocab), **SMALL)
+    with pytest.raises(ValueError, match="8 episodes at once do not fit into the GPU's memory; evaluate 4 at a time"):
+        engine.generate(model, task, [["1", ">"]] * 8, backend="cuda")
 
 
 class Own(mamba2.Mamba2):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tallystick import Task
-from tallystick.episode import EOS, BadCommand, Recorder
+from tallystick.episode import EOS, BadCommand, Recorder, Role
 from tallystick.tools import arrays
 from tallystick.workspace import start_episode
 
@@ -82,8 +82,7 @@ def test_interpreted_answers_roles_and_memory_are_those_of_an_episode():
     assert answers.tolist() == want
     assert {arrays.BAD, arrays.NONE, EOS, *task.vocab.encode("ab")} <= {*want}
     episode.flush()
-    said = [
-        [role] + [3] * (answer >= 0) for role, answer in zip(roles.tolist(), want, strict=True) if answer != arrays.BAD
-    ]
+    taken = [pair for pair in zip(roles.tolist(), want, strict=True) if pair[1] != arrays.BAD]
+    said = [[role, *[int(Role.OBSERVATION)] * (answer != arrays.NONE)] for role, answer in taken]
     assert sum(said, []) == recorder.roles[len(prompt) + 1 :].tolist()
     assert memory[: given[2][3]].tolist() == [*episode.memory]
