@@ -16,7 +16,7 @@ from tallystick.tools import arrays
 from tallystick.workspace import start_episode
 
 IN_INTERPRETER = os.environ.get("TRITON_INTERPRET") == "1"
-TOKENS = 200
+TOKENS = 120
 ROOM = 3 * TOKENS
 CARRIED = (arrays.ROLE, arrays.BEFORE_NOTE, arrays.ANSWERED, arrays.SIZE, arrays.HEAD, arrays.WRITES)
 """Registers that the kernel carries along, in the order of `push`."""
