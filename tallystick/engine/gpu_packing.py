@@ -21,9 +21,10 @@ from tallystick.models.state_space import decay_rate
 
 CAPABILITY = (8, 0)
 """The oldest generation of NVIDIA's GPUs that is supported: Ampere."""
-MAX_WIDTH = 256
-"""Maximum d_model: the activations of a wider model do not fit into a program's registers."""
-MAX_INNER, MAX_STATES = 2 * MAX_WIDTH, 128
+MAX_WIDTH, MAX_INNER, MAX_STATES = 128, 256, 64
+"""Maximum sizes: the registers of a program hold a matrix of weights."""
+THREAD = 64
+"""Number of weights of a matrix that a thread holds."""
 TILE = 8192
 """Maximum number of the head's weights in registers at once."""
 
@@ -110,6 +111,7 @@ def pack(model: Model, device: torch.device) -> PackedOnGPU:
     sizes |= {
         "P": config.head_dim,
         "J": J,
+        "WARPS": min(max(D * E // (32 * THREAD), 4), 16),
         "LAYERS": layers,
         "V": V,
         "T": min(V, max(TILE // D, 1)),

@@ -49,7 +49,7 @@ def run(
     grammars_GV3, logits_SV, ids_SL, roles_SL,
     steps, low, floor, vocab, memory_room, cells_room, program_room, queue_room, buffer,
     WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
-    P: tl.constexpr, J: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr, T: tl.constexpr,
+    P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr, T: tl.constexpr,
     HEAD_AT: tl.constexpr, Z: tl.constexpr,
 ):  # fmt: skip
     """Let episodes read and speak until each has read `steps` tokens or stands still.
@@ -75,7 +75,7 @@ def run(
     smallest = tl.load(measures + MARGIN)
     stop, fill, end = tl.load(fields + STOP), 0, count + steps
     while (stop == RUNNING) & (count < end):
-        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, H, P, J, LAYERS, V)
+        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, H, P, J, WARPS, LAYERS, V)
         count += 1
         if queued < queue_end:
             token = tl.load(queue + queued)
@@ -84,7 +84,7 @@ def run(
             token = answer
             answer = NONE
         else:
-            logits_V = logits(x_D, weights + HEAD_AT, out, WIDTH, D, V, T)
+            logits_V = logits(x_D, weights + HEAD_AT, out, WIDTH, D, V, T, WARPS)
             token, margin, silent = greedy(logits_V, vocab, V)
             tokens = position + 1
             if exact != 0:

@@ -24,8 +24,6 @@ from tallystick.tools import arrays
 
 STEPS = 4096
 """Maximum number of tokens that an episode reads in a launch."""
-WARPS = 4
-"""Number of warps of a program; with others, its sums would take longer."""
 
 
 class Slots:
@@ -120,7 +118,7 @@ class Slots:
         rooms = *(tensor.shape[1] for tensor in large), self._ids_SL.shape[1]
         given = self.packed.weights, self.states_SZ, slot_B, *small, *large, *known, *numbers, *rooms
         kernel: Any = native_triton.run
-        kernel[(len(slots),)](*given, **self.packed.sizes, num_warps=WARPS, num_stages=1)
+        kernel[(len(slots),)](*given, **self.packed.sizes, num_warps=self.packed.sizes["WARPS"], num_stages=1)
         self.fields, self.measures, self.registers = (tensor.cpu().numpy().copy() for tensor in small)
 
     def _make_room(self, slots: Sequence[int], steps: int) -> None:

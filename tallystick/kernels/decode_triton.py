@@ -35,21 +35,30 @@ def _load(matrix, K: tl.constexpr, M: tl.constexpr):
 
 
 @triton.jit
-def _sum_rows(terms_KM, K: tl.constexpr, M: tl.constexpr):
+def _sum_rows(terms_KM, K: tl.constexpr, M: tl.constexpr, WARPS: tl.constexpr):
     """Return the sum over K.
 
-    With four warps, row k is in the registers of warp k / L % 4 and its lanes k % L. What the warps have is exchanged
-    by a change of layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
+    Row k is in the registers of warps k / L % G and their lanes k % L. What the warps have is exchanged by a change of
+    layout: `tl.sum` would do it with up to 32 threads waiting for the same bank of shared memory.
     """
     L: tl.constexpr = 128 // min(M, 128)
-    if K < 4 * L:
+    G: tl.constexpr = WARPS * 128 // max(M, 128)
+    if K < G * L or G < 4:
         sum_M = tl.sum(terms_KM, 0)
     else:
-        sum_4LM = tl.sum(tl.reshape(terms_KM, [K // (4 * L), 4, L, M]), 0)
-        sum_M4 = tl.permute(tl.sum(sum_4LM, 1), (1, 0))
-        one_M2, other_M2 = tl.split(tl.reshape(sum_M4, [M, 2, 2]))
-        one_M, other_M = tl.split(one_M2 + other_M2)
-        sum_M = one_M + other_M
+        sum_GLM = tl.sum(tl.reshape(terms_KM, [K // (G * L), G, L, M]), 0)
+        sum_MG = tl.permute(tl.sum(sum_GLM, 1), (1, 0))
+        if G == 16:
+            one, other = tl.split(tl.reshape(sum_MG, [M, 2, 2, 2, 2]))
+            one, other = tl.split(one + other)
+            one, other = tl.split(one + other)
+        elif G == 8:
+            one, other = tl.split(tl.reshape(sum_MG, [M, 2, 2, 2]))
+            one, other = tl.split(one + other)
+        else:
+            one, other = tl.split(tl.reshape(sum_MG, [M, 2, 2]))
+        one, other = tl.split(one + other)
+        sum_M = one + other
     return sum_M
 
 
@@ -97,7 +106,7 @@ def _silu(x):
 def _mamba2(
     x_D, weights, state, count, floor,
     WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
-    P: tl.constexpr, J: tl.constexpr,
+    P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr,
 ):  # fmt: skip
     """Return the output of one block; advance its state."""
     R: tl.constexpr = J + 1
@@ -122,31 +131,31 @@ def _mamba2(
 
     scale = _norm_scale(x_D, WIDTH)
     x_D1 = (scale * x_D)[:, None]
-    rest_W = _sum_rows(x_D1 * rest_DW, D, W)
-    new_E = _sum_rows(x_D1 * in_DE, D, E)
+    rest_W = _sum_rows(x_D1 * rest_DW, D, W, WARPS)
+    new_E = _sum_rows(x_D1 * in_DE, D, E, WARPS)
     z_DE = _load(weights, D, E)
     dt_E = _softplus(tl.gather(rest_W, 2 * N + e // P, 0) + bias_E) + floor
     decay_E = tl.exp(dt_E * A_E)
     in_E, in_W = _silu(past_E + tap_E * new_E), _silu(past_W + tap_W * rest_W)
     B_N, C_N = tl.gather(in_W, n, 0), tl.gather(in_W, N + n, 0)
     s_NE = decay_E[None, :] * before_NE + B_N[:, None] * (dt_E * in_E)[None, :]
-    z_E = _sum_rows(x_D1 * z_DE, D, E)
+    z_E = _sum_rows(x_D1 * z_DE, D, E, WARPS)
     out_ED = _load(channels + 3 * E, E, D)
-    y_E = _sum_rows(C_N[:, None] * s_NE, N, E) + skip_E * in_E
+    y_E = _sum_rows(C_N[:, None] * s_NE, N, E, WARPS) + skip_E * in_E
     tl.debug_barrier()  # all threads have read the state
     tl.store(state_NE, s_NE)
     place = count % R
     tl.store(state + place * E + e, new_E)
     tl.store(tail_BC + place * 2 * N + w, rest_W, mask=w < 2 * N)
     y_E *= _silu(z_E)
-    return x_D + _norm_scale(y_E, INNER) * _sum_rows(y_E[:, None] * out_ED, E, D)
+    return x_D + _norm_scale(y_E, INNER) * _sum_rows(y_E[:, None] * out_ED, E, D, WARPS)
 
 
 @triton.jit
 def read(
     token, weights, state, count, floor,
     WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
-    P: tl.constexpr, J: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr,
+    P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     """Return the model's activations after a token, before which `count` tokens were read; advance its state.
 
@@ -157,21 +166,21 @@ def read(
     x_D = tl.load(weights + token * D + tl.arange(0, D))
     for layer in range(LAYERS):
         own = weights + V * D + layer * layer_weights
-        x_D = _mamba2(x_D, own, state + layer * layer_state, count, floor, WIDTH, INNER, D, E, N, H, P, J)
+        x_D = _mamba2(x_D, own, state + layer * layer_state, count, floor, WIDTH, INNER, D, E, N, H, P, J, WARPS)
     return x_D
 
 
 @triton.jit
-def logits(x_D, head, out, WIDTH: tl.constexpr, D: tl.constexpr, V: tl.constexpr, T: tl.constexpr):
+def logits(x_D, head, out, WIDTH: tl.constexpr, D: tl.constexpr, V: tl.constexpr, T: tl.constexpr, WARPS: tl.constexpr):
     """Return the logits [V], given the head's weights [D, V]; out: [V] in memory, for more than T of them."""
     scale = _norm_scale(x_D, WIDTH)
     if V <= T:
-        logits_V = scale * _sum_rows(x_D[:, None] * _load(head, D, V), D, V)
+        logits_V = scale * _sum_rows(x_D[:, None] * _load(head, D, V), D, V, WARPS)
     else:
         d, t = tl.arange(0, D), tl.arange(0, T)
         for begin in range(0, V, T):
             head_DT = tl.load(head + d[:, None] * V + begin + t[None, :])
-            tl.store(out + begin + t, scale * _sum_rows(x_D[:, None] * head_DT, D, T))
+            tl.store(out + begin + t, scale * _sum_rows(x_D[:, None] * head_DT, D, T, WARPS))
         tl.debug_barrier()
         logits_V = tl.load(out + tl.arange(0, V))
     return logits_V

@@ -37,6 +37,8 @@ SIZES = {
     "odd": {"d_model": 11, "d_state": 1, "head_dim": 1, "d_conv": 7, "expand": 3, "tied": False},
     "a floor": {**SMALL, "dt_floor": 2.0},
     "many tokens": {**SMALL, "vocab_size": 1500},
+    "eight warps": {"d_model": 64, "expand": 4, "n_layer": 1},
+    "sixteen warps": {"d_model": 128, "n_layer": 1},
 }
 slow = pytest.mark.slow
 HALF_TRAINED = [
@@ -56,7 +58,7 @@ pytestmark = [
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.4.0", reason="Triton's interpreter needs numpy<2.4")
 @pytest.mark.skipif(IN_INTERPRETER, reason="it is the interpreter")
-@pytest.mark.parametrize(("marks", "count"), [("not slow", 4), pytest.param("slow", 13, marks=slow)])
+@pytest.mark.parametrize(("marks", "count"), [("not slow", 4), pytest.param("slow", 15, marks=slow)])
 def test_in_the_interpreter(marks, count):
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "interpreted", "-m", marks]
     interpreter = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -216,9 +218,9 @@ class Own(mamba2.Mamba2):
         (lambda: models.build("gru", vocab_size=9), "runs Mamba2, not GRU"),
         (lambda: Own(mamba2.Mamba2.Config(vocab_size=9)), "not Own"),
         (lambda: models.build("mamba2:tiny", vocab_size=9).double(), "in float32, not in float64"),
-        (lambda: models.build("mamba2:tiny", vocab_size=9, d_model=288), "supports d_model up to 256, not 288"),
-        (lambda: models.build("mamba2:tiny", vocab_size=9, expand=16), "d_model up to 512, not 1024"),
-        (lambda: models.build("mamba2:tiny", vocab_size=9, d_state=256), "d_state up to 128, not 256"),
+        (lambda: models.build("mamba2:tiny", vocab_size=9, d_model=160), "supports d_model up to 128, not 160"),
+        (lambda: models.build("mamba2:tiny", vocab_size=9, expand=8), "d_model up to 256, not 512"),
+        (lambda: models.build("mamba2:tiny", vocab_size=9, d_state=128), "d_state up to 64, not 128"),
     ],
 )
 def test_models_that_are_refused(model, wrong):
