@@ -100,14 +100,14 @@ def pack(model: Model, device: torch.device) -> PackedOnGPU:
     assert isinstance(model, Mamba2)
     config = model.config
     D, E, N, V = map(_padded, (config.d_model, config.d_inner, config.d_state, config.vocab_size))
-    H = _padded(-(-E // config.head_dim))
+    M = 2 * N + -(-E // config.head_dim // 4) * 4
     with torch.no_grad():
-        layers = chain.from_iterable(_block(layer, config, D, E, N, H) for layer in model.layers)
+        layers = chain.from_iterable(_block(layer, config, D, E, N, M) for layer in model.layers)
         head_DV = _pad((model.head.weight * model.norm.weight).mT, D, V)
         tensors = [_pad(model.embedding.weight, V, D), *layers, head_DV]
         weights = torch.cat([tensor.flatten() for tensor in tensors]).to(device)
     J, layers = config.d_conv - 1, config.n_layer
-    sizes = {"WIDTH": config.d_model, "INNER": config.d_inner, "D": D, "E": E, "N": N, "H": H}
+    sizes = {"WIDTH": config.d_model, "INNER": config.d_inner, "D": D, "E": E, "N": N, "M": M}
     sizes |= {
         "P": config.head_dim,
         "J": J,
@@ -121,7 +121,7 @@ def pack(model: Model, device: torch.device) -> PackedOnGPU:
     return PackedOnGPU(weights, sizes, config)
 
 
-def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, H: int) -> Iterator[Tensor]:
+def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, M: int) -> Iterator[Tensor]:
     assert isinstance(block, Block)
     assert block.conv.bias is not None
     inner, states, heads = config.d_inner, config.d_state, block.heads
@@ -129,7 +129,7 @@ def _block(block: object, config: Mamba2.Config, D: int, E: int, N: int, H: int)
     z, x, B, C, dt = (part.mT for part in in_MD.split([inner, inner, states, states, heads]))
     yield _pad(z, D, E)
     yield _pad(x, D, E)
-    yield torch.cat([_pad(B, D, N), _pad(C, D, N), _pad(dt, D, -(-H // 4) * 4)], 1)
+    yield torch.cat([_pad(B, D, N), _pad(C, D, N), _pad(dt, D, M - 2 * N)], 1)
     taps_KX = torch.cat([block.conv.weight[:, 0].mT, block.conv.bias[None]])
     x, B, C = taps_KX.split([inner, states, states], 1)
     yield _pad(x, len(x), E)

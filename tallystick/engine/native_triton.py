@@ -48,7 +48,7 @@ def run(
     weights, states_SZ, slot_B, fields_SF, measures_SM, registers_SR, memory_SC, cells_SW, programs_SP, queue_SQ,
     grammars_GV3, logits_SV, ids_SL, roles_SL,
     steps, low, floor, vocab, memory_room, cells_room, program_room, queue_room, buffer,
-    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
+    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, M: tl.constexpr,
     P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr, T: tl.constexpr,
     HEAD_AT: tl.constexpr, Z: tl.constexpr,
 ):  # fmt: skip
@@ -75,7 +75,7 @@ def run(
     smallest = tl.load(measures + MARGIN)
     stop, fill, end = tl.load(fields + STOP), 0, count + steps
     while (stop == RUNNING) & (count < end):
-        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, H, P, J, WARPS, LAYERS, V)
+        x_D = read(token, weights, state, count, floor, WIDTH, INNER, D, E, N, M, P, J, WARPS, LAYERS, V)
         count += 1
         if queued < queue_end:
             token = tl.load(queue + queued)

@@ -3,27 +3,26 @@
 A program holds one sequence. Weights and state stay in memory, where the caches of a multiprocessor hold those of a
 small model; activations stay in registers. All numbers are float32, and a sequence's numbers depend on no other's.
 
-All sizes are powers of two, padded with zeros. Weights of norms are multiplied into the matrices that follow them.
-A layer's weights stand in this
-order: `in_proj` for z [D, E], x [D, E], B [D, N], C [D, N], dt [D, H]; taps and bias of the convolution for x
-[J + 2, E], B [J + 2, N], C [J + 2, N]; skip weight [E]; `out_proj` [E, D]; decay rate and bias of dt, [H]. A layer's
-state is, likewise, the inputs of the convolution at R tokens, for x [R, E], B [R, N], C [R, N], token t at place t % R,
-and the recurrence's state [N, E].
+Sizes are powers of two, padded with zeros. Weights of norms are multiplied into the matrices that follow them, and
+what heads share is repeated for each of their channels. A layer's weights stand in this order: `in_proj` for z [D, E]
+and x [D, E], and for B, C and each head's dt together [D, M]; taps and bias of the convolution for x [J + 2, E], and
+for B and C together [J + 2, 2 N]; skip weight, decay rate and bias of dt [E]; `out_proj` [E, D]. A layer's state is the
+inputs of the convolution at R tokens, for x [R, E], and for B and C [R, 2 N], token t at place t % R, and the
+recurrence's state [N, E].
 
-Glossary: D model width, E inner width, N state size, P channels of a head, H heads, J taps of the convolution but the
-one of the present token, R = J + 1, V vocabulary, T entries of V that are computed at once.
+Glossary: D model width, E inner width, N state size, P channels of a head, M columns for B, C and dt, W = M or E if
+that is wider, J taps of the convolution but the one of the present token, R = J + 1, V vocabulary, T entries of V that
+are computed at once.
 """
 
 # CPU builds of torch come without Triton, whose decorator gives functions another calling convention.
-# pyright: reportMissingImports=false, reportGeneralTypeIssues=false, reportAttributeAccessIssue=false
-# pyright: reportAssignmentType=false
+# pyright: reportMissingImports=false, reportGeneralTypeIssues=false, reportAssignmentType=false
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 EPS = tl.constexpr(1e-5)
 """Constant that norms add to the mean square, as `rms_norm.EPS`."""
 
@@ -105,13 +104,12 @@ def _silu(x):
 @triton.jit
 def _mamba2(
     x_D, weights, state, count, floor,
-    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
+    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, M: tl.constexpr,
     P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr,
 ):  # fmt: skip
     """Return the output of one block; advance its state."""
     R: tl.constexpr = J + 1
     e, n = tl.arange(0, E), tl.arange(0, N)
-    M: tl.constexpr = 2 * N + (H + 3) // 4 * 4
     W: tl.constexpr = max(E, triton.next_power_of_2(M))
     at_rest: tl.constexpr = 2 * D * E
     at_taps: tl.constexpr = at_rest + D * M
@@ -154,19 +152,19 @@ def _mamba2(
 @triton.jit
 def read(
     token, weights, state, count, floor,
-    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
+    WIDTH: tl.constexpr, INNER: tl.constexpr, D: tl.constexpr, E: tl.constexpr, N: tl.constexpr, M: tl.constexpr,
     P: tl.constexpr, J: tl.constexpr, WARPS: tl.constexpr, LAYERS: tl.constexpr, V: tl.constexpr,
 ):  # fmt: skip
     """Return the model's activations after a token, before which `count` tokens were read; advance its state.
 
     weights: the embedding [V, D], the layers, the head [D, V].
     """
-    layer_weights: tl.constexpr = D * (3 * E + 2 * N + (H + 3) // 4 * 4) + (J + 2) * (E + 2 * N) + 3 * E
+    layer_weights: tl.constexpr = D * (3 * E + M) + (J + 2) * (E + 2 * N) + 3 * E
     layer_state: tl.constexpr = (J + 1) * (E + 2 * N) + N * E
     x_D = tl.load(weights + token * D + tl.arange(0, D))
     for layer in range(LAYERS):
         own = weights + V * D + layer * layer_weights
-        x_D = _mamba2(x_D, own, state + layer * layer_state, count, floor, WIDTH, INNER, D, E, N, H, P, J, WARPS)
+        x_D = _mamba2(x_D, own, state + layer * layer_state, count, floor, WIDTH, INNER, D, E, N, M, P, J, WARPS)
     return x_D
 
 
