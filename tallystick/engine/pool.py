@@ -27,7 +27,7 @@ from tallystick.tools import arrays
 EPISODES = 4096
 """Maximum number of episodes that run together."""
 SANDBOXES = 64
-"""The same of a text task, whose episodes have a sandbox each."""
+"""Maximum number of episodes of a text task that run together: each has a sandbox."""
 HOST_STEPS = 512
 """Maximum number of tokens of a launch where the host runs tools, so that no episode waits long for its answer."""
 MOST = 2**31 - 1
