@@ -32,4 +32,4 @@ RUNNING, ENDED, TOKEN_LIMIT, BAD_COMMAND, UNSEEN, WAITING = range(6)
 """Why an episode stands still: it does not; [EOS]; the limit; a token that is not allowed; a model that abstains; a
 token that the host has to see."""
 HOST = 8
-"""What a token does, beside the kinds of `tools.arrays`: it waits for the host."""
+"""Kind of a token, beside those of `tools.arrays`: it waits for the host."""

@@ -48,7 +48,7 @@ class Pool:
         self._live: dict[int, Compared] = {}
         self._tables: list[np.ndarray] = []
         self._grammars: dict[int, tuple[int, bool]] = {}
-        """Of each part of a mixture, the place of its table, and whether the host runs its tools."""
+        """Place of the table of each part of a mixture, and whether the host runs its tools."""
 
     def run(self, episodes: Iterator[Compared]) -> list[Generated]:
         """Run all episodes to their ends; return their results in order. Raises ValueError if memory runs out."""
