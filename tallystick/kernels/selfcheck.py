@@ -7,9 +7,11 @@ size, with resets, and returns the largest difference as a share of the tensor's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from tallystick.kernels import reference
@@ -21,7 +23,11 @@ TOLERANCE = 1e-4
 def difference(name: str) -> str:
     """Return what is wrong with the kernels on this machine, or ""."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.enable_grad(), torch.random.fork_rng([device] if device == "cuda" else []):
+    with ExitStack() as stack:  # apart from the caller's random numbers, precision, and counting of saved tensors
+        stack.enter_context(torch.random.fork_rng([device] if device == "cuda" else []))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor))
         torch.manual_seed(0)
         try:
             error = _error(*CHECKS[name](device))

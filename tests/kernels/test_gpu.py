@@ -54,6 +54,16 @@ def test_kernels_that_are_wrong_and_asked_for_are_refused(monkeypatch):
         gpu.load("rnn_loops", X)
 
 
+def test_a_check_leaves_no_trace():
+    """It runs within a user's first step: neither random numbers nor what that step counts may change."""
+    saved, state = [], torch.get_rng_state()
+    with torch.no_grad(), torch.autograd.graph.saved_tensors_hooks(saved.append, lambda _: None):
+        assert gpu.load("rnn_loops", X) is not None
+        assert not torch.is_grad_enabled()
+    assert not saved
+    torch.testing.assert_close(torch.get_rng_state(), state, rtol=0, atol=0)
+
+
 def test_without_triton(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "find_spec", lambda name: None)
     assert gpu.load("rnn_loops", X) is None
