@@ -13,7 +13,8 @@ from tallystick.cli.options import fail, print_json
 from tallystick.cli.progress import AtWork
 from tallystick.cli.sandbox import choose_sandbox
 from tallystick.engine.generation import check_live
-from tallystick.engine.reader import Reader, open_reader
+from tallystick.engine.interface import Reader
+from tallystick.engine.reader import open_reader
 from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import Recorder
 from tallystick.models.base import Model

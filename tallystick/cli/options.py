@@ -34,7 +34,10 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Seed = Annotated[int, typer.Option(min=0, help="random seed of the problems")]
 Lengths = Annotated[str | None, typer.Option(help="problem lengths, as 5,100,1000")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
-Backend = Annotated[str, typer.Option(help="cpu (compiled loops), eager (torch), or auto: cpu where it is supported")]
+Backend = Annotated[
+    str,
+    typer.Option(help="cpu (compiled loops), cuda (a GPU's kernel), eager (torch), or auto: compiled where supported"),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="a run folder")]
 
 UsageError: Any = typer.BadParameter.__base__  # click's class; newer versions of typer contain their own click

@@ -15,7 +15,7 @@ from tallystick.engine.reader import Compiled
 from tallystick.episode import ID_DTYPE, ROLE_DTYPE, StopReason
 from tallystick.kernels import numba_jit
 from tallystick.tasks import Task
-from tallystick.tools import compiled as tools
+from tallystick.tools import arrays as tools
 
 BUFFER = 4096
 """Tokens of an episode after which Python takes over what is recorded."""

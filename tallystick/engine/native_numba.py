@@ -14,7 +14,8 @@ from numpy import ndarray as Array
 from tallystick.episode import Role
 from tallystick.kernels.decode_numba import greedy, read
 from tallystick.kernels.numba_jit import jit
-from tallystick.tools.compiled import BAD, DONE, FULL, NONE, SAID, push
+from tallystick.tools.arrays import BAD, DONE, FULL, NONE, SAID
+from tallystick.tools.compiled import push
 
 (
     GRAMMAR,
@@ -113,7 +114,7 @@ def _compare(
     fields: Array,
     measures: Array,
 ) -> None:
-    """Compare with the program's token, up to the first deviation, as `generation._Compared` does."""
+    """Compare with the program's token, up to the first deviation, as `compared.Compared` does."""
     fields[TOKENS] = fields[POSITION] + 1
     if not fields[EXACT]:
         return

@@ -1,7 +1,7 @@
 """Readers: they let a model read tokens and say the next ones greedily, with torch or with compiled loops.
 
 Torch, "eager", is the specification, and works for every model. The compiled step, "cpu", is some twenty times as fast
-with small models.
+with small models; on a GPU, "cuda", so is a kernel that stays there for many tokens.
 
 Glossary: B sequences, L length, V vocabulary, R rows.
 """
@@ -12,58 +12,25 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from tallystick.engine import packing
+from tallystick.engine import gpu_packing, packing
+from tallystick.engine.interface import Reader, Said
 from tallystick.engine.margins import abstains
 from tallystick.kernels import numba_jit
 from tallystick.models.base import Model, State, select
 
-BACKENDS = ("auto", "cpu", "eager")
-"""How a model is run: with compiled loops on a CPU, with torch, or "auto", compiled where that is supported."""
-
-
-class Said(NamedTuple):
-    """What a model says in one sequence."""
-
-    token: int
-    margin: float
-    """Its logit minus the next smaller one."""
-    silent: bool
-    """Whether the model abstains."""
-    logits_V: np.ndarray
-    """All logits, float32."""
-
-
-class Reader(Protocol):
-    """A model and its state in each of some sequences."""
-
-    @property
-    def state(self) -> State | None:
-        """The state; None before the first token."""
-        ...
-
-    def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
-        """Read one or more new tokens of each sequence; return what the model says next."""
-        ...
-
-    def read_on(self, unread: Sequence[int], plain_V: np.ndarray, most: int) -> tuple[list[int], Said]:
-        """Read new tokens of a single sequence; return what the model says next, and before that, tokens it has read.
-
-        plain_V: bool; a model may say and read on its own the tokens that nobody answers, at most `most` of them.
-        """
-        ...
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop the other sequences."""
-        ...
+BACKENDS = ("auto", "cpu", "cuda", "eager")
+"""How a model is run: with compiled loops on a CPU or on a GPU, with torch, or "auto": compiled on the model's device
+where that is supported, else with torch."""
 
 
 class Eager:
     """A model run by torch."""
+
+    backend = "eager"
 
     def __init__(self, model: Model):
         self._model, self._device = model, next(iter(model.state_dict().values())).device
@@ -104,6 +71,8 @@ class Eager:
 
 class Compiled:
     """A model run by compiled loops, on packed weights."""
+
+    backend = "cpu"
 
     def __init__(self, model: Model):
         self.packed, self._step = packing.pack(model), packing.compiled_step()
@@ -175,13 +144,41 @@ def in_rows(unread: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray, np
 
 
 def open_reader(model: Model, backend: str = "auto") -> Reader:
-    """Make a reader. Raises ValueError for an unknown backend, and for "cpu" if that does not support the model."""
+    """Make a reader. Raises ValueError for an unknown backend, and for one that does not support the model."""
     check_backend(backend)
-    if backend == "cpu":
-        return Compiled(model)
-    if backend == "auto" and is_compiled(model):
+    if backend == "cuda":
+        return _open_on_gpu(model)
+    if backend == "auto" and next(iter(model.state_dict().values())).is_cuda:
+        return _open_on_gpu_or_eager(model)
+    if backend == "cpu" or (backend == "auto" and is_compiled(model)):
         return Compiled(model)
     return Eager(model)
+
+
+def _open_on_gpu(model: Model) -> Reader:
+    gpu_packing.check_supported(model)
+    gpu_packing.device()
+    from tallystick.engine.gpu import OnGPU  # a late import, since it imports Triton
+
+    reader = OnGPU(model)
+    reader.check(Eager(model))
+    return reader
+
+
+def _open_on_gpu_or_eager(model: Model) -> Reader:
+    """Make a reader; where this machine lacks something, say once what it is."""
+    try:
+        return _open_on_gpu(model)
+    except gpu_packing.Unavailable as reason:
+        _say(f"{reason}; torch is used")
+    except packing.Unsupported:
+        pass
+    return Eager(model)
+
+
+@cache
+def _say(message: str) -> None:
+    print(f"tallystick: {message}", file=sys.stderr)
 
 
 def check_backend(backend: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tallystick.engine.reader import Reader, Said
+from tallystick.engine.interface import Reader, Said
 from tallystick.episode import BOS, MARKS, BadCommand, Brackets, Episode, Sink, StopReason, ToolError, ToolTimeout
 from tallystick.tasks import Task
 from tallystick.tools import Started

@@ -15,41 +15,15 @@ dimension that a product sums over, T a tile of K.
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from tallystick.kernels import triton_common as _  # noqa: F401  # it gives Triton a folder for compiled kernels
 from tallystick.kernels.rnn_loops import Keep
-
-
-def _ensure_cache() -> tempfile.TemporaryDirectory | None:
-    """Give Triton a temporary folder for compiled kernels if its own is not writable, with a warning on stderr."""
-    try:
-        home = os.environ.get("TRITON_HOME") or Path.home()
-        folder = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        return None
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
-        print(
-            "tallystick: Triton finds no writable folder for its kernels, and compiles anew in every process. "
-            "To avoid it, set TRITON_CACHE_DIR to a writable folder.",
-            file=sys.stderr,
-        )
-    temporary = tempfile.TemporaryDirectory(prefix="tallystick-triton-")
-    os.environ["TRITON_CACHE_DIR"] = temporary.name
-    return temporary
-
-
-CACHE = _ensure_cache()
-"""Temporary folder, which is removed when the process ends; None if Triton uses its own."""
 
 FEW = 32
 """Maximum number of rows that each get a program of their own, with plain fp32 sums; with more rows, 16 share a program

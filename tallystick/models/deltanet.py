@@ -72,8 +72,7 @@ class Block(StateSpaceBlock):
     ) -> tuple[Tensor, Tensor, Tensor]:
         mixed_BLM = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight)
         qkv_BLX, z_BLD, dt_BLH, beta_BLH = mixed_BLM.split(self.sizes, dim=-1)
-        padded_BJX = torch.cat([tail_BKX, qkv_BLX], dim=1)
-        qkv_BLX = rows.convolve(padded_BJX, self.conv)
+        qkv_BLX, tail_BKX = rows.convolve(tail_BKX, qkv_BLX, self.conv)
         q_BLHN, k_BLHN, v_BLHP = qkv_BLX.unflatten(-1, (3, len(self.A_log), -1)).unbind(2)
         q_BLHN, k_BLHN = F.normalize(q_BLHN, dim=-1), F.normalize(k_BLHN, dim=-1)
         log_decay_BLH = rows.zero_uncounted(-F.softplus(dt_BLH + self.dt_bias) * self.A_log.exp())
@@ -82,7 +81,7 @@ class Block(StateSpaceBlock):
             q_BLHN, k_BLHN, v_BLHP, log_decay_BLH, beta_BLH, state_BHPN, rows.reset_BL
         )
         y_BLD = rms_norm(y_BLHP, self.gate_norm.weight).flatten(2) * F.silu(z_BLD)
-        return self.mlp(x_BLD + linear(y_BLD, self.delta_out.weight)), rows.tail(padded_BJX), state_BHPN
+        return self.mlp(x_BLD + linear(y_BLD, self.delta_out.weight)), tail_BKX, state_BHPN
 
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         (heads,), size = self.A_log.shape, len(self.gate_norm.weight)

@@ -1,7 +1,7 @@
 """Mamba (Gu and Dao 2023, arXiv 2312.00752): every channel has its own decays, and the step size depends on the input.
 
-Glossary: B batch, L length, D model width, E inner width (expand * D), N state size (d_state), R rank of the step
-size's projection, K convolution width - 1, J = K + L tokens visible to a call's convolution.
+Glossary: B batch, L length, D model width, E inner width (expand * D), N state size (d_state), M = 2 N: B and C
+side by side, R rank of the step size's projection, K convolution width - 1.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tallystick.kernels import gpu
 from tallystick.kernels.linear import linear
 from tallystick.kernels.rms_norm import EPS, rms_norm
 from tallystick.kernels.selective_scan import selective_scan_chunked
@@ -25,6 +26,8 @@ from tallystick.models.state_space import (
     step_size,
 )
 
+MAX_KERNEL_STATE = 32
+"""Maximum number of state entries of a channel for which a GPU's registers have room."""
 
 class Mamba1(StateSpaceModel):
     """Mamba-1, whose channels have separate decays; constant state.
@@ -76,14 +79,23 @@ class Block(StateSpaceBlock):
         self, x_BLD: Tensor, tail_BKE: Tensor, state_BEN: Tensor, rows: PackedRows
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_BLE, z_BLE = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight).chunk(2, dim=-1)
-        padded_BJE = torch.cat([tail_BKE, x_BLE], dim=1)
-        x_BLE = rows.convolve(padded_BJE, self.conv)
-        dt_BLR, B_BLN, C_BLN = linear(x_BLE, self.x_proj.weight).split(self.sizes, dim=-1)
+        x_BLE, tail_BKE = rows.convolve(tail_BKE, x_BLE, self.conv)
+        y_BLE, state_BEN = self._scan(x_BLE, z_BLE, state_BEN, rows)
+        return x_BLD + linear(y_BLE, self.out_proj.weight), tail_BKE, state_BEN
+
+    def _scan(self, x_BLE: Tensor, z_BLE: Tensor, state_BEN: Tensor, rows: PackedRows) -> tuple[Tensor, Tensor]:
+        """Return scan(x) * silu(z), and the new state."""
+        A_EN, (rank, entries, _) = decay_rate(self.A_log, self.dt_floor), self.sizes
+        dt_BLR, BC_BLM = linear(x_BLE, self.x_proj.weight).split((rank, 2 * entries), dim=-1)
+        kernels = gpu.load("scan_triton", x_BLE) if entries <= MAX_KERNEL_STATE else None
+        if kernels is not None:
+            raw_dt_BLE, masks = linear(dt_BLR, self.dt_proj.weight), (rows.reset_BL, rows.length_B, self.dt_floor)
+            scan = raw_dt_BLE, self.dt_proj.bias, A_EN, BC_BLM, self.D, state_BEN
+            return kernels.gated_scan(x_BLE, z_BLE, *scan, *masks)
+        B_BLN, C_BLN = BC_BLM.chunk(2, dim=-1)
         dt_BLE = rows.zero_uncounted(step_size(self.dt_proj(dt_BLR), self.dt_floor))
-        A_EN = decay_rate(self.A_log, self.dt_floor)
         y_BLE, state_BEN = selective_scan_chunked(x_BLE, dt_BLE, A_EN, B_BLN, C_BLN, state_BEN, rows.reset_BL)
-        y_BLE = (y_BLE + x_BLE * self.D) * F.silu(z_BLE)
-        return x_BLD + linear(y_BLE, self.out_proj.weight), rows.tail(padded_BJE), state_BEN
+        return (y_BLE + x_BLE * self.D) * F.silu(z_BLE), state_BEN
 
     def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
         inner, states = self.A_log.shape

@@ -14,12 +14,11 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from tallystick.kernels import numba_jit
+from tallystick.kernels import gpu, numba_jit
 from tallystick.kernels.linear import linear
 from tallystick.kernels.reference import ssd_recurrent
-from tallystick.kernels.rms_norm import EPS, rms_norm
+from tallystick.kernels.rms_norm import EPS, gated_rms_norm, rms_norm
 from tallystick.kernels.ssd import ssd_chunked
 from tallystick.models.config import WIDTHS, MambaConfig, check_divides
 from tallystick.models.state_space import (
@@ -38,6 +37,8 @@ core's cache, and matrix products over chunks are as fast."""
 MAX_LOOP = 8
 """Maximum number of tokens for which the plain recurrence is faster than the chunked scan (tiny, batch size 1 to 64,
 one core)."""
+MAX_KERNEL_SIZE = 128
+"""Maximum number of channels of a head, and of state entries of a channel, for which a GPU's kernels have room."""
 
 
 class Mamba2(StateSpaceModel):
@@ -130,22 +131,25 @@ class Block(StateSpaceBlock):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the part between the projections, norm(scan(conv(xBC), dt) * silu(z)), and the new states."""
         z_BLE, xBC_BLX, dt_BLH = mixed_BLM.split(self.sizes, dim=-1)
-        padded_BJX = torch.cat([tail_BKX, xBC_BLX], dim=1)
-        dt_BLH = rows.zero_uncounted(step_size(dt_BLH + self.dt_bias, self.dt_floor))
-        y_BLHP, state_BHPN = self._scan(rows.convolve(padded_BJX, self.conv), dt_BLH, state_BHPN, rows.reset_BL)
-        # silu comes first, so that the product has its memory layout, which the norm needs
-        gated_BLE = (F.silu(z_BLE).view(y_BLHP.shape) * y_BLHP).flatten(2)
-        y_BLE = rms_norm(gated_BLE, self.gate_norm.weight)
-        return y_BLE, rows.tail(padded_BJX), state_BHPN
+        xBC_BLX, tail_BKX = rows.convolve(tail_BKX, xBC_BLX, self.conv)
+        y_BLHP, state_BHPN = self._scan(xBC_BLX, dt_BLH, state_BHPN, rows)
+        return gated_rms_norm(y_BLHP, z_BLE, self.gate_norm.weight), tail_BKX, state_BHPN
 
     def _scan(
-        self, xBC_BLX: Tensor, dt_BLH: Tensor, state_BHPN: Tensor, reset_BL: Tensor | None
+        self, xBC_BLX: Tensor, raw_dt_BLH: Tensor, state_BHPN: Tensor, rows: PackedRows
     ) -> tuple[Tensor, Tensor]:
-        """Run the scan in the faster of its two forms."""
+        """Run the scan in the fastest of its forms."""
+        short, sizes = xBC_BLX.shape[1] <= MAX_LOOP, state_BHPN.shape[2:]
+        kernels = None if short or max(sizes) > MAX_KERNEL_SIZE else gpu.load("ssd_triton", xBC_BLX)
+        if kernels is not None:
+            scan = self.dt_bias, self._A(), self.D, state_BHPN, rows.reset_BL, rows.length_B, self.dt_floor
+            y_BLE, state_BHPN = kernels.ssd(xBC_BLX, raw_dt_BLH, *scan)
+            return y_BLE.unflatten(-1, (self.heads, -1)), state_BHPN
+        dt_BLH = rows.zero_uncounted(step_size(raw_dt_BLH + self.dt_bias, self.dt_floor))
         x_BLE, B_BLN, C_BLN = xBC_BLX.split((self.sizes[0], self.d_state, self.d_state), dim=-1)
         x_BLHP = x_BLE.unflatten(-1, (self.heads, -1))
-        form = ssd_recurrent if xBC_BLX.shape[1] <= MAX_LOOP else ssd_chunked
-        return form(x_BLHP, dt_BLH, self._A(), B_BLN, C_BLN, state_BHPN, reset_BL, self.D)
+        form = ssd_recurrent if short else ssd_chunked
+        return form(x_BLHP, dt_BLH, self._A(), B_BLN, C_BLN, state_BHPN, rows.reset_BL, self.D)
 
 
 @cache

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tallystick.kernels import gpu
 from tallystick.kernels.convolution import CutTokens, conv_silu, conv_silu_masked
 from tallystick.kernels.linear import linear
 from tallystick.kernels.precision import in_fp32
@@ -42,8 +43,20 @@ class PackedRows:
         """Zero the invalid tokens."""
         return t_BLH if self.count_BL is None else t_BLH * self.count_BL[..., None]
 
-    def convolve(self, padded_BJX: Tensor, conv: nn.Conv1d) -> Tensor:
-        """Return silu of the causal convolution, [B, L, X]; no token sees past a reset."""
+    def convolve(self, tail_BKX: Tensor, x_BLX: Tensor, conv: nn.Conv1d) -> tuple[Tensor, Tensor]:
+        """Return silu of the causal convolution of the carried tail and x, [B, L, X], and the new tail.
+
+        No token sees past a reset.
+        """
+        kernels = gpu.load("conv_triton", x_BLX)
+        if kernels is None:
+            padded_BJX = torch.cat([tail_BKX, x_BLX], dim=1)
+            return self._convolve(padded_BJX, conv), self._tail(padded_BJX)
+        y_BLX = kernels.conv_silu(x_BLX, tail_BKX, conv.weight, conv.bias, self.reset_BL)
+        last_BLX = x_BLX[:, -self.reach :] if self.length_B is None else x_BLX
+        return y_BLX, self._tail(torch.cat([tail_BKX, last_BLX], dim=1))
+
+    def _convolve(self, padded_BJX: Tensor, conv: nn.Conv1d) -> Tensor:
         assert conv.bias is not None
         if self.reset_BL is None:
             return conv_silu(padded_BJX, conv.weight, conv.bias)
@@ -51,7 +64,7 @@ class PackedRows:
             return conv_silu_masked(padded_BJX, conv.weight, conv.bias, self._keep_KBL1)
         return conv_silu(padded_BJX, conv.weight, conv.bias, self._cut_tokens)
 
-    def tail(self, padded_BJX: Tensor) -> Tensor:
+    def _tail(self, padded_BJX: Tensor) -> Tensor:
         """Return the last K valid tokens, [B, K, X], for the next call's convolution; zero before a reset."""
         if self.length_B is None:
             tail_BKX = padded_BJX[:, -self.reach :].clone()

@@ -222,7 +222,7 @@ def test_only_tasks_with_the_same_tokens_are_posed_instead(tallystick, run, tmp_
     ("options", "message"),
     [
         (["--backend", "cpu"], "--backend has no effect: only --mode generate decodes; leave it out"),
-        (["--mode", "generate", "--backend", "gpu"], "unknown backend 'gpu'; there are: auto, cpu, eager"),
+        (["--mode", "generate", "--backend", "gpu"], "unknown backend 'gpu'; there are: auto, cpu, cuda, eager"),
     ],
 )
 def test_a_backend_that_cannot_be(tallystick, run, options, message):

@@ -11,7 +11,7 @@ from tallystick.engine import native, native_numba
 from tallystick.engine.reader import Compiled
 from tallystick.episode import Recorder, StopReason
 from tallystick.evaluation.verify import verify
-from tallystick.tools import compiled
+from tallystick.tools import arrays
 
 pytest.importorskip("numba")
 MARGINS = 1e-4
@@ -121,7 +121,7 @@ def test_buffers_and_tools_outgrow_their_room(taught, monkeypatch, kind):
     tested = problems(task, "test", 6)
     want = engine.generate(model, task, tested, backend="cpu", max_tokens=300)
     monkeypatch.setattr(native, "BUFFER", 7)
-    monkeypatch.setattr(compiled, "CAPACITY", 1)
+    monkeypatch.setattr(arrays, "CAPACITY", 1)
     ends = []
     run = native_numba.run
     monkeypatch.setattr(native_numba, "run", lambda *given: ends.append(run(*given)) or ends[-1])

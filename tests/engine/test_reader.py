@@ -178,7 +178,7 @@ def test_backends():
     model = models.build("gru", vocab_size=9)
     assert isinstance(open_reader(model), Compiled)
     assert isinstance(open_reader(model, "eager"), Eager)
-    with pytest.raises(ValueError, match="unknown backend 'fast'; there are: auto, cpu, eager"):
+    with pytest.raises(ValueError, match="unknown backend 'fast'; there are: auto, cpu, cuda, eager"):
         open_reader(model, "fast")
 
 

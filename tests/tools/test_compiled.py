@@ -7,8 +7,9 @@ import pytest
 
 from tallystick import Task, tasks
 from tallystick.episode import EOS, BadCommand, Recorder
-from tallystick.tools import compiled
-from tallystick.tools.compiled import BAD, DONE, FULL, NONE, SAID, grammar_of, push, start
+from tallystick.tools import arrays
+from tallystick.tools.arrays import BAD, DONE, FULL, NONE, SAID, grammar_of, start
+from tallystick.tools.compiled import push
 from tallystick.workspace import start_episode
 
 pytest.importorskip("numba")
@@ -106,8 +107,8 @@ def test_random_tokens_reach_every_kind_of_answer():
             if answers[-1] == FULL:
                 state.grow()
         assert {BAD, FULL, NONE, *task.vocab.encode("ab")} <= {*answers}
-        assert len(state.memory) > compiled.CAPACITY + 2
-    assert len(state.cells) > 2 * compiled.CAPACITY + 1
+        assert len(state.memory) > arrays.CAPACITY + 2
+    assert len(state.cells) > 2 * arrays.CAPACITY + 1
 
 
 def test_what_is_full_has_changed_nothing():

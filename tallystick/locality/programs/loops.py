@@ -10,7 +10,8 @@ from numpy import ndarray as Array
 
 from tallystick.episode import ANS, Role
 from tallystick.kernels.numba_jit import jit
-from tallystick.tools.compiled import BAD, FULL, NONE, SAID, push
+from tallystick.tools.arrays import BAD, FULL, NONE, SAID
+from tallystick.tools.compiled import push
 
 UNKNOWN = -1
 BEGIN, END, TO = range(3)

@@ -18,7 +18,7 @@ from tallystick.locality.programs import loops
 from tallystick.locality.programs.loops import AT, COMPARED, FILLED, HEARD, STEP, TRUTH, UNKNOWN, advance
 from tallystick.tasks import Task
 from tallystick.tasks.guard import paused
-from tallystick.tools import compiled
+from tallystick.tools import arrays
 
 REPLAYED = 100_000
 """Maximum number of answers in all replays, which takes about two seconds; a program that needs more is left to
@@ -39,7 +39,7 @@ class Origin(NamedTuple):
 class Transducer:
     """The machine of a task, or of a part of a mixture, whose tools are pointers and a tape.
 
-    grammar: what its tokens do, see `tools.compiled`.
+    grammar: what its tokens do, see `tools.arrays`.
     """
 
     def __init__(self, part: Task, grammar: Array):
@@ -77,7 +77,7 @@ class Transducer:
             raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
         self.machine.check_constants()
         said, number = np.array([action.token for action in step.actions], ID_DTYPE), len(self.origins)
-        plain = self.grammar[said, 0] == compiled.SAY
+        plain = self.grammar[said, 0] == arrays.SAY
         if self._is_said_at_once and (plain[1:] & plain[:-1]).any():
             raise Refusal("the program says several symbols, which an Episode without a memory may take at once")
         self.said_W = _with_room(self.said_W, self._said + len(said), 0)
@@ -122,12 +122,12 @@ def _extracting() -> Iterator[None]:
             gc.enable()
 
 
-def _call(*arrays: Array) -> int:
+def _call(*given: Array) -> int:
     """Call the loop; the time in which numba loads or compiles it is not the program's."""
     if advance.signatures:
-        return advance(*arrays)
+        return advance(*given)
     with paused():
-        return numba_jit.run(advance, *arrays)
+        return numba_jit.run(advance, *given)
 
 
 def _with_room(array: Array, length: int, fill: int) -> Array:
@@ -147,10 +147,10 @@ class Run:
         """The tokens since the last block, if the machine cannot go on, or if its output is not the answer."""
         self._transducer = transducer
         self._own = task.part_of(prompt)[1]
-        self._state = compiled.start(task, prompt)
+        self._state = arrays.start(task, prompt)
         self._truth = np.zeros(0, np.int32)
         self._run = np.zeros(loops.REGISTERS, np.int64)
-        self._run[[HEARD, FILLED]] = compiled.NONE, 1 + len(prompt)
+        self._run[[HEARD, FILLED]] = arrays.NONE, 1 + len(prompt)
         # as an Episode's first block, which is handed on after a token that is said
         self._empty(max(first or BLOCK, len(prompt) + 2))
         self._ids[0], self._ids[1 : 1 + len(prompt)] = BOS, task.vocab.encode(prompt)
@@ -198,8 +198,8 @@ class Run:
         """Run to the end of a block, or of the episode, and give the loop what it needs meanwhile."""
         machine, run = self._transducer, self._run
         while True:
-            arrays = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
-            reason = _call(run, *arrays, *self._state.arrays, self._ids, self._roles)
+            known = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
+            reason = _call(run, *known, *self._state.arrays, self._ids, self._roles)
             if reason == loops.NO_ROOM:
                 self._state.grow()
             elif reason == loops.NEW_STEP:
@@ -221,5 +221,5 @@ class Run:
 
 def of(part: Task) -> Transducer | None:
     """Return the machine of a task or a mixture's part, still without steps; None for tools that are not compiled."""
-    grammar = compiled.grammar_of(part)
+    grammar = arrays.grammar_of(part)
     return None if grammar is None else Transducer(part, grammar)
