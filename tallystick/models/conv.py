@@ -3,8 +3,7 @@
 Sources: Dauphin et al. 2017, arXiv 1612.08083 (gated convolutions); Yu and Wang 2024, arXiv 2405.07992 (MambaOut, whose
 block is Mamba's without the scan).
 
-Glossary: B batch, L length, D model width, E inner width (expand * D), K convolution width - 1, J = K + L tokens
-visible to a call's convolution.
+Glossary: B batch, L length, D model width, E inner width (expand * D), K convolution width - 1.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,6 +95,5 @@ class Block(nn.Module):
 
     def forward(self, x_BLD: Tensor, tail_BKE: Tensor, rows: PackedRows) -> tuple[Tensor, Tensor]:
         x_BLE, z_BLE = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight).chunk(2, dim=-1)
-        padded_BJE = torch.cat([tail_BKE, x_BLE], dim=1)
-        y_BLE = rows.convolve(padded_BJE, self.conv) * F.silu(z_BLE)
-        return x_BLD + linear(y_BLE, self.out_proj.weight), rows.tail(padded_BJE)
+        x_BLE, tail_BKE = rows.convolve(tail_BKE, x_BLE, self.conv)
+        return x_BLD + linear(x_BLE * F.silu(z_BLE), self.out_proj.weight), tail_BKE
