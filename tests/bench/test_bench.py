@@ -65,7 +65,8 @@ def test_limits_are_measured():
     assert found.bandwidth > 1e8
 
 
-@pytest.mark.parametrize("kind", ["data", pytest.param("verify", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["data", "verify"])
 def test_a_kind_is_measured_and_its_page_is_made_from_what_is_stored(kind):
     measured = measure.measure(kind, "cpu", quick=True, say=lambda line: None)
     assert not measured.failures

@@ -69,7 +69,7 @@ def wild(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture(params=["short", "long", "growing", "giant"])
+@pytest.fixture(params=["short", "long", "growing", pytest.param("giant", marks=pytest.mark.slow)])
 def source(request, wild):
     """Return examples far shorter than a sequence of a batch, about as long, and one in 36 longer than two blocks."""
     name, length = {"short": (f"{wild}:Wild", 1), "giant": (f"{wild}:Wild", 9)}.get(request.param, ("addition", 8))
