@@ -59,41 +59,46 @@ def measure(case: Case, device: str) -> Row:
     """
     task = tasks.load(TASK)
     model = fitted(case.model, task).to(device)
-    seconds, tokens, peak = _difference(model, task, case, case.backend, device)
+    seconds, tokens, said, peak = _difference(model, task, case, case.backend, device)
     work = Work(
         flops=counts.forward_flops(model),
-        bytes=counts.decoding_bytes(model, case.sessions),
+        bytes=counts.decoding_bytes(model, case.sessions) * said / tokens,  # what is not said is read beside it
         limits=machine.limits(device, torch.float32, counts.weight_bytes(model) + counts.state_bytes(model)),
     )
     row = Row(name=case.name, tokens=tokens, seconds=seconds, peak_bytes=peak, work=work)
     return row.beside(_peers(model, task, device)) if case.sessions == 1 else row
 
 
-def _difference(model: Model, task: Task, case: Case, backend: str, device: str) -> tuple[list[float], int, int | None]:
-    """Return the seconds and tokens by which the long episodes exceed the short ones, and the memory of the long."""
-    seconds, tokens, peak = [], 0, None
+def _difference(
+    model: Model, task: Task, case: Case, backend: str, device: str
+) -> tuple[list[float], int, int, int | None]:
+    """Measure by how much the long episodes exceed the short ones.
+
+    Returns seconds, tokens, those of them that the model says, and the memory of the long episodes.
+    """
+    seconds, tokens, said, peak = [], 0, 0, None
     for repeat in range(REPEATS + 1):
-        few, short = _once(model, task, case.sessions, case.short, backend, device)
+        few, few_said, short = _once(model, task, case.sessions, case.short, backend, device)
         machine.forget_peak(device)
-        many, long = _once(model, task, case.sessions, case.long, backend, device)
-        peak, tokens = machine.peak(device), many - few
+        many, many_said, long = _once(model, task, case.sessions, case.long, backend, device)
+        peak, tokens, said = machine.peak(device), many - few, many_said - few_said
         seconds += [long - short] if repeat else []
-    return seconds, tokens, peak
+    return seconds, tokens, said, peak
 
 
-def _once(model: Model, task: Task, sessions: int, length: int, backend: str, device: str) -> tuple[int, float]:
+def _once(model: Model, task: Task, sessions: int, length: int, backend: str, device: str) -> tuple[int, int, float]:
     prompts = [task.problem("bench", 0, length, index) for index in range(sessions)]
     found = []
     took = machine.timed(lambda: found.extend(engine.generate(model, task, prompts, backend=backend)), device)
     if not all(result.exact and result.stop == "eos" for result in found):
         raise ParityError(f"the backend {backend} says other tokens than the program; no speed is printed")
-    return sum(result.tokens for result in found), took
+    return sum(result.tokens for result in found), sum(result.model_tokens for result in found), took
 
 
 def _peers(model: Model, task: Task, device: str) -> dict[str, float | str]:
     """Measure our eager loop on short episodes, and the peers' own generation."""
     short = Case("", 1, 20, 60, "eager")
-    seconds, tokens, _ = _difference(model, task, short, "eager", device)
+    seconds, tokens, _, _ = _difference(model, task, short, "eager", device)
     others, missing = peers.like(model)
     ids_BL = torch.tensor([task.vocab.encode(task.problem("bench", 0, 20, 0))], device=device)
     rates: dict[str, float | str] = {"eager": tokens / sorted(seconds)[len(seconds) // 2]}

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices that are multiplied."""
+COLUMNS = 256
+"""Width of the matrix that is read on a CPU."""
 LARGE = 1 << 29
 """Bytes read and written on a GPU, more than its cache holds."""
 LEAST = 1 << 16
@@ -45,9 +46,10 @@ def _flops(device: str, dtype: torch.dtype) -> float:
 
 
 def _bandwidth(device: str, working_set: int) -> float:
-    if device == "cpu":
-        values = np.ones(working_set // 4, np.float32)
-        return values.nbytes * calls_per_second(lambda: np.dot(values, values), device)
+    if device == "cpu":  # as decoding does: a matrix times a vector
+        matrix = torch.ones(working_set // 4 // COLUMNS, COLUMNS)
+        vector, out = torch.ones(COLUMNS), torch.empty(len(matrix))
+        return matrix.nbytes * calls_per_second(lambda: torch.mv(matrix, vector, out=out), device)
     source = torch.ones(LARGE // 4, device=device)
     target = torch.empty_like(source)
     return 2 * LARGE * calls_per_second(lambda: target.copy_(source), device)
