@@ -115,8 +115,8 @@ def _curves(above: Axes, below: Axes, run: StoredRun) -> None:
     """Draw one seed's attempts; a star marks those that certified the model."""
     found, colour = attempts_of(run), f"C{run['seed'] % 10}"
     steps = [each.step for each in found]
-    above.plot(steps, [each.held_out or 0.0 for each in found], color=colour, linewidth=1)
-    below.plot(steps, [100 * (1 - each.open / each.contexts) for each in found], color=colour, linewidth=1)
+    above.plot(steps, [each.held_out or 0.0 for each in found], ".-", color=colour, linewidth=1)
+    below.plot(steps, [100 * (1 - each.open / each.contexts) for each in found], ".-", color=colour, linewidth=1)
     done = [each for each in found if each.certified is not None]
     above.plot([each.step for each in done], [each.held_out or 0.0 for each in done], "*", color=colour)
 
