@@ -12,8 +12,6 @@ import torch
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices that are multiplied."""
-COLUMNS = 256
-"""Width of the matrix that is read on a CPU."""
 LARGE = 1 << 29
 """Bytes read and written on a GPU, more than its cache holds."""
 LEAST = 1 << 16
@@ -31,7 +29,7 @@ class Limits:
 
 
 def limits(device: str, dtype: torch.dtype, working_set: int) -> Limits:
-    """Measure how fast matrices are multiplied, and how fast memory is read.
+    """Measure how fast torch multiplies matrices, and how fast it reads memory.
 
     working_set: bytes that a token needs; those that fit into a CPU's caches are read as fast as the caches allow.
     """
@@ -46,10 +44,9 @@ def _flops(device: str, dtype: torch.dtype) -> float:
 
 
 def _bandwidth(device: str, working_set: int) -> float:
-    if device == "cpu":  # as decoding does: a matrix times a vector
-        matrix = torch.ones(working_set // 4 // COLUMNS, COLUMNS)
-        vector, out = torch.ones(COLUMNS), torch.empty(len(matrix))
-        return matrix.nbytes * calls_per_second(lambda: torch.mv(matrix, vector, out=out), device)
+    if device == "cpu":
+        values = torch.ones(working_set // 4)
+        return values.nbytes * calls_per_second(values.sum, device)
     source = torch.ones(LARGE // 4, device=device)
     target = torch.empty_like(source)
     return 2 * LARGE * calls_per_second(lambda: target.copy_(source), device)
