@@ -56,8 +56,8 @@ def markdown(document: Mapping[str, Any]) -> str:
     parts = [
         f"# Speed: {KINDS[document['kind']]}, {machine}",
         "Medians. The limit is the time that the counted operations or bytes take at the speed at which torch, in the "
-        "same process, multiplies matrices or reads as much memory, whichever is longer; above 100 %, ours reads faster "
-        "than torch does. Each row's tokens were checked before it was printed.",
+        "same process, multiplies matrices or reads as much memory, whichever is longer; above 100 %, ours reads "
+        "faster than torch does. Each row's tokens were checked before it was printed.",
         "\n".join(f"| {' | '.join(line)} |" for line in lines),
         *(f"No row: {failure}" for failure in document["failures"]),
         f"Made by `{command}`, commit {commit}, {versions}, {where['date']}",
