@@ -20,24 +20,23 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from tallystick import engine, models, runs, tasks
+from tallystick import engine, runs, tasks
+from tallystick.bench.fitted import fitted
 from tallystick.engine import generation
 from tallystick.engine.compared import Compared
 from tallystick.engine.margins import low_margin
 from tallystick.engine.reader import open_reader
-from tallystick.episode import Role
 from tallystick.models.base import Model
 from tallystick.tasks import Task, runner
 from tallystick.tools import Live
 
 CODEFIX_VOCABULARY = 702
 CASES: tuple[tuple[str, dict[str, object]], ...] = (
-    ("mamba2:tiny", {"tied": False}),
-    ("mamba2:tiny", {"tied": False, "d_state": 32, "vocab_size": CODEFIX_VOCABULARY}),
-    ("mamba1:small", {"tied": False}),
+    ("mamba2:tiny", {}),
+    ("mamba2:tiny", {"d_state": 32, "vocab_size": CODEFIX_VOCABULARY}),
+    ("mamba1:small", {}),
     ("lstm:small", {}),
     ("gru:small", {}),
 )
@@ -46,28 +45,6 @@ LENGTHS = {("eager", 1): (20, 120), ("eager", 64): (10, 40), ("cpu", 1): (500, 5
 REPEATS = 3
 GPU_LENGTHS = {("eager", 1): (20, 120), ("eager", 64): (10, 40)}
 GPU_LENGTHS |= {("cuda", 1): (1_000, 11_000), ("cuda", 64): (500, 4_500), ("cuda", 4096): (50, 450)}
-
-
-@torch.no_grad()
-def fitted(name: str, task: Task, settings: dict[str, object]) -> Model:
-    """Build a random model, and fit its last layer to the programs' tokens by ridge regression."""
-    torch.manual_seed(0)
-    vocab_size = int(str(settings.get("vocab_size", len(task.vocab))))
-    model = models.build(name, **{**settings, "vocab_size": vocab_size})
-    head: torch.nn.Linear = model.head  # pyright: ignore[reportAssignmentType]
-    head.weight = torch.nn.Parameter(torch.eye(head.in_features))
-    inputs, targets = [], []
-    for index in range(60):
-        recorder = runner.record(task, task.problem("train", 0, 20, index))
-        ids = torch.from_numpy(recorder.ids.astype(np.int64))
-        said = torch.from_numpy(~np.isin(recorder.roles[1:], [Role.PROMPT, Role.OBSERVATION]))
-        inputs.append(model(ids[None, :-1])[0][0][said])
-        targets.append(ids[1:][said])
-    x = torch.cat(inputs).double()
-    y = torch.nn.functional.one_hot(torch.cat(targets), vocab_size).double()
-    weight = torch.linalg.solve(x.T @ x + 1e-6 * len(x) * torch.eye(x.shape[1]), x.T @ y)
-    head.weight = torch.nn.Parameter((10 * weight.T).float().contiguous())
-    return model
 
 
 def once(model: Model, task: Task, backend: str, sessions: int, length: int) -> tuple[int, float, float]:
@@ -147,7 +124,7 @@ def main() -> None:
 def measure_cpu() -> None:
     task = tasks.load("reverse")
     for name, settings in CASES:
-        model = fitted(name, task, settings)
+        model = fitted(name, task, **settings)
         for sessions in (1, 64):
             eager, compiled = (speed(model, task, backend, sessions) for backend in ("eager", "cpu"))
             print(
@@ -166,7 +143,7 @@ def measure_gpu(folder: Path | None) -> None:
     task = tasks.load("reverse")
     for name, settings in CASES:
         if name.startswith("mamba2"):  # the kernel runs no other models
-            print_gpu_rows(describe(name, settings), fitted(name, task, settings).to("cuda"), task)
+            print_gpu_rows(describe(name, settings), fitted(name, task, **settings).to("cuda"), task)
 
 
 def print_gpu_rows(name: str, model: Model, task: Task) -> None:
@@ -180,7 +157,7 @@ def print_gpu_rows(name: str, model: Model, task: Task) -> None:
 
 def describe(name: str, settings: dict[str, object]) -> str:
     """Return a model's name and settings, padded."""
-    given = " ".join(f"{key}={value}" for key, value in settings.items() if key != "tied")
+    given = " ".join(f"{key}={value}" for key, value in settings.items())
     return f"{name} {given:<25}"
 
 

@@ -18,17 +18,20 @@ SHARPNESS = 10
 
 
 @torch.no_grad()
-def fitted(name: str, task: Task) -> Model:
+def fitted(name: str, task: Task, **settings: object) -> Model:
     """Build a random model and fit its last layer to the programs' tokens by ridge regression, in float64.
+
+    settings: of the model, such as a larger vocabulary than the task's.
 
     `reverse` is solved at any length so: its next token depends on the last tokens alone.
     """
     torch.manual_seed(0)
-    model = models.build(name, vocab_size=len(task.vocab), **UNTIED.get(name.partition(":")[0], {}))
+    known = {"vocab_size": len(task.vocab), **UNTIED.get(name.partition(":")[0], {}), **settings}
+    model = models.build(name, **known)
     head: torch.nn.Linear = model.head  # pyright: ignore[reportAssignmentType]
     head.weight = torch.nn.Parameter(torch.eye(head.in_features))
     x, target = _features(model, task)
-    y = torch.nn.functional.one_hot(target, len(task.vocab)).double()
+    y = torch.nn.functional.one_hot(target, head.out_features).double()
     weight = torch.linalg.solve(x.T @ x + 1e-6 * len(x) * torch.eye(x.shape[1]), x.T @ y)
     head.weight = torch.nn.Parameter((SHARPNESS * weight.T).float().contiguous())
     return model

@@ -14,12 +14,6 @@ from tallystick.launch.jobs import Job
 from tallystick.launch.local import LocalLauncher, gpus
 from tallystick.provenance import environment
 
-KINDS = {
-    "data": "trajectories made by programs",
-    "train": "training steps",
-    "verify": "verification of long episodes",
-    "generate": "decoding, with live tools",
-}
 QUICK = "quick"
 
 

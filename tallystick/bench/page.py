@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tallystick.bench import KINDS
 from tallystick.bench.machine import Limits
-from tallystick.bench.measure import KINDS
 from tallystick.bench.row import Row, Work
 
 HEAD = ("", "tokens/s", "peak memory, MB", "FLOPs a token", "bytes a token", "of the limit", "peers, tokens/s", "")

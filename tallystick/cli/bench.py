@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tallystick.bench import KINDS
 from tallystick.cli.console import note, result
 from tallystick.cli.options import Device, Json, app, fail, print_json
 from tallystick.storage import write_json, write_text
 
 FOLDER = Path("results", "bench")
-KINDS = ("data", "train", "verify", "generate")
 
 
 @app.command()

@@ -14,7 +14,7 @@ from typing import Any
 
 from tallystick import runs, tasks
 from tallystick.config import RunConfig, configure
-from tallystick.evaluation.certified import certify_run
+from tallystick.evaluation.certified import certify_run, read
 from tallystick.storage import write_json
 from tallystick.studies.framework.experiment import Experiment, digest
 from tallystick.tasks.registry import source
@@ -88,17 +88,19 @@ def _train_certified(path: Path, config: RunConfig, report: Callable[[Any], None
 
 
 def _attempt(path: Path, held_out: float | None) -> dict[str, Any]:
-    """Try to certify the last checkpoint; held_out: the least margin of the held-out problems then."""
+    """Certify the last checkpoint, unless training has just done so; held_out: the least held-out margin then."""
     run = runs.load(path)
-    verdict = certify_run(run, run.config.settings.seed, lambda line: None)
     assert run.trained
+    row = {"step": run.trained["step"], "open": 0, "real_errors": 0, "held_out": held_out}
+    if stored := read(path, run.config, run.task, run.weights).certified:
+        return {**row, "contexts": stored["contexts"], "certified": stored["min_margin"]}
+    verdict = certify_run(run, run.config.settings.seed, lambda line: None)
     return {
-        "step": run.trained["step"],
+        **row,
         "contexts": verdict["contexts"],
         "open": len(verdict["open"]),
-        "real_errors": sum(row["real_error"] is True for row in verdict["open"]),
+        "real_errors": sum(each["real_error"] is True for each in verdict["open"]),
         "certified": None if verdict["open"] else verdict["min_margin"],
-        "held_out": held_out,
     }
 
 
