@@ -31,7 +31,9 @@ WHOLE: dict[str, Setting] = {"min_margin": 1e9}
 """No single-turn training ends early."""
 LARGE: dict[str, Setting] = {"batch_size": 32, "seq_len": 512, "lr": 3e-3, "validate_every": 200}
 """Batches of 16,384 tokens."""
-ATTENDING: dict[str, Setting] = {"batch_size": 8, "seq_len": 2048, "lr": 1e-3, "validate_every": 200}
+ATTENDING: dict[str, Setting] = {
+    "batch_size": 8, "seq_len": 2048, "lr": 1e-3, "validate_every": 200, "precision": "bf16",
+}  # fmt: skip
 """Batches of 16,384 tokens, in windows that hold most trajectories whole."""
 CONSTANT: dict[str, tuple[str, dict[str, Setting]]] = {
     "mamba2": ("tiny", {"batch_size": 32, "seq_len": 256, "steps": 4000, "validate_every": 100}),
