@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from tallystick.studies.definitions.common import best
 from tallystick.studies.framework import markdown
-from tallystick.studies.framework.cells import Line, error_bound, panels
+from tallystick.studies.framework.cells import MISSING, Line, error_bound, panels
 from tallystick.studies.framework.experiment import At, Declared, Experiment, Setting
 from tallystick.studies.framework.markdown import document, paper, table
 from tallystick.studies.framework.results import Results
+from tallystick.studies.framework.schema import rows_of
 from tallystick.studies.framework.study import Study
 
 SMALL = {
@@ -35,6 +36,12 @@ FAR = {
     "turing-universal": (At(1000, 50), At(100_000, 20, worst_cases=True)),
 }
 """Lengths of the paper budget; problems per seed are 50 up to 10^5 tokens, 20 up to 10^7 and 3 beyond."""
+FREE = {
+    "addition": At(1_000_000, 1, mode="generate"),
+    "hanoi-recursive": At(20, 1, mode="generate"),
+    "turing:bb5": At(47_176_870, 0, mode="generate", worst_cases=True),
+}
+"""Lengths at which every token is also decoded by itself, with live tools, on one core of a CPU."""
 BATCH: dict[str, Setting] = {"batch_size": 32, "lr": 4e-3}
 """Batches of 8,192 tokens: with 2,048 some seeds did not learn to copy labels of three letters, or missed a context."""
 SETTINGS: dict[str, dict[str, Setting]] = {
@@ -73,17 +80,21 @@ def experiments(budget: str) -> list[Experiment]:
         for task, lengths in measured.items()
         for at in reversed(lengths)
     ]
-    others = RECURRENT if budget == "paper" else {}
+    if budget == "small":
+        return mine
     at = At(1000, 50, worst_cases=True)
-    return mine + [_experiment("logic-graph", model, at, given) for model, given in others.items()]
+    others = [_experiment("logic-graph", model, at, given) for model, given in RECURRENT.items()]
+    tiny = OURS["small"]
+    return mine + others + [_experiment(task, tiny, at, _settings(task, tiny, budget)) for task, at in FREE.items()]
 
 
 def _experiment(task: str, model: str, at: At, given: dict[str, Setting]) -> Experiment:
-    """Declare one length; lookup is there for comparison only and has one seed."""
-    one = 0 if at.seed is None and model == "lookup" else at.seed
+    """Declare one length; lookup, which is there for comparison only, and free running have one seed."""
+    free = at.mode == "generate"
+    one = 0 if at.seed is None and (free or model == "lookup") else at.seed
     return Experiment(
         task=task, model=model, at=(at,), settings=given, paper=best(task), piece=f"{at.length:,}",
-        seeds=() if one is None else (one,),
+        line=f"{model}, free-running" if free else "", seeds=() if one is None else (one,),
     )  # fmt: skip
 
 
@@ -94,7 +105,7 @@ def _settings(task: str, model: str, budget: str) -> dict[str, Setting]:
 
 HEAD = (
     *("task", "model", "trained on", "length", "seeds", "exact", "model tokens a problem", "errors a token <"),
-    "the paper's best",
+    *("seconds", "the paper's best"),
 )
 
 
@@ -124,16 +135,23 @@ def _row(line: Line, end: int) -> list[str]:
     seeds = max(len(cell.percents) for cell in found)
     return [
         *(first.panel, first.line, f"<= {first.train_length}", f"{end:,}", str(seeds), " + ".join(exact)),
-        *(f"{tokens / problems:,.0f}", error_bound(found), paper(first.paper)),
+        *(f"{tokens / problems:,.0f}", error_bound(found), _seconds(line), paper(first.paper)),
     ]
+
+
+def _seconds(line: Line) -> str:
+    """Return the seconds of a free run; those of verification depend on what else the GPU did."""
+    rows = [row for run in line.runs for row in rows_of(run) if row.mode == "generate"]
+    return f"{sum(row.seconds or 0 for row in rows):,.0f}" if rows else MISSING
 
 
 STUDIES = (
     Study(
         name="far",
         title="How far",
-        about="The longest problems that we verify, teacher-forced: what free running would do, by induction. The "
-        "paper's numbers are those of its best model there (it tests up to 1,000 digits and nodes).",
+        about="The longest problems that we verify, teacher-forced: what free running would do, by induction. "
+        "*Free-running*: each token decoded by itself, each call answered live, on one core of a CPU. The paper's "
+        "numbers are those of its best model there (it tests up to 1,000 digits and nodes).",
         experiments=experiments,
         table=tables,
     ),
