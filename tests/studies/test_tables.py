@@ -197,7 +197,7 @@ def test_the_farthest_of_most_seeds_and_of_any(results, made):
     every = far.experiments("paper")
     lengths = {100_000: (0, 1), 1_000_000: (0, 1), 10_000_000: (0,)}
     for each in every:
-        if each.name.startswith("addition: mamba2"):
+        if each.name.startswith("addition: mamba2:small"):
             length = each.at[0].length
             for seed in lengths.get(length, ()):
                 tokens = {"model_tokens": 30 * length}
