@@ -164,6 +164,15 @@ class Episode:
         if memory is not None:
             memory.extend(prompt[marks : len(prompt) - marks])
 
+    @property
+    def mode(self) -> list[int]:
+        """What the grammar allows next, outside of commands; another episode may go on with it."""
+        return [self.role, self._before_note, self.answered]
+
+    @mode.setter
+    def mode(self, mode: Sequence[int]) -> None:
+        self.role, self._before_note, self.answered = Role(mode[0]), Role(mode[1]), bool(mode[2])
+
     def push(self, token: int) -> Sequence[int]:
         """Take the next token that the model or program says; return the tool's answer, or () if there is none.
 

@@ -60,6 +60,11 @@ class OnGPU:
         count_S = torch.from_numpy(self._slots.fields[self._rows, at.COUNT])
         return self.packed.unpack_state(self._slots.states_SZ[self._rows], count_S.to(self.packed.weights.device))
 
+    def resume(self, state: State) -> None:
+        """Go on from a state."""
+        states_SZ = self.packed.pack_state(state)
+        self._open(len(states_SZ)).states_SZ[:] = states_SZ
+
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens, those of all sequences together."""
         return [said for _, said in self._read(unread, np.zeros(self.packed.config.vocab_size, np.bool_), 0)]

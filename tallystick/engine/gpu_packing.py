@@ -60,6 +60,18 @@ class PackedOnGPU:
         """The floor of the step sizes."""
         return self.config.dt_floor
 
+    def pack_state(self, state: State) -> Tensor:
+        """Return a state as the kernel has it, [S, Z], for sequences that count their tokens from here on."""
+        config, layers = self.config, list[Tensor]()
+        inner, states, E, N = config.d_inner, config.d_state, self.sizes["E"], self.sizes["N"]
+        for i in range(config.n_layer):
+            ring_SRX = pad(state[f"conv.{i}"], (0, 0, 1, 0))  # place 0 is the next token's
+            x, B, C = ring_SRX.split([inner, states, states], 2)
+            BC = torch.cat([pad(B, (0, N - states)), pad(C, (0, N - states))], 2)
+            kept_SNE = state[f"ssm.{i}"].flatten(1, 2).mT
+            layers += pad(x, (0, E - inner)), BC, pad(kept_SNE, (0, E - inner, 0, N - states))
+        return torch.cat([layer.flatten(1) for layer in layers], 1).to(self.weights.device)
+
     def unpack_state(self, states_SZ: Tensor, count_S: Tensor) -> State:
         """Return states as the model has them; count_S: number of tokens that each has read."""
         E, N, J, config, state = self.sizes["E"], self.sizes["N"], self.sizes["J"], self.config, State()

@@ -36,6 +36,10 @@ class Reader(Protocol):
         """The state; None before the first token."""
         ...
 
+    def resume(self, state: State) -> None:
+        """Go on from a state, which has a row for each sequence, instead of before the first token."""
+        ...
+
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read one or more new tokens of each sequence; return what the model says next."""
         ...

@@ -36,6 +36,10 @@ class Eager:
         self._model, self._device = model, next(iter(model.state_dict().values())).device
         self.state: State | None = None
 
+    def resume(self, state: State) -> None:
+        """Go on from a state."""
+        self.state = {name: tensor.to(self._device) for name, tensor in state.items()}
+
     @torch.inference_mode()
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens in one pass, or those of a single sequence in chunks."""
@@ -83,6 +87,10 @@ class Compiled:
     def state(self) -> State | None:
         """The state; None before the first token."""
         return None if self.states_BZ is None else self.packed.unpack_state(self.states_BZ)
+
+    def resume(self, state: State) -> None:
+        """Go on from a state."""
+        self.states_BZ = self.packed.pack_state(state)
 
     def read(self, unread: Sequence[Sequence[int]]) -> list[Said]:
         """Read the new tokens, those of all sequences together."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tallystick.engine.reader import open_reader
+from tallystick.engine.snapshot import Snapshot, digest, digest_of_vocabulary
 from tallystick.engine.speaker import Speaker, speak
 from tallystick.episode import ANS, MARKS, Role, StopReason
 from tallystick.models.base import Model
@@ -58,9 +59,40 @@ class Session:
     def __init__(self, model: Model, task: Task, prompt: str, backend: str = "auto"):
         if not task.text or task.tools != ("shell",):
             raise ValueError(f"an agent's model needs a text task whose only tool is the shell, not {task.name}")
-        self._task, self._reader, self._text = task, open_reader(model, backend), _Text()
+        self._begin(model, task, task.parse(prompt), backend)
+
+    def _begin(self, model: Model, task: Task, prompt: list[str], backend: str) -> None:
+        self._model, self._task, self._reader, self._text = model, task, open_reader(model, backend), _Text()
         commands = Started(calls(task, task.vocab, lambda command: self._talker.ask(command)), None, {})
-        self._talker = _Talker(task, task.parse(prompt), commands, 0, self._text)
+        self._talker = _Talker(task, prompt, commands, 0, self._text)
+        self._marks = [*prompt[: task.marks], *prompt[len(prompt) - task.marks :]]
+
+    @classmethod
+    def resume(cls, model: Model, task: Task, snapshot: Snapshot, backend: str = "auto") -> Session:
+        """Go on from a snapshot, which is left as it is: several sessions that resume it are forks.
+
+        Raises ValueError for a snapshot of another model or vocabulary.
+        """
+        snapshot.check(model, task.vocab.tokens)
+        session = cls.__new__(cls)
+        session._begin(model, task, snapshot.prompt, backend)
+        if snapshot.state:
+            session._reader.resume(snapshot.state)
+        talker = session._talker
+        talker.unread, talker.position, talker.command = [*snapshot.unread], snapshot.position, snapshot.command
+        talker.episode.mode = snapshot.mode
+        return session
+
+    def snapshot(self) -> Snapshot:
+        """Return what the session is now. Raises ValueError if it is over."""
+        talker = self._talker
+        if talker.stop is not None:
+            raise ValueError(f"the session is over ({talker.stop}): there is nothing to go on from")
+        state = {name: tensor.detach().cpu().clone() for name, tensor in (self._reader.state or {}).items()}
+        return Snapshot(
+            digest(self._model), digest_of_vocabulary(self._task.vocab.tokens), self._marks, [*talker.unread],
+            talker.position, talker.episode.mode, talker.command, state,
+        )  # fmt: skip
 
     @property
     def tokens(self) -> int:
