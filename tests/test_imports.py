@@ -33,7 +33,7 @@ ALLOWED = {
     "runs": "tasks models config rows storage provenance",
     "locality": "episode kernels vocab workspace tools tasks suffix models",
     "data": "episode problem trajectory vocab workspace replay text tools tasks locality config rows storage launch",
-    "engine": "episode kernels workspace tools tasks locality models rows",
+    "engine": "episode kernels workspace tools tasks locality models rows storage",
     "mini": "runs engine",
     "evaluation": "episode problem vocab tasks config locality models data runs engine rows storage",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
