@@ -30,7 +30,7 @@ class OnGPU:
 
     def __init__(self, model: Model):
         gpu_packing.check_supported(model)
-        self.packed = gpu_packing.pack(model, gpu_packing.device())
+        self.model, self.packed = model, gpu_packing.pack(model, gpu_packing.device())
         self._slots: Slots | None = None
         self._rows: list[int] = []
         self._plain_V: np.ndarray | None = None
@@ -89,7 +89,7 @@ class OnGPU:
         return [(said[row], self._said(slots, row)) for row in self._rows]
 
     def _open(self, count: int) -> Slots:
-        self._slots, self._rows, self._plain_V = Slots(self.packed, count), [*range(count)], None
+        self._slots, self._rows, self._plain_V = Slots(self.model, self.packed, count), [*range(count)], None
         self._slots.start(self._rows, [None] * count, [np.zeros(0, np.int32)] * count)
         self._slots.fields[:, at.HOSTED] = True
         return self._slots

@@ -44,7 +44,7 @@ class Pool:
     """Slots and the episodes in them. low: margin below which rounding may decide."""
 
     def __init__(self, reader: OnGPU, task: Task, low: float):
-        self._packed, self._task, self._low = reader.packed, task, low
+        self._reader, self._task, self._low = reader, task, low
         self._live: dict[int, Compared] = {}
         self._tables: list[np.ndarray] = []
         self._grammars: dict[int, tuple[int, bool]] = {}
@@ -67,7 +67,7 @@ class Pool:
         results = list[Generated]()
         for slot, episode in enumerate(islice(episodes, SANDBOXES if self._task.text else EPISODES)):
             self._live[slot] = episode
-        self._slots = Slots(self._packed, len(self._live))
+        self._slots = Slots(self._reader.model, self._reader.packed, len(self._live))
         self._begin([*self._live])
         while self._live:
             live = [*self._live]

@@ -20,17 +20,20 @@ from tallystick.engine import gpu_fields as at
 from tallystick.engine import native_triton
 from tallystick.engine.gpu_packing import PackedOnGPU
 from tallystick.episode import ID_DTYPE, ROLE_DTYPE
+from tallystick.models.base import Model
 from tallystick.tools import arrays
 
 STEPS = 4096
 """Maximum number of tokens that an episode reads in a launch."""
+LONG = 2048
+"""Number of tokens to read, above which torch reads them in chunks: the kernel, one by one, takes longer."""
 
 
 class Slots:
     """Slots for episodes of one model, whose grammars `teach` sets."""
 
-    def __init__(self, packed: PackedOnGPU, count: int):
-        self.packed, self._device = packed, packed.weights.device
+    def __init__(self, model: Model, packed: PackedOnGPU, count: int):
+        self.packed, self._model, self._device = packed, model, packed.weights.device
         self.fields = np.zeros((count, at.FIELDS), np.int32)
         self.measures = np.zeros((count, at.MEASURES), np.float32)
         self.registers = np.zeros((count, arrays.REGISTERS), np.int32)
@@ -69,10 +72,32 @@ class Slots:
 
     def feed(self, unread: Sequence[tuple[int, Sequence[int]]]) -> None:
         """Give slots tokens to read, one or more, before their models say more."""
+        long = [(slot, ids[:-1]) for slot, ids in unread if len(ids) > LONG]
+        if long:
+            self._read_in_chunks([slot for slot, _ in long], [ids for _, ids in long])
+            unread = [(slot, ids[-1:] if len(ids) > LONG else ids) for slot, ids in unread]
         for slot, ids in unread:
             fields = self.fields[slot]
             fields[[at.NEXT, at.QUEUED, at.QUEUE_END, at.STOP]] = ids[0], 0, len(ids) - 1, at.RUNNING
         self._queue_SQ = self._write(self._queue_SQ, [(slot, ids[1:]) for slot, ids in unread if len(ids) > 1])
+
+    @torch.inference_mode()
+    def _read_in_chunks(self, slots: list[int], unread: list[Sequence[int]]) -> None:
+        """Let torch read tokens, of all these slots together; from here on the slots count their tokens anew."""
+        index, count_B = self._index(slots), torch.from_numpy(self.fields[slots, at.COUNT])
+        given, device = self.packed.unpack_state(self.states_SZ[index], count_B.to(self._device)), self._model_device
+        state = {name: tensor.to(device) for name, tensor in given.items()}
+        length_B = torch.tensor([len(ids) for ids in unread], device=device)
+        rows = [torch.tensor(ids, dtype=torch.long) for ids in unread]
+        ids_BL, begin = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device), 0
+        for part_BL in ids_BL.split(self._model.verify_chunk_gpu, 1):
+            _, state = self._model(part_BL, state, length_B=(length_B - begin).clamp(0, part_BL.shape[1]))
+            begin += part_BL.shape[1]
+        self.states_SZ[index], self.fields[slots, at.COUNT] = self.packed.pack_state(state), 0
+
+    @property
+    def _model_device(self) -> torch.device:
+        return next(self._model.parameters()).device
 
     def _lay_out(self, tapes: list[tuple[int, arrays.State]]) -> None:
         """Put tapes into the middle of their rows."""

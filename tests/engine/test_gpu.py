@@ -58,7 +58,7 @@ pytestmark = [
 
 @pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) >= "2.4.0", reason="Triton's interpreter needs numpy<2.4")
 @pytest.mark.skipif(IN_INTERPRETER, reason="it is the interpreter")
-@pytest.mark.parametrize(("marks", "count"), [("not slow", 4), pytest.param("slow", 15, marks=slow)])
+@pytest.mark.parametrize(("marks", "count"), [("not slow", 5), pytest.param("slow", 15, marks=slow)])
 def test_in_the_interpreter(marks, count):
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", "interpreted", "-m", marks]
     interpreter = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -128,6 +128,21 @@ def test_logits_margins_and_states_are_those_of_torch(device, name):
         eager.keep(kept)
         kernel.keep(kept)
     assert eager.state.keys() == kernel.state.keys()
+    for part, tensor in eager.state.items():
+        assert_close(kernel.state[part].cpu().numpy(), tensor.cpu().numpy())
+
+
+def test_long_texts_are_read_in_chunks(device, monkeypatch):
+    from tallystick.engine import slots
+
+    torch.manual_seed(0)
+    model = models.build("mamba2:tiny", **{"vocab_size": 37, **SMALL, "d_conv": 3}).to(device)
+    eager, kernel = Eager(model), open_reader(model, "cuda")
+    monkeypatch.setattr(slots, "LONG", 3)
+    monkeypatch.setattr(model, "verify_chunk_gpu", 2)
+    for unread in ([1, 36, 5, 7, 9, 11, 3], [7], [2, 2, 8, 1]), ([3, 1], [4, 5, 6, 30, 31], [20]), ([1], [2], [3]):
+        for want, got in zip(eager.read(unread), kernel.read(unread), strict=True):
+            assert_close(got.logits_V, want.logits_V)
     for part, tensor in eager.state.items():
         assert_close(kernel.state[part].cpu().numpy(), tensor.cpu().numpy())
 
