@@ -133,11 +133,9 @@ def _can_go_on(paths: dict[int, Path]) -> Iterator[None]:
     except (KeyboardInterrupt, OSError):
         for path in filter(Path.exists, paths.values()):
             note(f"continue with: tallystick resume {shlex.quote(str(path))}")
-        waiting = [str(seed) for seed, path in paths.items() if not path.exists()]
+        waiting = ",".join(str(seed) for seed, path in paths.items() if not path.exists())
         if waiting and len(paths) > 1:
-            note(
-                f"not begun: seeds {','.join(waiting)}; train them with the same command and --seeds {','.join(waiting)}"
-            )
+            note(f"not begun: seeds {waiting}; train them with the same command and --seeds {waiting}")
         raise
 
 
