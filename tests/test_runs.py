@@ -365,6 +365,33 @@ class TestOwnTasks:
         assert loaded.changed == (text is not None)
         assert loaded.task.answer([*"10", ">"]) == [*"01"]
 
+    def test_neighbours_are_kept_and_their_changes_noticed(self, tmp_path):
+        """So is a file that only a neighbour imports; a class of a neighbour has its file as source."""
+        text = MINE.read_text()
+        assert text.count('"01>"') == 1
+        mine, symbols = tmp_path / "mine.py", tmp_path / "parts" / "symbols.py"
+        mine.write_text("from parts.symbols import SYMBOLS\n" + text.replace('"01>"', "SYMBOLS"))
+        symbols.parent.mkdir()
+        (symbols.parent / "__init__.py").write_text("")
+        symbols.write_text('SYMBOLS = "01>"\n')
+        config = configure(tasks.load(f"{mine}:Reverse"), "lookup", {"examples": "100", "train_length": "3"})
+        loop.train(tmp_path / "run", config)
+        assert not runs.load(tmp_path / "run").changed
+        symbols.write_text('SYMBOLS = "10>"\n')
+        loaded = runs.load(tmp_path / "run")
+        assert loaded.changed
+        assert loaded.task.symbols == "01>"
+        symbols.unlink()
+        assert runs.load(tmp_path / "run").task.symbols == "01>"
+
+    def test_a_neighbour_with_the_name_of_the_copy_is_refused(self, tmp_path, mine):
+        mine.write_text("import source\n" + mine.read_text())
+        (tmp_path / "source.py").write_text("")
+        task = tasks.load(f"{mine}:Reverse")
+        with pytest.raises(ValueError, match=r"imports a file source\.py, the name of its own copy; rename that file"):
+            runs.create(tmp_path / "run", configure(task, "lookup", {}), task)
+        assert not (tmp_path / "run").exists()
+
     def test_resume_goes_on_with_the_program_that_it_began_with(self, tmp_path, mine):
         """The result is bit-identical to that without the edit."""
         config = configure(tasks.load(f"{mine}:Reverse"), "mamba2:tiny", SMALL | {"min_margin": "99"}, steps=8)
@@ -380,6 +407,21 @@ class TestOwnTasks:
         loop.resume(tmp_path / "parts")
         whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
         assert whole == parts
+
+
+def test_a_run_is_read_of_one_checkpoint(folder, monkeypatch):
+    """Training saves while the folder is read."""
+    read, model = runs.read_tensors, runs.load(folder).model
+
+    def read_and_save(file):
+        found = read(file)
+        monkeypatch.setattr(runs, "read_tensors", read)
+        runs.save_model(folder, model, 7)
+        return found
+
+    monkeypatch.setattr(runs, "read_tensors", read_and_save)
+    run = runs.load(folder)
+    assert (run.examples, run.weights) == (7, runs.weights_hash(folder))
 
 
 def test_what_was_left_by_killed_processes_is_removed(folder):

@@ -65,3 +65,54 @@ def test_writing_bytecode_is_as_it_was(write, monkeypatch, before):
     with pytest.raises(ValueError, match="does not run"):
         userfile.load(write("1 / 0"))
     assert sys.dont_write_bytecode == before
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Return two files that import a helper and a package of the same names beside them."""
+    files = []
+    for name in "ab":
+        inner = tmp_path / name / "inner"
+        inner.mkdir(parents=True)
+        (inner.parent / "helper.py").write_text(f"from inner import deep\nNAME = {name!r} + deep.NAME\n")
+        (inner / "__init__.py").write_text("")
+        (inner / "deep.py").write_text(f"NAME = {name.upper()!r}\n")
+        file = inner.parent / "own.py"
+        file.write_text("import helper\nimport inner.deep\ndef late():\n    from helper import NAME\n    return NAME\n")
+        files.append(file)
+    return files
+
+
+def test_each_folder_has_its_own_neighbours(folders):
+    """A helper's imports, and those of a function that runs later, find them too."""
+    a, b = map(userfile.load, folders)
+    assert (a.helper.NAME, b.helper.NAME) == ("aA", "bB")
+    assert (a.late(), b.late()) == ("aA", "bB")
+    assert (a.inner.deep.NAME, b.inner.deep.NAME) == ("A", "B")
+
+
+def test_neighbours_are_executed_afresh(folders):
+    userfile.load(folders[0])
+    (folders[0].parent / "helper.py").write_text("NAME = 'new'\n")
+    assert userfile.load(folders[0]).late() == "new"
+
+
+def test_neighbours_are_listed(folders):
+    """Those that are imported by neighbours are, others and libraries are not."""
+    folder = folders[0].parent
+    (folder / "unused.py").write_text("")
+    (folder / "json.py").write_text("")
+    (folder / "helper.py").write_text("import json, numpy\nfrom later import X\n")
+    (folder / "later.py").write_text("import own\nX = 1\n")
+    names = [str(file.relative_to(folder)) for file in userfile.neighbours(folders[0])]
+    assert sorted(names) == ["helper.py", "inner/__init__.py", "inner/deep.py", "later.py"]
+
+
+def test_the_package_is_no_neighbour_of_a_file_beside_it(tmp_path, monkeypatch):
+    """A task's file may lie in a clone of this repository."""
+    (tmp_path / "tallystick").mkdir()
+    (tmp_path / "tallystick" / "__init__.py").write_text("")
+    (tmp_path / "own.py").write_text("from tallystick import Task")
+    monkeypatch.chdir(tmp_path)
+    assert userfile.load("own.py").Task
+    assert not userfile.neighbours(tmp_path / "own.py")

@@ -60,12 +60,12 @@ def train(
         paths = {s: _folder(out, loaded, model, s) for s in parse_seeds(seeds)}
         for path in paths.values():
             runs.check_new(path)
-        with _can_go_on(*paths.values()):
+        with _can_go_on(paths):
             train_side_by_side(config, paths)
     else:
         number = config.settings.seed
         paths = {number: _folder(out, loaded, model, None if out else number)}
-        with Progress(config) as progress, _can_go_on(paths[number]):
+        with Progress(config) as progress, _can_go_on(paths):
             loop.train(paths[number], config, progress.row, note)
     _print_runs(list(paths.values()), as_json)
 
@@ -86,7 +86,7 @@ def resume(
         config = replace(config, settings=replace(config.settings, steps=steps))
     if runs.load_task(folder, config).changed:
         note(f"note: {config.task} has changed since {folder} was begun; the run folder's copy is used")
-    with Progress(config) as progress, _can_go_on(folder):
+    with Progress(config) as progress, _can_go_on({config.settings.seed: folder}):
         loop.resume(folder, progress.row, steps, note)
     _print_runs([folder], as_json)
 
@@ -114,14 +114,14 @@ def train_one(path: Path, config: RunConfig, say: Callable[[str], None]) -> None
 
 
 @contextmanager
-def _can_go_on(*paths: Path) -> Iterator[None]:
-    """On Ctrl-C or an OSError, such as a full disk, print how to continue the runs.
+def _can_go_on(paths: dict[int, Path]) -> Iterator[None]:
+    """On Ctrl-C or an OSError, such as a full disk, print how to continue the runs, which are given by their seeds.
 
     On a mistake that shows late, as in a user's task, name the new folders: resumed, they would come to it again.
     """
     from tallystick.runs import RunError
 
-    new = [path for path in paths if not path.exists()]
+    new = [path for path in paths.values() if not path.exists()]
     try:
         yield
     except RunError:
@@ -131,9 +131,11 @@ def _can_go_on(*paths: Path) -> Iterator[None]:
             note(f"what was trained so far is in {path}")
         raise
     except (KeyboardInterrupt, OSError):
-        for path in paths:
-            if path.exists():
-                note(f"continue with: tallystick resume {shlex.quote(str(path))}")
+        for path in filter(Path.exists, paths.values()):
+            note(f"continue with: tallystick resume {shlex.quote(str(path))}")
+        waiting = ",".join(str(seed) for seed, path in paths.items() if not path.exists())
+        if waiting and len(paths) > 1:
+            note(f"not begun: seeds {waiting}; train them with the same command and --seeds {waiting}")
         raise
 
 

@@ -16,13 +16,12 @@ from torch.nn import functional as F
 
 from tallystick.kernels.linear import linear
 from tallystick.kernels.rms_norm import EPS, rms_norm
-from tallystick.models.base import Model, State
 from tallystick.models.config import FACTORS, ShortConvolutionConfig
-from tallystick.models.state_space import PackedRows
+from tallystick.models.state_space import ConvolutionModel, PackedRows
 from tallystick.ranges import ranged
 
 
-class Conv(Model):
+class Conv(ConvolutionModel):
     """Gated causal convolutions, which see the last 1 + n_layer (d_conv - 1) tokens; constant state.
 
     State, for block i: `conv.i` [B, K, E], the convolution's inputs at the last K tokens.
@@ -50,7 +49,6 @@ class Conv(Model):
         "tiny": {"n_layer": 2, "d_model": 64},
         "small": {"n_layer": 4, "d_model": 128},
     }
-    capturable = True
     verify_chunk = 8192
 
     def __init__(self, config: Config):
@@ -60,25 +58,6 @@ class Conv(Model):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
-
-    def forward(
-        self,
-        ids_BL: Tensor,
-        state: State | None = None,
-        *,
-        reset_BL: Tensor | None = None,
-        length_B: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        state = self.init_state(len(ids_BL)) if state is None else state
-        rows = PackedRows(ids_BL, reset_BL, length_B, self.config)
-        x_BLD, new = self.embedding(ids_BL), {}
-        for i, layer in enumerate(self.layers):
-            x_BLD, new[f"conv.{i}"] = layer(x_BLD, state[f"conv.{i}"], rows)
-        return linear(rms_norm(x_BLD, self.norm.weight), self.head.weight), new
-
-    def init_state(self, batch: int) -> State:
-        shape = batch, self.config.d_conv - 1, self.config.d_inner
-        return {f"conv.{i}": self.embedding.weight.new_zeros(shape) for i in range(self.config.n_layer)}
 
 
 class Block(nn.Module):
@@ -92,6 +71,10 @@ class Block(nn.Module):
         self.conv = nn.Conv1d(inner, inner, config.d_conv, groups=inner)
         self.out_proj = nn.Linear(inner, config.d_model, bias=False)
         self.out_proj.weight.data /= math.sqrt(config.n_layer)
+
+    def init_state(self, batch: int) -> tuple[Tensor]:
+        """Return the convolution's inputs before the first token, [B, K, E]."""
+        return (self.norm.weight.new_zeros(batch, self.conv.kernel_size[0] - 1, self.conv.in_channels),)
 
     def forward(self, x_BLD: Tensor, tail_BKE: Tensor, rows: PackedRows) -> tuple[Tensor, Tensor]:
         x_BLE, z_BLE = linear(rms_norm(x_BLD, self.norm.weight), self.in_proj.weight).chunk(2, dim=-1)

@@ -29,6 +29,7 @@ from tallystick.models.state_space import (
 MAX_KERNEL_STATE = 32
 """Maximum number of state entries of a channel for which a GPU's registers have room."""
 
+
 class Mamba1(StateSpaceModel):
     """Mamba-1, whose channels have separate decays; constant state.
 

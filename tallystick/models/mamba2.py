@@ -135,9 +135,7 @@ class Block(StateSpaceBlock):
         y_BLHP, state_BHPN = self._scan(xBC_BLX, dt_BLH, state_BHPN, rows)
         return gated_rms_norm(y_BLHP, z_BLE, self.gate_norm.weight), tail_BKX, state_BHPN
 
-    def _scan(
-        self, xBC_BLX: Tensor, raw_dt_BLH: Tensor, state_BHPN: Tensor, rows: PackedRows
-    ) -> tuple[Tensor, Tensor]:
+    def _scan(self, xBC_BLX: Tensor, raw_dt_BLH: Tensor, state_BHPN: Tensor, rows: PackedRows) -> tuple[Tensor, Tensor]:
         """Run the scan in the fastest of its forms."""
         short, sizes = xBC_BLX.shape[1] <= MAX_LOOP, state_BHPN.shape[2:]
         kernels = None if short or max(sizes) > MAX_KERNEL_SIZE else gpu.load("ssd_triton", xBC_BLX)

@@ -1,4 +1,4 @@
-"""The common parts of Mamba, Mamba-2 and Gated DeltaNet: the stack of blocks, and convolutions over packed rows.
+"""The common parts of Mamba, Mamba-2, Gated DeltaNet and conv: the stack of blocks, convolutions over packed rows.
 
 Glossary: B batch, L length, V vocabulary, D model width, H heads, X convolved channels, K convolution width - 1,
 J = K + L tokens visible to a call's convolution, F tokens that follow a reset closely.
@@ -108,31 +108,21 @@ class PackedRows:
         return CutTokens(row_F[:, None], place_FK, (place_FK >= start_BL[row_F, token_F][:, None])[..., None])
 
 
-class StateSpaceBlock(nn.Module):
-    """A block of a `StateSpaceModel`: `block(x_BLD, tail_BKX, state, rows)` returns new x_BLD, tail_BKX and state."""
+class ConvolutionModel(Model):
+    """A stack of blocks over packed rows, each with a short convolution; constant state.
 
-    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
-        """Return the block's state before the first token: the convolution's [B, K, X] and the recurrence's."""
-        raise NotImplementedError
-
-
-class StateSpaceModel(Model):
-    """A stack of blocks, each with a short convolution and a recurrence; constant state.
-
-    State, for block i: `conv.i`, the convolution's inputs at the last K tokens, and the recurrence's state.
+    A block computes `block(x_BLD, *states, rows)` and returns new x_BLD and states; its `init_state(batch)` returns the
+    states before the first token. The state of block i is called `name.i` for each name in `states`.
     """
 
-    config: ConvolutionConfig
+    config: ShortConvolutionConfig
+    states: tuple[str, ...] = ("conv",)
+    """Names of a block's states: `conv`, the convolution's inputs at the last K tokens, comes first."""
+    embedding: nn.Embedding
+    layers: nn.ModuleList
+    norm: nn.RMSNorm
+    head: nn.Linear
     capturable = True
-
-    def __init__(self, config: ConvolutionConfig, block: Callable[..., StateSpaceBlock], recurrence: str):
-        """Build the model from blocks made by `block(config)`; recurrence: the name of the recurrence's state."""
-        super().__init__(config)
-        self.recurrence = recurrence
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.layers = nn.ModuleList(block(config) for _ in range(config.n_layer))
-        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
-        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
 
     def forward(
         self,
@@ -146,16 +136,40 @@ class StateSpaceModel(Model):
         rows = PackedRows(ids_BL, reset_BL, length_B, self.config)
         x_BLD, new = self.embedding(ids_BL), {}
         for i, layer in enumerate(self.layers):
-            conv, own = f"conv.{i}", f"{self.recurrence}.{i}"
-            x_BLD, new[conv], new[own] = layer(x_BLD, state[conv], state[own], rows)
+            names = [f"{name}.{i}" for name in self.states]
+            x_BLD, *after = layer(x_BLD, *(state[name] for name in names), rows)
+            new |= zip(names, after, strict=True)
         return linear(rms_norm(x_BLD, self.norm.weight), self.head.weight), new
 
     def init_state(self, batch: int) -> State:
-        state = {}
-        for i, layer in enumerate(self.layers):
-            assert isinstance(layer, StateSpaceBlock)
-            state[f"conv.{i}"], state[f"{self.recurrence}.{i}"] = layer.init_state(batch)
-        return state
+        return {
+            f"{name}.{i}": tensor
+            for i, layer in enumerate(self.layers)
+            for name, tensor in zip(self.states, layer.init_state(batch), strict=True)  # type: ignore[operator]
+        }
+
+
+class StateSpaceBlock(nn.Module):
+    """A block of a `StateSpaceModel`: `block(x_BLD, tail_BKX, state, rows)` returns new x_BLD, tail_BKX and state."""
+
+    def init_state(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Return the block's state before the first token: the convolution's [B, K, X] and the recurrence's."""
+        raise NotImplementedError
+
+
+class StateSpaceModel(ConvolutionModel):
+    """A stack of blocks, each with a short convolution and a recurrence, whose state stands beside `conv.i`."""
+
+    config: ConvolutionConfig
+
+    def __init__(self, config: ConvolutionConfig, block: Callable[..., StateSpaceBlock], recurrence: str):
+        """Build the model from blocks made by `block(config)`; recurrence: the name of the recurrence's state."""
+        super().__init__(config)
+        self.states = ("conv", recurrence)
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.layers = nn.ModuleList(block(config) for _ in range(config.n_layer))
+        self.norm = nn.RMSNorm(config.d_model, eps=EPS)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
 
 
 @in_fp32

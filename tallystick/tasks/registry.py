@@ -104,14 +104,28 @@ def _own(path: str, rest: str, variant: str | None) -> Task:
 
 
 def source(task: Task) -> tuple[str, str]:
-    """Return the text of the task's file, or of a mixture's parts' files, and its SHA-256, as kept in a run folder."""
+    """Return the text of the task's file, and the SHA-256 of it and its neighbours; of a mixture, all parts' texts."""
     if isinstance(task, Recorded):
-        text = "".join(f"{trajectory.to_json()}\n" for trajectory in task.collection.trajectories)
+        text, beside = "".join(f"{trajectory.to_json()}\n" for trajectory in task.collection.trajectories), []
     else:
-        homes = [part.home for part in task.parts.values() or [task]]
-        files = dict.fromkeys(inspect.getsourcefile(home) or "" for home in homes)
-        text = "\n".join(map(_read, files))
-    return text, hashlib.sha256(text.encode()).hexdigest()
+        parts = list(task.parts.values()) or [task]
+        files = dict.fromkeys(_file(part) for part in parts)
+        beside = [content for part in parts for _, content in neighbours(part)]
+        text = "\n".join([*map(_read, files), *(beside if task.parts else [])])
+    return text, hashlib.sha256("\n".join([text, *beside]).encode()).hexdigest()
+
+
+def neighbours(task: Task) -> list[tuple[str, str]]:
+    """List the files that a user's task imports from its own folder: their paths in it, and their texts."""
+    if ".py:" not in task.name or task.parts:
+        return []
+    file = Path(_file(task))
+    folder = file.resolve().parent
+    return [(str(found.relative_to(folder)), _read(str(found))) for found in userfile.neighbours(file)]
+
+
+def _file(task: Task) -> str:
+    return inspect.getsourcefile(task.home) or ""
 
 
 def source_file(task: Task) -> str:

@@ -74,6 +74,20 @@ def test_ctrl_c_says_how_to_go_on(start, tmp_path):
     ]
 
 
+def test_ctrl_c_names_the_seeds_that_had_not_begun(tallystick, tmp_path, monkeypatch):
+    def interrupted(config, paths):
+        paths[3].mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tallystick.cli.train.train_side_by_side", interrupted)
+    error = tallystick("train", "reverse", *SMALL, "--seeds", "3-5", "--out", tmp_path / "run", code=130).err
+    assert error.splitlines() == [
+        f"continue with: tallystick resume {tmp_path / 'run-s3'}",
+        "not begun: seeds 4,5; train them with the same command and --seeds 4,5",
+        "tallystick: interrupted",
+    ]
+
+
 def test_a_training_that_fails_late_names_its_folder(tallystick, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = ("batch_size=2", "seq_len=64", "validate_every=2", "train_length=3")
