@@ -184,16 +184,16 @@ class _Check:
         return state
 
     def _tighten(self, state: State) -> None:
-        """Step into every context, then again into those whose predecessors moved, until a round of all moves none."""
+        """Step into every context again and again; once few have predecessors that moved, into those alone."""
         everything = np.arange(1, len(self.said))
         rows = everything
         for round_ in range(ROUNDS):
             moved = self._round(state, rows)
             self.say(f"round {round_ + 1}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
             behind = np.array([row for row in everything if moved[self.predecessors[row]].any()], int)
-            if not len(behind) and len(rows) == len(everything):
+            if not len(behind):
                 break
-            rows = behind if len(behind) else everything
+            rows = behind if 2 * len(behind) < len(everything) else everything
 
     def _round(self, state: State, rows: Array) -> Array:
         """Step into some contexts from the hull of their predecessors; return for every context whether it moved."""
