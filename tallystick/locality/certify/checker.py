@@ -27,6 +27,7 @@ from tallystick.locality.certify.intervals import (
     plus,
     product,
     rows_of,
+    size,
     square_mean,
     times,
     unit,
@@ -124,6 +125,8 @@ class _Check:
         self.head = weights(model.head.weight) * weights(model.norm.weight)
         self.eps = model.norm.eps
         self._contexts(graph, tokens)
+        self.first = self._mixed(self.blocks[0], np.arange(len(self.vectors)), [])
+        """What the first block's in_proj makes of each token."""
 
     def _contexts(self, graph: Any, tokens: int) -> None:
         """Number the pairs of a graph's node and the last tokens, and list the predecessors of each."""
@@ -151,13 +154,8 @@ class _Check:
     def run(self) -> str:
         """Return why the certificate does not hold; empty if it does."""
         state = self._any_state()
-        speaking = np.flatnonzero(self.said >= 0)
-        for round_ in range(ROUNDS):
-            change = self._round(state)
-            self.say(f"round {round_ + 1}: bounds of {len(self.said):,} contexts moved by {change:.1e} at most")
-            if change < SETTLED:
-                break
-        paths, steps = [[int(context)] for context in speaking], 0
+        self._tighten(state)
+        paths, steps = [[int(context)] for context in np.flatnonzero(self.said >= 0)], 0
         for depth in range(DEEPEST):
             paths = [[before, *path] for path in paths for before in self.predecessors[path[0]]]
             steps += len(paths) * (depth + 1)
@@ -185,22 +183,38 @@ class _Check:
             state.append(((ends[0], ends[1]), (ends[2], ends[3])))
         return state
 
-    def _round(self, state: State) -> float:
-        """Step into every context from the hull of its predecessors; return the largest change, as a share."""
-        change = 0.0
-        for begin in range(1, len(self.said), PART):
-            rows = np.arange(begin, min(begin + PART, len(self.said)))
-            hull = [(self._hull(taps, rows), self._hull(held, rows)) for taps, held in state]
-            new, _ = self._step(hull, self.token[rows])
-            for old_pair, new_pair in zip(state, new, strict=True):
-                for old, made in zip(old_pair, new_pair, strict=True):
-                    before = rows_of(old, rows)
-                    old[0][rows], old[1][rows] = meet(before, made)
-                    moved = np.maximum(old[0][rows] - before[0], before[1] - old[1][rows]).max(initial=0.0)
-                    change = max(change, float(moved) / float(abs(old[1]).max(initial=0.0) + 1))
+    def _tighten(self, state: State) -> None:
+        """Step into every context again and again; once few have predecessors that moved, into those alone."""
+        everything = np.arange(1, len(self.said))
+        rows = everything
+        for round_ in range(ROUNDS):
+            moved = self._round(state, rows)
+            self.say(f"round {round_ + 1}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
+            behind = np.array([row for row in everything if moved[self.predecessors[row]].any()], int)
+            if not len(behind):
+                break
+            rows = behind if 2 * len(behind) < len(everything) else everything
+
+    def _round(self, state: State, rows: Array) -> Array:
+        """Step into some contexts from the hull of their predecessors; return for every context whether it moved."""
+        moved = np.zeros(len(self.said), bool)
+        scales = [[float(size(interval).max(initial=0.0) + 1) for interval in pair] for pair in state]
+        for begin in range(0, len(rows), PART):
+            part = rows[begin : begin + PART]
+            hull = [(self._hull(taps, part), self._hull(held, part)) for taps, held in state]
+            new, _ = self._step(hull, self.token[part])
+            for old_pair, new_pair, pair_scales in zip(state, new, scales, strict=True):
+                for old, made, scale in zip(old_pair, new_pair, pair_scales, strict=True):
+                    before = rows_of(old, part)
+                    after = meet(before, made)
+                    old[0][part], old[1][part] = after
+                    change = np.maximum(after[0] - before[0], before[1] - after[1]).reshape(len(part), -1)
+                    moved[part] |= change.max(1, initial=0.0) > SETTLED * scale
         for block in self.blocks:
-            block.settle()
-        return change
+            if len(rows) == len(self.said) - 1:
+                block.settle()
+            block.forget()
+        return moved
 
     def _hull(self, interval: Interval, rows: Array) -> Interval:
         known: dict[tuple[int, ...], tuple[Array, Array]] = {}
@@ -215,15 +229,21 @@ class _Check:
     def _open(self, state: State, paths: list[list[int]]) -> list[list[int]]:
         """Return the paths at whose end the program's token is not shown to have the largest logit."""
         left = []
+        paths = sorted(paths)
         for begin in range(0, len(paths), PART):
             some = np.array(paths[begin : begin + PART])
-            first = some[:, 0]
-            at = [(rows_of(taps, first), rows_of(held, first)) for taps, held in state]
-            outputs: list[Interval] = []
+            at, way, outputs = state, some[:, 0], list[Interval]()
             for place in range(1, some.shape[1]):
-                at, outputs = self._step(at, self.token[some[:, place]])
+                # paths that begin alike are stepped along once
+                _, rows, longer = np.unique(some[:, : place + 1], axis=0, return_index=True, return_inverse=True)
+                at = [(rows_of(taps, way[rows]), rows_of(held, way[rows])) for taps, held in at]
+                at, outputs = self._step(at, self.token[some[rows, place]])
+                way = longer.reshape(-1)
+            outputs = [rows_of(output, way) for output in outputs]
             good = self._right(self.said[some[:, -1]], self.token[some[:, -1]], outputs)
             left += [path for path, right in zip(some.tolist(), good, strict=True) if not right]
+        for block in self.blocks:
+            block.forget()
         return left
 
     def _step(self, state: State, token: Array) -> tuple[State, list[Interval]]:
@@ -231,17 +251,21 @@ class _Check:
         new: State = []
         outputs: list[Interval] = []
         for block, (taps, held) in zip(self.blocks, state, strict=True):
-            x = self._stream(token, outputs, np.eye(len(self.vectors[0])))
-            mixed = product(unit(x, block.eps), block.in_proj)
-            shrink = 1 / np.sqrt(np.stack([square_mean(x, False), square_mean(x, True)]) + block.eps)
-            scale = shrink[1] * (1 - SUM), shrink[0] * (1 + SUM)
-            through = times(scale, self._stream(token, outputs, block.in_proj))
-            lost = 4 * SUM * np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1)
-            mixed = meet(mixed, (through[0] - lost, through[1] + lost))
+            mixed = self._mixed(block, token, outputs) if outputs else rows_of(self.first, token)
             after, held, output = block.step(mixed, taps, held)
             new.append((after, held))
             outputs.append(output)
         return new, outputs
+
+    def _mixed(self, block: Block, token: Array, outputs: list[Interval]) -> Interval:
+        """Return what a block's in_proj makes of tokens and of the outputs of the blocks before it."""
+        x = self._stream(token, outputs, np.eye(len(self.vectors[0])))
+        mixed = product(unit(x, block.eps), block.in_proj)
+        shrink = 1 / np.sqrt(np.stack([square_mean(x, False), square_mean(x, True)]) + block.eps)
+        scale = shrink[1] * (1 - SUM), shrink[0] * (1 + SUM)
+        through = times(scale, self._stream(token, outputs, block.in_proj))
+        lost = 4 * SUM * np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1)
+        return meet(mixed, (through[0] - lost, through[1] + lost))
 
     def _stream(self, token: Array, outputs: list[Interval], matrix: Array) -> Interval:
         """Return the interval of `matrix @ x` for the residual stream x behind the outputs."""

@@ -27,8 +27,10 @@ Interval = tuple[Array, Array]
 
 
 def times(a: Interval, b: Interval) -> Interval:
-    products = np.stack(np.broadcast_arrays(a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1]))
-    return loose((products.min(0), products.max(0)), 2.0**-40)
+    one, two, three, four = a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1]
+    low = np.minimum(np.minimum(one, two), np.minimum(three, four))
+    high = np.maximum(np.maximum(one, two), np.maximum(three, four))
+    return loose((low, high), 2.0**-40)
 
 
 def plus(a: Interval, b: Interval) -> Interval:
@@ -159,6 +161,7 @@ class Block:
         most = size(x)[..., None] * grown * size(B)[:, None] * (1 + SUM)
         self.limit(dt, most[0])
         self.settle()
+        self.forget()
         return -most, most
 
     def limit(self, dt: Interval, added: Array) -> None:
@@ -170,10 +173,9 @@ class Block:
         self.seen = least, most, added
 
     def settle(self) -> None:
-        """Bound what the scan loses, a sum over tokens back, by what was noted; forget that."""
+        """Bound what the scan loses, a sum over tokens back, by what was noted: of all contexts, or all sequences."""
         assert self.seen is not None
         least, most, added = self.seen
-        self.seen = None
         fade, strong = least[:, None] * self.rate[0], most[:, None] * self.rate[1]
         angle = 2.0**-23 * SPAN * strong  # more than the rounding of a sum of logarithms within a chunk
         once, each = 4 * angle + SUM / 2, angle + SUM / 8 + 2.0**-21 * strong
@@ -184,6 +186,10 @@ class Block:
             share += np.expm1(once + lag * each) * np.exp(-lag * fade)
         share += np.exp(once + LAGS * (each - fade)) / (1 - np.exp(each - fade))
         self.error = (share + SMALL) * added
+
+    def forget(self) -> None:
+        """Forget what was noted."""
+        self.seen = None
 
     def step(self, mixed: Interval, taps: Interval, held: Interval) -> tuple[Interval, Interval, Interval]:
         """Return the convolution's inputs, the ideal state, and what out_proj reads after a token."""

@@ -35,14 +35,14 @@ def passed(check, ids):
     return ways
 
 
-@pytest.mark.parametrize("rounds", [0, 9])
+@pytest.mark.parametrize("tightened", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_runs_stay_within_the_bounds(name, rounds):
+def test_runs_stay_within_the_bounds(name, tightened):
     model = MODELS[name]()
     check = _Check(model, GRAPH, 4, lambda _: None)
     state = check._any_state()
-    for _ in range(rounds):
-        check._round(state)
+    if tightened:
+        check._tighten(state)
     # context by context: is the said token shown to be right, one more token being known
     speaking = [int(context) for context in np.flatnonzero(check.said >= 0)]
     paths = [[before, context] for context in speaking for before in check.predecessors[context]]
@@ -60,6 +60,28 @@ def test_runs_stay_within_the_bounds(name, rounds):
                     assert known
                     if not doubted >= {*known}:
                         assert int(logits[0, 0].argmax()) == ids[at + 1]
+
+
+def test_the_scan_error_is_bounded_by_all_contexts_alone():
+    check = _Check(MODELS["trained mamba2"](), GRAPH, 4, lambda _: None)
+    state = check._any_state()
+    first = [block.error for block in check.blocks]
+    check._round(state, np.array([1, 2]))
+    assert all((block.error == error).all() for block, error in zip(check.blocks, first, strict=True))
+    check._round(state, np.arange(1, len(check.said)))
+    assert any((block.error < error).any() for block, error in zip(check.blocks, first, strict=True))
+
+
+def test_paths_that_begin_alike_are_bounded_as_each_alone():
+    check = _Check(MODELS["random"](), GRAPH, 4, lambda _: None)
+    state = check._any_state()
+    check._tighten(state)
+    paths = [[int(context)] for context in np.flatnonzero(check.said >= 0)]
+    for _ in range(3):
+        paths = [[before, *path] for path in paths for before in check.predecessors[path[0]]]
+    together = check._open(state, paths)
+    assert 0 < len(together) < len(paths)
+    assert together == sorted(path for path in paths if check._open(state, [path]))
 
 
 def assert_within(check, state, real, context):
