@@ -45,7 +45,7 @@ def variants():
 def problems(task):
     """Return random problems of up to the length of training, longer ones, and worst cases."""
     length = task.defaults.train_length
-    drawn = [task.problem("train", 0, length, i, up_to=True) for i in range(10)]
+    drawn = [task.problem("train", 0, length, i, up_to=True) for i in range(5)]
     longer = [task.problem("test", 0, min(length + 3, task.max_length), i) for i in range(2)]
     return [*drawn, *longer, *task.every_worst_case(task.check_length(max(task.min_length, length // 2)))]
 

@@ -28,7 +28,7 @@ from walking import TRAINED, bounds_of, contexts_of, fitted, random_model, train
 EXACT = TRAINED["mamba2"]
 IDENTITY = {"task": "reverse", "variant": "default", "weights": "w", "task_source": "s"}
 QUICK, ALL = {"mamba2": (1, 2), "mamba1": (0,), "conv": (0,)}, 20
-"""Seeds of planted faults of the quick tests, which are planted in few steps, and number of seeds with the slow ones."""
+"""Seeds of the quick tests, whose faults are planted in few steps, and number of seeds with the slow ones."""
 
 
 @pytest.fixture
