@@ -156,6 +156,8 @@ from tallystick import Problem, TextTask
 class Odd(TextTask):
     """Read a file that is not there."""
 
+    tokenizer = "bytes"  # the default one runs the program, and with it a real shell, on many problems
+
     def sample(self, length, rng):
         return Problem("Read.", {"a": "\\x1b[31m\\x07\\n", "c": f"{rng.randrange(10**length)}"})
 

@@ -50,14 +50,14 @@ def test_what_a_task_prints_goes_to_stderr(tallystick, noisy, tmp_path):
         assert printed.out, name
 
 
-@pytest.fixture
-def broken(tmp_path):
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
     """A run whose weights are NaN."""
     from tallystick import tasks
     from tallystick.config import configure
     from tallystick.training import loop
 
-    path = tmp_path / "broken"
+    path = tmp_path_factory.mktemp("broken") / "run"
     loop.train(
         path,
         configure(tasks.load("reverse"), "lstm", {"batch_size": "2", "seq_len": "32", "train_length": "3"}, steps=1),

@@ -12,6 +12,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import walks
 
 LENGTHS = [3, 5, 10]
+PROBLEMS = hidden.PROBLEMS
+"""As it is outside the tests."""
+
+
+@pytest.fixture(autouse=True)
+def as_many_problems_as_usual(monkeypatch):
+    monkeypatch.setattr(hidden, "PROBLEMS", PROBLEMS)
 
 
 class Walk(walks.Walk):

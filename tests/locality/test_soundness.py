@@ -17,7 +17,7 @@ from tallystick.tasks.shape import parse
 sys.path.insert(0, str(Path(__file__).parent))
 from generated import Generated, prompts
 
-QUICK, ALL = 24, 2000
+QUICK, ALL = 12, 2000
 """Numbers of programs of the quick test and of the slow one."""
 REPLAYED, NODES = 20_000, (3000, 6000)
 """Limits of answers in replays and of nodes, beyond which a program is left out."""

@@ -59,7 +59,7 @@ def notes_said(task, prompt):
 
 @pytest.mark.parametrize(("name", "variant"), QUICK)
 def test_a_program_that_is_not_local_becomes_local(name, variant):
-    lengths, problems = [10, 14, 20], 60
+    lengths, problems = [10, 14, 20], 25
     before = locality.check(load(name, variant), lengths, problems)
     with few_random_problems():
         after = locality.check(load(name, variant + "+notes"), lengths, problems)
@@ -102,7 +102,7 @@ def test_what_was_kept_from_far_back_is_said(name):
 
 @pytest.mark.parametrize("name", KEEPERS)
 def test_check_agrees_that_it_is_local(name):
-    report = locality.check(annotated(name), problems=30)
+    report = locality.check(annotated(name), problems=10)
     assert report["rows"][-1]["k"] <= NEAR
     assert report["local"]
 

@@ -19,8 +19,8 @@ K = {
 SHORT = {"multiplication": [3, 4, 5], "hanoi": [3, 4, 5], "hanoi-recursive": [3, 4, 5], "sort": [4, 5, 6]}
 PROBLEMS = {"multiplication-1": 300, "sort": 60}
 """Random problems for each length, enough to cover the task; 200 for the others."""
-DEAR = ("multiplication", "multiplication-2", "hanoi")
-"""Tasks that take seconds to check."""
+DEAR = ("multiplication-1", "multiplication-2", "multiplication", "hanoi", "hanoi-recursive")
+"""Tasks that take seconds to check; golden trajectories tell in the default run when a program changes."""
 FAR = {
     "multiplication-1": 1000,
     "multiplication-2": 1000,

@@ -178,7 +178,7 @@ def test_there_are_only_so_many_labels():
 
 
 def test_its_k_stays_but_few_states_and_contexts_are_met():
-    report = locality.check(LOCAL, [10, 15, 20], 80)
+    report = locality.check(LOCAL, [10, 15, 20], 40)
     assert [row["k"] for row in report["rows"]] == [20, 20, 20]
     assert (report["local"], report["covered"]) == (None, False)
     assert "occurred in fewer than" in report["reason"]
@@ -186,7 +186,7 @@ def test_its_k_stays_but_few_states_and_contexts_are_met():
 
 
 def test_the_papers_is_not_local():
-    report = locality.check(PAPER, [5, 10, 20], 150)
+    report = locality.check(PAPER, [5, 10, 20], 50)
     assert not report["local"]
     assert report["rows"][-1]["k"] > 100
 

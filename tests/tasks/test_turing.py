@@ -230,7 +230,7 @@ def trained(request):
 
 def test_local_and_covered(trained):
     task, _ = trained
-    report = locality.check(task, [10, 20, 30], 150)
+    report = locality.check(task, [10, 20, 30], 50)
     assert (report["local"], report["covered"]) == (True, True)
     assert all(row["k"] <= 5 for row in report["rows"])
 
