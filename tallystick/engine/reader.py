@@ -105,9 +105,10 @@ class Compiled:
 
     def read_all(self, unread: Sequence[Sequence[int]]) -> np.ndarray:
         """Read the new tokens; return each sequence's logits of the next one, padded."""
-        id_R, *places = in_rows(unread)
+        id_R, slot_R, last_R = in_rows(unread)
         begin, logits_BV = self._begin(len(unread)), self._empty_logits(len(unread))
-        numba_jit.run(self._step.read, *begin, self._checked(id_R), *places, logits_BV)
+        fresh_R = np.zeros(len(id_R), np.bool_)
+        numba_jit.run(self._step.read, *begin, self._checked(id_R), slot_R, fresh_R, last_R, logits_BV)
         return logits_BV
 
     def _begin(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
