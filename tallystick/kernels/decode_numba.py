@@ -243,16 +243,15 @@ def _convolve_run(
     for w in range(reach + min(reach, end - begin)):
         for i in range(channels):
             first[w, i] = tail_JX[w, i] if w < reach else wide_RM[begin + w - reach, column + i]
+    early, wide, taps, middle = first.reshape(-1), wide_RM.reshape(-1), taps_KX.reshape(-1), min(begin + reach, end)
     for r in range(begin, end):
-        new, out = wide_RM[r], out_RX[r]
+        source, stride = (early, width) if r < middle else (wide, wide_RM.shape[1])
+        at = (r - begin) * width if r < middle else (r - reach) * stride + column
         for i in range(0, channels, LANES):
-            y = fma(load(taps_KX[reach], i), load(new, column + i), load(bias_X, i))
+            y = fma(load(taps, reach * channels + i), load(source, at + reach * stride + i), load(bias_X, i))
             for j in range(reach):
-                if r - begin < reach:
-                    y = fma(load(taps_KX[j], i), load(first[r - begin + j], i), y)
-                else:
-                    y = fma(load(taps_KX[j], i), load(wide_RM[r - reach + j], column + i), y)
-            store(product(y, sigmoid(y)), out, i)
+                y = fma(load(taps, j * channels + i), load(source, at + j * stride + i), y)
+            store(product(y, sigmoid(y)), out_RX[r], i)
     for j in range(reach):
         w = end - begin + j
         for i in range(channels):
