@@ -1,7 +1,6 @@
 """Forward passes of verification: a model reads the next tokens of all sequences, with compiled loops or with torch.
 
-Glossary: B sequences with tokens, L length of a chunk, R = B L rows, T model tokens, V vocabulary, Z numbers of a
-state, S all sequences.
+Glossary: B sequences with tokens, L length of a chunk, R = B L rows, T model tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import numpy as np
 import torch
 
 from tallystick.data.packing import Batch
-from tallystick.engine import packing
 from tallystick.engine.margins import margin
-from tallystick.engine.reader import is_compiled
+from tallystick.engine.reader import Compiled, is_compiled
 from tallystick.evaluation.scoring import Chunk, Later
-from tallystick.kernels import numba_jit
 from tallystick.models.base import Model, select
 
 
@@ -39,24 +36,20 @@ class _Compiled:
     """The compiled step, which `generate` uses, too: so both have the same logits bit for bit."""
 
     def __init__(self, model: Model, carry: bool):
-        self._packed, self._carry = packing.pack(model), carry
-        self._states_SZ = np.zeros((model.verify_batch_size, self._packed.state_size), np.float32)
+        self._reader, self._carry, self._sequences = Compiled(model), carry, model.verify_batch_size
 
     def read(self, batch: Batch) -> dict[int, Chunk]:
-        step, vocab = packing.compiled_step(), self._packed.vocab_size
         live_B = np.flatnonzero(batch.lengths)
         ids_BL, predicted_BL, reset_BL = batch.ids[live_B, :-1], batch.trained[live_B], batch.reset[live_B]
-        assert ids_BL.max() < vocab, "compiled code checks no bounds"
         if self._carry:
             reset_BL = np.zeros_like(reset_BL)
         place_BL = np.where(predicted_BL, np.cumsum(predicted_BL).reshape(predicted_BL.shape) - 1, -1)
         slot_BL = np.broadcast_to(live_B[:, None], ids_BL.shape)
-        logits_TV = np.empty((int(predicted_BL.sum()), step.padded(vocab)), np.float32)
         # first the first tokens of all sequences, then the second ones: so neighbours share the fetched weights
         rows = (np.ravel(each.T) for each in (ids_BL.astype(np.int64), slot_BL, reset_BL, place_BL))
-        numba_jit.run(step.read, self._packed.sizes, self._packed.weights, self._states_SZ, *rows, logits_TV)
+        logits_TV = self._reader.read_rows(self._sequences, *rows)[:, : self._reader.packed.vocab_size]
         ends_B = np.cumsum(predicted_BL.sum(1))[:-1]
-        parts = np.split(logits_TV[:, :vocab], ends_B)
+        parts = np.split(logits_TV, ends_B)
         return {int(n): _chunk(batch, int(n), torch.from_numpy(part)) for n, part in zip(live_B, parts, strict=True)}
 
 
