@@ -37,7 +37,7 @@ class Problem(list[str]):
 
 def symbols_of(what: str, value: object) -> list[str]:
     """Require a sequence of strings, and make it a list; a Problem stays one. what: the method that returned it."""
-    if not isinstance(value, Sequence) or not all(isinstance(symbol, str) for symbol in value):
+    if not isinstance(value, Sequence) or not all(issubclass(kind, str) for kind in {*map(type, value)}):
         returned = repr(value)
         shown = returned if len(returned) <= 60 else f"{returned[:57]}..."
         raise TypeError(f"{what} must return a list of symbols, not {shown}")

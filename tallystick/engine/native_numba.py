@@ -75,6 +75,7 @@ def run(
     """
     count = len(fields_SF)
     id_R, slot_R, last_R = np.empty(2 * count, np.int64), np.empty(2 * count, np.int64), np.empty(2 * count, np.int64)
+    fresh_R = np.zeros(2 * count, np.bool_)
     while True:
         for s in range(begin, count):
             fields = fields_SF[s]
@@ -100,7 +101,7 @@ def run(
         rows = _rows(fields_SF, id_R, slot_R, last_R)
         if rows == 0:
             return OVER, 0
-        read(sizes, weights, states_SZ, id_R[:rows], slot_R[:rows], last_R[:rows], logits_SV)
+        read(sizes, weights, states_SZ, id_R[:rows], slot_R[:rows], fresh_R[:rows], last_R[:rows], logits_SV)
 
 
 @jit

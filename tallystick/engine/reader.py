@@ -105,10 +105,16 @@ class Compiled:
 
     def read_all(self, unread: Sequence[Sequence[int]]) -> np.ndarray:
         """Read the new tokens; return each sequence's logits of the next one, padded."""
-        id_R, *places = in_rows(unread)
-        begin, logits_BV = self._begin(len(unread)), self._empty_logits(len(unread))
-        numba_jit.run(self._step.read, *begin, self._checked(id_R), *places, logits_BV)
-        return logits_BV
+        id_R, slot_R, last_R = in_rows(unread)
+        return self.read_rows(len(unread), id_R, slot_R, np.zeros(len(id_R), np.bool_), last_R)
+
+    def read_rows(
+        self, sequences: int, id_R: np.ndarray, slot_R: np.ndarray, fresh_R: np.ndarray, last_R: np.ndarray
+    ) -> np.ndarray:
+        """Read rows of so many sequences, as `kernels.decode_numba.read`; return the wanted logits, padded."""
+        begin, logits_TV = self._begin(sequences), self._empty_logits(int(last_R.max()) + 1)
+        numba_jit.run(self._step.read, *begin, self._checked(id_R), slot_R, fresh_R, last_R, logits_TV)
+        return logits_TV
 
     def _begin(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the first arguments of the compiled functions; the state of so many sequences is made if need be."""

@@ -12,17 +12,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from tallystick.data.packing import Batch
-from tallystick.engine.margins import low_margin, margin
+from tallystick.engine.margins import low_margin
 from tallystick.engine.result import Result
 from tallystick.episode import Recorder, Sink
+from tallystick.evaluation.forward import open_forward
 from tallystick.evaluation.interleave import EpisodeStream, batches
-from tallystick.evaluation.scoring import Chunk, Later, Score
+from tallystick.evaluation.scoring import Chunk, Score
 from tallystick.locality import programs
-from tallystick.models.base import Model, select
+from tallystick.models.base import Model
 from tallystick.tasks import Task
 
 
@@ -94,13 +93,12 @@ class _Scan:
     """
 
     def __init__(self, model: Model, task: Task, chunk: int | None, carry: bool, late: int | None = None):
-        self._model, self._task, self._carry = model, task, carry
+        self._model, self._task = model, task
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         gpu = self._device.type == "cuda"
         self._length = chunk or (model.verify_chunk_gpu if gpu else model.verify_chunk)
         self._late, self._unscored = int(gpu) if late is None else late, deque[dict[int, Chunk]]()
-        size = model.verify_batch_size
-        self._state, self._live = model.init_state(size), np.arange(size)
+        self._forward = open_forward(model, self._device, carry)
         self._low_margin = 0.0
         self._results: list[Result] = []
 
@@ -118,7 +116,7 @@ class _Scan:
         streams = [EpisodeStream(shared, predicts) for _ in range(self._model.verify_batch_size)]
         scores = [Score(self._task.vocab, stream.begun) for stream in streams]
         for batch in batches(streams, self._length):
-            self._unscored.append(self._forward(batch))
+            self._unscored.append(self._forward.read(batch))
             if len(self._unscored) > self._late:
                 self._score(scores, self._unscored.popleft())
         for chunks in self._unscored:
@@ -136,29 +134,3 @@ class _Scan:
     def _score(self, scores: list[Score], chunks: dict[int, Chunk]) -> None:
         for number, chunk in chunks.items():
             scores[number].take(chunk, self._low_margin)
-
-    @torch.no_grad()
-    def _forward(self, batch: Batch) -> dict[int, Chunk]:
-        """Run one forward pass; return a chunk for each sequence that has tokens, by its number."""
-        live = np.flatnonzero(batch.lengths)
-        self._keep(live)
-        ids_BL = self._to_device(batch.ids[live, :-1].astype(np.int64))
-        resets = batch.reset.any() and not self._carry
-        reset_BL = self._to_device(batch.reset[live]) if resets else None
-        logits_BLV, self._state = self._model(ids_BL, self._state, reset_BL=reset_BL)
-        return {int(n): self._chunk(batch, int(n), logits_LV) for n, logits_LV in zip(live, logits_BLV, strict=True)}
-
-    def _keep(self, live: np.ndarray) -> None:
-        """Drop the state of sequences that have ended."""
-        if len(live) < len(self._live):
-            self._state = select(self._state, self._to_device(np.flatnonzero(np.isin(self._live, live))))
-            self._live = live
-
-    def _chunk(self, batch: Batch, number: int, logits_LV: torch.Tensor) -> Chunk:
-        ids, predicted_at = batch.ids[number], np.flatnonzero(batch.trained[number])
-        logits_TV = logits_LV[self._to_device(predicted_at)]
-        targets_T = self._to_device(ids[1:][predicted_at].astype(np.int64))
-        return Chunk(ids, batch.reset[number], predicted_at, logits_TV, Later(margin(logits_TV, targets_T)))
-
-    def _to_device(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device, non_blocking=True)

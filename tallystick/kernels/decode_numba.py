@@ -21,8 +21,11 @@ import numpy as np
 from numpy import ndarray as Array
 
 from tallystick.kernels import numba_jit
-from tallystick.kernels.project_numba import LANES, project
+from tallystick.kernels.project_numba import project
+from tallystick.kernels.vector_numba import LANES, fma, load, product, sigmoid, spread, store
 
+PAIR = 2 * LANES
+"""Numbers of two vectors."""
 ROWS = 64
 """Maximum number of rows of a pass: their activations stay in a core's second cache."""
 MAMBA2, MAMBA1, LSTM, GRU = range(4)
@@ -150,15 +153,17 @@ def _mamba2(
     states_SZ: Array,
     z: int,
     slot_R: Array,
+    fresh_R: Array,
     count: int,
 ) -> tuple[int, int]:
     """Run one block of Mamba-2 on `count` rows; return the places of the next block's weights and state.
 
     The arguments are the same for the other kinds' layers: `at` and `z` are the places of this layer's weights and
-    state; slot_R: each row's sequence; x_RD is replaced by the layer's output; the other matrices are scratch.
+    state; slot_R, fresh_R: each row's sequence, and whether its state is zeroed first; x_RD is replaced by the layer's
+    output; the other matrices are scratch.
     """
     width, inner, states, taps, heads = sizes[WIDTH], sizes[INNER], sizes[STATES], sizes[TAPS], sizes[HEADS]
-    channels, columns, size = inner + 2 * states, wide_RM.shape[1], inner // heads
+    channels, columns = inner + 2 * states, wide_RM.shape[1]
     norm_D, at = weights[at : at + width], at + width
     in_DM, at = _view(weights, at, width, columns), at + width * columns
     taps_KX, at = _view(weights, at, taps, channels), at + taps * channels
@@ -173,46 +178,135 @@ def _mamba2(
     _norm(x_RD, norm_D, count, normed_RD)
     _clear(wide_RM, count)
     project(normed_RD, in_DM, 0, count, wide_RM)
-    dt_H, decay_H = np.zeros(padded(heads), np.float32), np.zeros(padded(heads), np.float32)
-    xBC_X, dtx_E, decay_E = np.empty(channels, np.float32), np.empty(inner, np.float32), np.empty(inner, np.float32)
-    for r in range(count):
-        tail_JX = _view(states_SZ[slot_R[r]], z, taps - 1, channels)
-        state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * channels, states, inner)
-        y_E = inner_RE[r]
-        _convolve(wide_RM[r, inner : inner + channels], taps_KX, bias_X, tail_JX, xBC_X)
-        _steps(wide_RM[r, inner + channels :], dt_bias_H, floor, A_H, dt_H, decay_H)
-        for h in range(heads):
-            for e in range(h * size, (h + 1) * size):
-                dtx_E[e], decay_E[e] = dt_H[h] * xBC_X[e], decay_H[h]
-        for e in range(inner):
-            y_E[e] = D_E[e] * xBC_X[e]
-        for n in range(states):
-            B, C = xBC_X[inner + n], xBC_X[inner + states + n]
-            for e in range(inner):
-                s = decay_E[e] * state_NE[n, e] + B * dtx_E[e]
-                state_NE[n, e] = s
-                y_E[e] += C * s
-        for e in range(inner):
-            y_E[e] *= wide_RM[r, e] * _sigmoid(wide_RM[r, e])
-    _norm(inner_RE, gate_E, count, inner_RE)
-    project(inner_RE, out_ED, 0, count, x_RD)
+    dt_RH, decay_RH = _steps(wide_RM, inner + channels, count, dt_bias_H, floor, A_H)
+    xBC_RX = np.empty((count, padded(channels + LANES)), np.float32)
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        while end < count and slot_R[end] == slot_R[begin] and not fresh_R[end]:
+            end += 1
+        if fresh_R[begin]:
+            states_SZ[slot_R[begin], z : z + (taps - 1) * channels + states * inner] = ZERO
+        tail_JX = _view(states_SZ[slot_R[begin]], z, taps - 1, channels)
+        state_NE = _view(states_SZ[slot_R[begin]], z + (taps - 1) * channels, states, inner)
+        _convolve_run(wide_RM, inner, begin, end, taps_KX, bias_X, tail_JX, xBC_RX)
+        _scan_run(xBC_RX, dt_RH, decay_RH, D_E, wide_RM, begin, end, state_NE, inner_RE)
+        begin = end
+    _norm(inner_RE, gate_E, count, xBC_RX)
+    project(xBC_RX, out_ED, 0, count, x_RD)
     return at, z + (taps - 1) * channels + states * inner
 
 
 @jit
-def _steps(raw_M: Array, bias_H: Array, floor: np.float32, A_H: Array, dt_H: Array, decay_H: Array) -> None:
-    """Fill each head's step size and decay, padded: loops of constant length are vectorised, however few the heads."""
+def _steps(
+    wide_RM: Array, column: int, count: int, bias_H: Array, floor: np.float32, A_H: Array
+) -> tuple[Array, Array]:
+    """Return each row's step size and decay of each head; column: place of the raw step sizes.
+
+    Loops of constant length are vectorised, however few the heads.
+    """
     heads = len(bias_H)
-    for h in range(heads):
-        dt_H[h] = raw_M[h] + bias_H[h]
-    for begin in range(0, len(dt_H), LANES):
+    size = padded(count * heads)
+    dt, decay = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for r in range(count):
+        for h in range(heads):
+            dt[r * heads + h] = wide_RM[r, column + h] + bias_H[h]
+    for begin in range(0, size, LANES):
         for i in range(LANES):
-            dt_H[begin + i] = _softplus(dt_H[begin + i]) + floor
-    for h in range(heads):
-        decay_H[h] = dt_H[h] * A_H[h]
-    for begin in range(0, len(dt_H), LANES):
+            dt[begin + i] = _softplus(dt[begin + i]) + floor
+    for r in range(count):
+        for h in range(heads):
+            decay[r * heads + h] = dt[r * heads + h] * A_H[h]
+    for begin in range(0, size, LANES):
         for i in range(LANES):
-            decay_H[begin + i] = _exp(decay_H[begin + i])
+            decay[begin + i] = _exp(decay[begin + i])
+    return _view(dt, 0, count, heads), _view(decay, 0, count, heads)
+
+
+@jit
+def _convolve_run(
+    wide_RM: Array,
+    column: int,
+    begin: int,
+    end: int,
+    taps_KX: Array,
+    bias_X: Array,
+    tail_JX: Array,
+    out_RX: Array,
+) -> None:
+    """Fill rows of `out_RX` with silu of the convolution of one sequence's tokens; push them into the tail.
+
+    column: place of the convolution's input in `wide_RM`.
+    """
+    (reach, channels), width = tail_JX.shape, padded(tail_JX.shape[1])
+    first = np.empty((2 * reach, width), np.float32)  # the tail, and the tokens that see it
+    for w in range(reach + min(reach, end - begin)):
+        for i in range(channels):
+            first[w, i] = tail_JX[w, i] if w < reach else wide_RM[begin + w - reach, column + i]
+    early, wide, taps, middle = first.reshape(-1), wide_RM.reshape(-1), taps_KX.reshape(-1), min(begin + reach, end)
+    for r in range(begin, end):
+        source, stride = (early, width) if r < middle else (wide, wide_RM.shape[1])
+        at = (r - begin) * width if r < middle else (r - reach) * stride + column
+        for i in range(0, channels, LANES):
+            y = fma(load(taps, reach * channels + i), load(source, at + reach * stride + i), load(bias_X, i))
+            for j in range(reach):
+                y = fma(load(taps, j * channels + i), load(source, at + j * stride + i), y)
+            store(product(y, sigmoid(y)), out_RX[r], i)
+    for j in range(reach):
+        w = end - begin + j
+        for i in range(channels):
+            tail_JX[j, i] = first[w, i] if w < 2 * reach else wide_RM[begin + w - reach, column + i]
+
+
+@jit
+def _scan_run(
+    xBC_RX: Array,
+    dt_RH: Array,
+    decay_RH: Array,
+    D_E: Array,
+    wide_RM: Array,
+    begin: int,
+    end: int,
+    state_NE: Array,
+    out_RE: Array,
+) -> None:
+    """Scan one sequence's tokens; advance its state, and fill rows of `out_RE` with y silu(z)."""
+    (states, inner), heads = state_NE.shape, dt_RH.shape[1]
+    size, width = inner // heads, (inner + PAIR - 1) // PAIR * PAIR
+    dt_E, decay_E = np.empty(width + LANES, np.float32), np.empty(width + LANES, np.float32)
+    state = state_NE.reshape(-1) if width == inner else _widened(state_NE, width)
+    for r in range(begin, end):
+        xBC_X, z_E, out_E = xBC_RX[r], wide_RM[r], out_RE[r]
+        for h in range(heads):  # what a head's last vector has too much, the next head's first overwrites
+            dt, decay = spread(dt_RH[r], h), spread(decay_RH[r], h)
+            for e in range(h * size, (h + 1) * size, LANES):
+                store(dt, dt_E, e)
+                store(decay, decay_E, e)
+        for e in range(0, inner, PAIR):  # two vectors at a time, for a sum waits for its last term
+            f = e + LANES
+            x0, x1, decay0, decay1 = load(xBC_X, e), load(xBC_X, f), load(decay_E, e), load(decay_E, f)
+            dtx0, dtx1 = product(load(dt_E, e), x0), product(load(dt_E, f), x1)
+            y0, y1 = product(load(D_E, e), x0), product(load(D_E, f), x1)
+            for n in range(states):
+                B, C, at = spread(xBC_X, inner + n), spread(xBC_X, inner + states + n), n * width
+                s0 = fma(decay0, load(state, at + e), product(B, dtx0))
+                s1 = fma(decay1, load(state, at + f), product(B, dtx1))
+                store(s0, state, at + e)
+                store(s1, state, at + f)
+                y0, y1 = fma(C, s0, y0), fma(C, s1, y1)
+            z0, z1 = load(z_E, e), load(z_E, f)
+            store(product(y0, product(z0, sigmoid(z0))), out_E, e)
+            store(product(y1, product(z1, sigmoid(z1))), out_E, f)
+    if width > inner:
+        state_NE[:] = state.reshape((states, width))[:, :inner]
+
+
+@jit
+def _widened(state_NE: Array, width: int) -> Array:
+    """Return a copy of a state whose rows have `width` numbers, as one array."""
+    wide = np.zeros((len(state_NE), width), np.float32)
+    wide[:, : state_NE.shape[1]] = state_NE
+    return wide.reshape(-1)
 
 
 @jit
@@ -227,6 +321,7 @@ def _mamba1(
     states_SZ: Array,
     z: int,
     slot_R: Array,
+    fresh_R: Array,
     count: int,
 ) -> tuple[int, int]:
     """Run one block of Mamba-1 on `count` rows; see `_mamba2`."""
@@ -250,12 +345,16 @@ def _mamba1(
     mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
     for r in range(count):
         tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
+        if fresh_R[r]:
+            tail_JE[:] = ZERO
         _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
     project(inner_RE, mix_EY, 0, count, mixed_RY)
     project(mixed_RY, dt_QE, 0, count, dt_RE)
     dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
+        if fresh_R[r]:
+            state_NE[:] = ZERO
         dt_E, x_E = dt_RE[r], inner_RE[r]
         for e in range(inner):
             dt_E[e] = _softplus(dt_E[e] + dt_bias_E[e]) + floor
@@ -284,6 +383,7 @@ def _recurrent(
     states_SZ: Array,
     z: int,
     slot_R: Array,
+    fresh_R: Array,
     count: int,
 ) -> tuple[int, int]:
     """Run one layer of an LSTM or a GRU on `count` rows, whose input's part stands in `wide_RM`; see `_mamba2`.
@@ -291,6 +391,7 @@ def _recurrent(
     Rows are taken in runs of different sequences, so that a batch shares the fetched weights.
     """
     width, columns, is_gru = sizes[WIDTH], wide_RM.shape[1], sizes[KIND] == GRU
+    following = z + (width if is_gru else 2 * width)
     own_DM, at = _view(weights, at, width, columns), at + width * columns
     begin = 0
     while begin < count:
@@ -298,6 +399,8 @@ def _recurrent(
         while end < count and slot_R[end] > slot_R[end - 1]:
             end += 1
         for r in range(begin, end):
+            if fresh_R[r]:
+                states_SZ[slot_R[r], z:following] = ZERO
             for d in range(width):
                 normed_RD[r, d] = states_SZ[slot_R[r], z + d]
         out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
@@ -315,7 +418,7 @@ def _recurrent(
             for d in range(width):
                 x_RD[r, d] = h_D[d]
         begin = end
-    return at, z + (width if is_gru else 2 * width)
+    return at, following
 
 
 @jit
@@ -364,30 +467,40 @@ def widest(sizes: Array) -> int:
 
 
 @jit
-def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Array, last_R: Array, out: Array) -> None:
+def read(
+    sizes: Array,
+    weights: Array,
+    states_SZ: Array,
+    id_R: Array,
+    slot_R: Array,
+    fresh_R: Array,
+    last_R: Array,
+    out: Array,
+) -> None:
     """Let the model read rows; advance `states_SZ`.
 
     id_R, slot_R: each row's token and sequence, a sequence's rows in order.
+    fresh_R: whether the sequence's state is zeroed before this row.
     last_R: row of `out` [., padded(V)] for the logits that follow this row; -1 if they are not wanted.
     """
     kind, width, vocab, layers = sizes[KIND], sizes[WIDTH], sizes[VOCAB], sizes[LAYERS]
-    residual, columns, rows = padded(width), widest(sizes), min(len(id_R), ROWS)
-    x_RD, normed_RD = np.zeros((rows, residual), np.float32), np.zeros((rows, residual), np.float32)
-    wide_RM = np.zeros((rows, columns), np.float32)
-    inner_RE = np.zeros((rows, columns if kind == GRU else padded(max(sizes[INNER], 1))), np.float32)
-    logits_RV = np.zeros((rows, padded(vocab)), np.float32)
+    residual, columns, most = padded(width), widest(sizes), min(len(id_R), ROWS)
+    x_RD, normed_RD = np.zeros((most, residual), np.float32), np.zeros((most, residual), np.float32)
+    wide_RM = np.zeros((most + 1, columns), np.float32)  # vectors may reach beyond the last row
+    inner_RE = np.zeros((most, columns if kind == GRU else padded(sizes[INNER] + LANES)), np.float32)
+    logits_RV = np.zeros((most, padded(vocab)), np.float32)
     for begin in range(0, len(id_R), ROWS):
         count = min(ROWS, len(id_R) - begin)
-        slots, at, z = slot_R[begin : begin + count], 0, 0
+        rows, at, z = (slot_R[begin : begin + count], fresh_R[begin : begin + count], count), 0, 0
         scratch = x_RD, normed_RD, wide_RM, inner_RE
         if kind in (MAMBA2, MAMBA1):
             _embed(_view(weights, at, vocab, residual), id_R[begin:], x_RD, count)
             at += vocab * residual
             for _ in range(layers):
                 if kind == MAMBA2:
-                    at, z = _mamba2(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+                    at, z = _mamba2(sizes, weights, at, *scratch, states_SZ, z, *rows)
                 else:
-                    at, z = _mamba1(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+                    at, z = _mamba1(sizes, weights, at, *scratch, states_SZ, z, *rows)
         else:
             _embed(_view(weights, at, vocab, columns), id_R[begin:], wide_RM, count)
             at += vocab * columns
@@ -396,7 +509,7 @@ def read(sizes: Array, weights: Array, states_SZ: Array, id_R: Array, slot_R: Ar
                     _spread(weights[at : at + columns], wide_RM, count)
                     project(x_RD, _view(weights, at + columns, width, columns), 0, count, wide_RM)
                     at += columns + width * columns
-                at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, slots, count)
+                at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, *rows)
         _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
 
 
@@ -463,12 +576,13 @@ def read_on(
     Fills `said_L` with them, and `logits_1V` with the logits of the token that follows.
     """
     slot_R, last_R = np.zeros(len(id_R), np.int64), np.full(len(id_R), -1, np.int64)
+    fresh_R = np.zeros(len(id_R), np.bool_)
     last_R[-1] = 0
-    read(sizes, weights, states_1Z, id_R, slot_R, last_R, logits_1V)
+    read(sizes, weights, states_1Z, id_R, slot_R, fresh_R, last_R, logits_1V)
     for n in range(len(said_L)):
         token, _, silent = greedy(logits_1V[0, : len(plain_V)])
         if silent or not plain_V[token]:
             return n
         said_L[n] = token
-        read(sizes, weights, states_1Z, said_L[n : n + 1], slot_R[:1], last_R[-1:], logits_1V)
+        read(sizes, weights, states_1Z, said_L[n : n + 1], slot_R[:1], fresh_R[:1], last_R[-1:], logits_1V)
     return len(said_L)

@@ -17,11 +17,9 @@ from numba.extending import intrinsic
 from numpy import ndarray as Array
 
 from tallystick.kernels.numba_jit import jit
+from tallystick.kernels.vector_numba import FLOAT, LANES, VECTOR, WORD, multiply_add, spread_number
 
-LANES = 16
-"""Numbers of a vector: one register of AVX-512, two of AVX2."""
-FLOAT, BYTE, WORD = ir.FloatType(), ir.IntType(8), ir.IntType(64)
-VECTOR = ir.VectorType(FLOAT, LANES)
+BYTE = ir.IntType(8)
 
 
 def _tile(rows: int, vectors: int) -> Any:
@@ -48,10 +46,10 @@ def _tile(rows: int, vectors: int) -> Any:
                 weights = [builder.load(_at(builder, weight, d, c, VECTOR), align=4, typ=VECTOR) for c in columns]
                 for r in range(rows):
                     place = _at(builder, x, builder.add(row, WORD(r)), d, FLOAT)
-                    factor = _spread(builder, builder.load(place, typ=FLOAT))
+                    factor = spread_number(builder, builder.load(place, typ=FLOAT))
                     for v in range(vectors):
                         kept = sums[r * vectors + v]
-                        builder.store(_multiply_add(builder, factor, weights[v], builder.load(kept)), kept)
+                        builder.store(multiply_add(builder, factor, weights[v], builder.load(kept)), kept)
             for place, kept in zip([place for line in places for place in line], sums, strict=True):
                 builder.store(builder.load(kept), place, align=4)
             return context.get_dummy_value()
@@ -68,32 +66,30 @@ def _at(builder: Any, array: Any, row: Any, column: Any, kind: Any) -> Any:
     return builder.bitcast(builder.gep(begin, [offset], source_etype=BYTE), kind.as_pointer())
 
 
-def _spread(builder: Any, number: Any) -> Any:
-    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
-
-
-def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return a b + c, in one rounding where the processor can."""
-    kind = ir.FunctionType(VECTOR, [VECTOR] * 3)
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32"), [a, b, c])
-
-
-_tile_4x2, _tile_4x1 = _tile(4, 2), _tile(4, 1)
+_tile_8x3, _tile_8x1, _tile_4x2, _tile_4x1 = _tile(8, 3), _tile(8, 1), _tile(4, 2), _tile(4, 1)
 _tile_1x8, _tile_1x2, _tile_1x1 = _tile(1, 8), _tile(1, 2), _tile(1, 1)
 
 
 def _project(x_RD: Array, weight_DM: Array, begin: int, end: int, out_RM: Array) -> None:
     """Add x @ weight to the rows from `begin` to `end` of `out_RM`; M is a multiple of LANES."""
-    width, fours = weight_DM.shape[1], begin + (end - begin) // 4 * 4
+    width, eights = weight_DM.shape[1], begin + (end - begin) // 8 * 8
+    fours = begin + (end - begin) // 4 * 4
     m = 0
-    while m + 2 * LANES <= width:  # columns of large weights are fetched once for all rows
-        for r in range(begin, fours, 4):
-            _tile_4x2(x_RD, weight_DM, out_RM, r, m)
-        m += 2 * LANES
-    if m < width:
-        for r in range(begin, fours, 4):
-            _tile_4x1(x_RD, weight_DM, out_RM, r, m)
+    while m + 3 * LANES <= width:  # columns of large weights are fetched once for all rows
+        for r in range(begin, eights, 8):
+            _tile_8x3(x_RD, weight_DM, out_RM, r, m)
+        m += 3 * LANES
+    while m < width:
+        for r in range(begin, eights, 8):
+            _tile_8x1(x_RD, weight_DM, out_RM, r, m)
+        m += LANES
+    if eights < fours:
+        m = 0
+        while m + 2 * LANES <= width:
+            _tile_4x2(x_RD, weight_DM, out_RM, eights, m)
+            m += 2 * LANES
+        if m < width:
+            _tile_4x1(x_RD, weight_DM, out_RM, eights, m)
     for r in range(fours, end):
         m = 0
         while m + 8 * LANES <= width:

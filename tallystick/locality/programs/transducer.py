@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -212,7 +213,7 @@ class Run:
     def _compute_truth(self) -> None:
         part = self._transducer.part
         ids, truth = part.vocab.ids, part.truth(self._own)
-        self._truth = np.fromiter((ids.get(symbol, -1) for symbol in truth), np.int32, len(truth))
+        self._truth = np.fromiter(map(ids.get, truth, repeat(-1)), np.int32, len(truth))
         self._run[TRUTH] = loops.KNOWN if part.answers_by_token else loops.ANY_OUTPUT
 
     def _is_short(self) -> bool:
