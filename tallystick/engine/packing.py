@@ -208,7 +208,9 @@ def _recurrent_weights(model: Recurrent) -> Iterator[Tensor]:
     for i, layer in enumerate(model.layers):
         assert isinstance(layer, Layer)
         if i == 0:
-            yield _pad(model.embedding.weight @ layer.input.weight.mT + layer.input.bias)
+            # In double precision, since torch's sums in single precision differ from call to call.
+            table = model.embedding.weight.double() @ layer.input.weight.mT.double() + layer.input.bias.double()
+            yield _pad(table.float())
         else:
             yield _pad(layer.input.bias)
             yield _rows(layer.input.weight)
