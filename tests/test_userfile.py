@@ -114,5 +114,6 @@ def test_the_package_is_no_neighbour_of_a_file_beside_it(tmp_path, monkeypatch):
     (tmp_path / "tallystick" / "__init__.py").write_text("")
     (tmp_path / "own.py").write_text("from tallystick import Task")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # other tests' processes look for the package along it
     assert userfile.load("own.py").Task
     assert not userfile.neighbours(tmp_path / "own.py")
