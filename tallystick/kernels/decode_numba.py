@@ -54,6 +54,17 @@ def jit_free(function: Any) -> Any:
     return numba_jit.jit(function, **FREE)
 
 
+def jit_separate(function: Any) -> Any:
+    """Compile a function whose products are rounded on their own, not fused with sums."""
+    return numba_jit.jit(function, fastmath={"nsz"}, error_model="numpy")
+
+
+@jit_separate
+def _product(a: np.float32, b: np.float32) -> np.float32:
+    """Return a product that is not fused: of two in one sum, each compiled function might else fuse another one."""
+    return a * b
+
+
 @jit
 def padded(width: int) -> int:
     """Return the number of floats that a row of weights takes."""
@@ -428,7 +439,7 @@ def _lstm_cell(gates_M: Array, h_D: Array, c_D: Array, gates: int) -> None:
     for d in range(width):
         f, g = _sigmoid(gates_M[d]), _tanh(gates_M[(gates - 2) * width + d])
         i = ONE - f if gates == 3 else _sigmoid(gates_M[width + d])
-        c_D[d] = f * c_D[d] + i * g
+        c_D[d] = f * c_D[d] + _product(i, g)
         h_D[d] = _sigmoid(gates_M[(gates - 1) * width + d]) * _tanh(c_D[d])
 
 
@@ -439,7 +450,7 @@ def _gru_cell(gates_M: Array, own_M: Array, h_D: Array) -> None:
     for d in range(width):
         r, z = _sigmoid(gates_M[d] + own_M[d]), _sigmoid(gates_M[width + d] + own_M[width + d])
         n = _tanh(gates_M[2 * width + d] + r * own_M[2 * width + d])
-        h_D[d] = (ONE - z) * n + z * h_D[d]
+        h_D[d] = z * h_D[d] + _product(ONE - z, n)
 
 
 @jit
