@@ -1,4 +1,4 @@
-"""verify's forward pass in compiled loops: torch's values, and, but for LSTM, bit for bit those of `generate`'s steps."""
+"""verify's forward pass in compiled loops: torch's values and, but for LSTM, every bit of `generate`'s steps."""
 
 import numpy as np
 import pytest
