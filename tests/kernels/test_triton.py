@@ -201,11 +201,11 @@ def test_every_kernel_compiles_for_a_gpu():
 @pytest.mark.parametrize("resets", [False, True])
 @pytest.mark.parametrize("length", [1, 35])
 def test_interpreted_kernel_equals_the_reference(case, length, resets, dtype, monkeypatch):
-    """Of 35 tokens, the convolution makes 2 spans, the scan 5 chunks, and the SSD 3 chunks in 2 segments."""
+    """Of 35 tokens, the convolution makes 2 spans, the scan 3 chunks of 2 tiles, and the SSD 3 chunks in 2 segments."""
     from tallystick.kernels import conv_triton, scan_triton, ssd_triton
 
     monkeypatch.setattr(conv_triton, "SPAN", 32)
-    monkeypatch.setattr(scan_triton, "MIN_CHUNK", 8)
+    monkeypatch.setattr(scan_triton, "MIN_CHUNK", 16)
     for name, value in {"CHUNK": 16, "SEGMENT": 1, "PROGRAMS": 12}.items():
         monkeypatch.setattr(ssd_triton, name, value)
     made = case(2, length, dtype, "cpu", resets)
