@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 
-from tallystick import engine, tasks
+from tallystick import tasks
 from tallystick.bench import counts, machine, peers
 from tallystick.bench.fitted import fitted
 from tallystick.bench.peers import ParityError
 from tallystick.bench.row import Row, Work
+from tallystick.engine import generation
+from tallystick.engine.compared import Compared
+from tallystick.engine.reader import open_reader
 from tallystick.models.base import Model
 from tallystick.tasks import Task
+from tallystick.tools import Live
 
 TASK = "reverse"
 REPEATS = 3
@@ -87,9 +91,11 @@ def _difference(
 
 
 def _once(model: Model, task: Task, sessions: int, length: int, backend: str, device: str) -> tuple[int, int, float]:
+    """Return the tokens, those said by the model, and the seconds since the programs were recorded."""
     prompts = [task.problem("bench", 0, length, index) for index in range(sessions)]
-    found = []
-    took = machine.timed(lambda: found.extend(engine.generate(model, task, prompts, backend=backend)), device)
+    episodes = [Compared(task, index, prompt, None, None, Live()) for index, prompt in enumerate(prompts)]
+    reader, found = open_reader(model, backend), []
+    took = machine.timed(lambda: found.extend(generation.run(reader, task, iter(episodes), low=0.0)), device)
     if not all(result.exact and result.stop == "eos" for result in found):
         raise ParityError(f"the backend {backend} says other tokens than the program; no speed is printed")
     return sum(result.tokens for result in found), sum(result.model_tokens for result in found), took

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Case:
     seq_len: int
     precision: str = "fp32"
     steps: int = 1
-    """Steps of one repeat."""
+    """Steps of one repeat; a peer makes one."""
 
     @property
     def name(self) -> str:
@@ -66,9 +67,11 @@ def measure(case: Case, device: str) -> Row:
     others, missing = peers.like(trainer.model)
     for name, other in others.items():
         peers.check_parity(name, trainer.model, other, ids_BL[:2, :128])
-    steps = {"": lambda: trainer.update(batch)}
-    steps |= {name: _Plain(other, ids_BL, case.precision).step for name, other in others.items()}
-    seconds, peak = _in_turn(steps, case.steps, device)
+    plain = [_Plain(name, other, ids_BL, case.precision) for name, other in others.items()]
+    for peer in plain:
+        peer.shrink_to_fit()
+    ours = lambda: [trainer.update(batch) for _ in range(case.steps)]  # noqa: E731
+    seconds, peak = _in_turn({"": ours} | {peer.name: peer.step for peer in plain}, device)
     tokens = case.batch_size * case.seq_len
     dtype = TYPES[case.precision]
     work = Work(
@@ -77,17 +80,17 @@ def measure(case: Case, device: str) -> Row:
         limits=machine.limits(device, dtype, counts.OPTIMIZER * counts.weight_bytes(trainer.model)),
     )
     row = Row(name=case.name, tokens=case.steps * tokens, seconds=seconds.pop(""), peak_bytes=peak, work=work)
-    return row.beside({name: case.steps * tokens / float(np.median(each)) for name, each in seconds.items()} | missing)
+    return row.beside({peer.name: peer.tokens / float(np.median(seconds[peer.name])) for peer in plain} | missing)
 
 
-def _in_turn(steps: dict, count: int, device: str) -> tuple[dict[str, list[float]], int | None]:
+def _in_turn(steps: Mapping[str, Callable[[], object]], device: str) -> tuple[dict[str, list[float]], int | None]:
     """Time the contestants in turn, after a warm-up, so that all meet the same machine; and our own memory."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     peak = None
     for repeat in range(REPEATS + 1):
         for name, step in steps.items():
             machine.forget_peak(device)
-            took = machine.timed(lambda step=step: [step() for _ in range(count)], device)
+            took = machine.timed(step, device)
             if repeat:
                 seconds[name].append(took)
             if not name:
@@ -109,9 +112,27 @@ def _batch(case: Case, vocab_size: int) -> Batch:
 class _Plain:
     """A training step as a user of another library writes it; rows have no resets there."""
 
-    def __init__(self, model: torch.nn.Module, ids_BL: torch.Tensor, precision: str):
-        self._model, self._ids_BL, self._precision = model, ids_BL, precision
+    def __init__(self, name: str, model: torch.nn.Module, ids_BL: torch.Tensor, precision: str):
+        self.name, self._model, self._ids_BL, self._precision = name, model, ids_BL, precision
         self._optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a step."""
+        return self._ids_BL[:, 1:].numel()
+
+    def shrink_to_fit(self) -> None:
+        """Halve the batch until a step fits into the GPU's memory; the name says so. Raises what one row raises."""
+        while True:
+            try:
+                return self.step()
+            except torch.OutOfMemoryError:
+                if len(self._ids_BL) == 1:
+                    raise
+            self._optimizer.zero_grad()
+            torch.cuda.empty_cache()
+            self._ids_BL = self._ids_BL[: len(self._ids_BL) // 2]
+            self.name = f"{self.name.split(',')[0]}, which fits a batch of {len(self._ids_BL)},"
 
     def step(self) -> None:
         """Train one step."""

@@ -24,8 +24,12 @@ from tallystick.kernels.triton_common import silu_and_slope, strided
 ENTRIES = 2048
 """Entries of a tile: its channels lie across a program's threads, and only a few of its tokens, so that sums over
 tokens stay within a thread."""
-SPAN = 128
-"""Tokens of a program of the backward pass, which adds up the gradients of the weights."""
+SPAN, CHANNELS = 128, 128
+"""Tokens and channels of a program of the backward pass, which is one warp."""
+GROUP = 2
+"""Tokens that the backward pass reads at once: the wait is shared, and covered by other programs."""
+LAUNCH = {"num_warps": 1, "maxnreg": 128}
+"""With 128 registers a thread, 16 programs of the backward pass share a multiprocessor."""
 
 _tiled = triton.jit(do_not_specialize=["length", "span"])
 
@@ -91,59 +95,91 @@ def _forward(
     tl.store(y_BLX + at_TC, y_TC, mask=(t_T < length)[:, None] & exists_C[None, :])
 
 
-@_tiled
-def _backward_weights(
-    x_BLX, tail_BKX, weight_XK, bias_X, reset_BL, dy_BLX, dsum_BLX, dweight_GKX,
-    length, span, X: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
+@triton.jit
+def _input(
+    x_BLX, tail_BKX, row, p, channel_C, exists_C, length, X: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr
 ):  # fmt: skip
-    """Compute the gradient of the sum of taps, and a span's part of those of the weights and, last, of the bias."""
+    """Load the token at position `p`, 0 outside; those before the call are in the tail."""
+    x_C = tl.load(x_BLX + (row * length + p) * STRIDE + channel_C, mask=exists_C & (p >= 0) & (p < length), other=0.0)
+    before_C = exists_C & (p < 0) & (p > -K)
+    return x_C + tl.load(tail_BKX + (row * (K - 1) + K - 1 + p) * X + channel_C, mask=before_C, other=0.0)
+
+
+@triton.jit
+def _flag(reset_BL, row, t, length):
+    """Return 0.0 if the state is reset before token `t` of the call, else 1.0."""
+    stays = 1.0
+    if reset_BL is not None:
+        inside = (t >= 0) & (t < length)
+        stays = tl.where(tl.load(reset_BL + row * length + t, mask=inside, other=0) != 0, 0.0, 1.0)
+    return stays
+
+
+@_tiled
+def _backward(
+    x_BLX, tail_BKX, weight_XK, bias_X, reset_BL, dy_BLX, dx_BLX, dtail_BKX, dweight_GKX,
+    length, span, X: tl.constexpr, STRIDE: tl.constexpr, K: tl.constexpr, C: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """Compute the gradients of a span's tokens, and the span's part of those of the weights and, last, of the bias.
+
+    The program goes through its tokens from right to left, from K - 1 beyond the span, and keeps in registers what a
+    token shares with the next: the taps' inputs, and the gradients of the later sums, each 0 once a reset lies between.
+    """
     channel_C, exists_C, row = _channels(X, C)
-    start, given = tl.program_id(0) * span, (x_BLX, tail_BKX, weight_XK, bias_X, reset_BL)
-    dbias_TC, dweights = tl.zeros([T, C], tl.float32), ()
-    for _back in tl.static_range(K):
-        dweights += (tl.zeros([T, C], tl.float32),)
-    for first in range(start, tl.minimum(start + span, length), T):
-        t_T = first + tl.arange(0, T)
-        at_TC = (row * length + t_T)[:, None] * X + channel_C[None, :]
-        there_TC = (t_T < length)[:, None] & exists_C[None, :]
-        sum_TC = _sum_of_taps(*given, row, t_T, channel_C, exists_C, first, length, X, STRIDE, K)
-        _, slope_TC = silu_and_slope(sum_TC)
-        dsum_TC = tl.load(dy_BLX + at_TC, mask=there_TC, other=0.0).to(tl.float32) * slope_TC
-        tl.store(dsum_BLX + at_TC, dsum_TC, mask=there_TC)
-        dbias_TC += dsum_TC
-        sees_T, added = t_T < length, ()
-        for back in tl.static_range(K):
-            x_TC = _tap(x_BLX, tail_BKX, row, t_T - back, sees_T, channel_C, exists_C, first, length, X, STRIDE, K)
-            added += (dweights[back] + dsum_TC * x_TC,)
-            sees_T = sees_T & ~_is_reset(reset_BL, row, t_T - back, length)
-        dweights = added
+    start = tl.program_id(0) * span
+    end, stop = tl.minimum(start + span, length), tl.where(start == 0, 1 - K, start)
+    bias_C, dbias_C = tl.load(bias_X + channel_C, mask=exists_C, other=0.0), tl.zeros([C], tl.float32)
+    weights, dweights, inputs, later, stays = (), (), (), (), ()
+    top = end + K - 2
+    for back in tl.static_range(K):
+        weights += (tl.load(weight_XK + channel_C * K + K - 1 - back, mask=exists_C, other=0.0),)
+        dweights += (tl.zeros([C], tl.float32),)
+    for back in tl.static_range(K - 1):
+        inputs += (_input(x_BLX, tail_BKX, row, top - back, channel_C, exists_C, length, X, STRIDE, K),)
+        later += (tl.zeros([C], tl.float32),)
+        stays += (_flag(reset_BL, row, top - back, length),)
+    for step in range(0, top - stop + 1, GROUP):
+        read = ()
+        for j in tl.static_range(GROUP):
+            t = top - step - j
+            x_C = _input(x_BLX, tail_BKX, row, t - K + 1, channel_C, exists_C, length, X, STRIDE, K)
+            there_C = exists_C & (t >= 0) & (t < length)
+            dy_C = tl.load(dy_BLX + (row * length + t) * X + channel_C, mask=there_C, other=0.0)
+            read += ((x_C, dy_C, _flag(reset_BL, row, t - K + 1, length)),)
+        for j in tl.static_range(GROUP):
+            t = top - step - j
+            x_C, dy_C, stay = read[j]
+            inputs += (x_C,)
+            stays += (stay,)
+            sum_C, taps, seen = bias_C, (), 1.0
+            for back in tl.static_range(K):
+                taps += (inputs[back].to(tl.float32) * seen,)
+                sum_C += taps[back] * weights[back]
+                seen = seen * stays[back]
+            _, slope_C = silu_and_slope(sum_C)
+            dsum_C = dy_C.to(tl.float32) * slope_C
+            dx_C, added, sums = dsum_C * weights[0], (), (dsum_C,)
+            is_own = (t < end) & (t >= stop)
+            own_C = tl.where(is_own, dsum_C, 0.0)
+            for back in tl.static_range(K):
+                added += (dweights[back] + own_C * taps[back],)
+            for ahead in tl.static_range(K - 1):
+                dx_C += later[ahead] * weights[ahead + 1]
+                sums += (later[ahead],)
+            dbias_C += own_C
+            tl.store(dx_BLX + (row * length + t) * X + channel_C, dx_C, mask=exists_C & is_own & (t >= 0))
+            before_C = (row * (K - 1) + K - 1 + t) * X + channel_C
+            tl.store(dtail_BKX + before_C, dx_C, mask=exists_C & is_own & (t < 0))
+            first, dweights, later, rest, flags = stays[0], added, (), (), ()
+            for back in tl.static_range(K - 1):
+                later += (sums[back] * first,)
+                rest += (inputs[back + 1],)
+                flags += (stays[back + 1],)
+            inputs, stays = rest, flags
     dweight_KC = dweight_GKX + (row * tl.num_programs(0) + tl.program_id(0)) * (K + 1) * X + channel_C
     for back in tl.static_range(K):
-        tl.store(dweight_KC + (K - 1 - back) * X, tl.sum(dweights[back], 0), mask=exists_C)
-    tl.store(dweight_KC + K * X, tl.sum(dbias_TC, 0), mask=exists_C)
-
-
-@_tiled
-def _backward_input(
-    dsum_BLX, weight_XK, reset_BL, dx_BLX, dtail_BKX,
-    length, X: tl.constexpr, K: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
-):  # fmt: skip
-    channel_C, exists_C, row = _channels(X, C)
-    place_T = tl.program_id(0) * T + tl.arange(0, T)
-    p_T = place_T - (K - 1)
-    dx_TC, seen_T = tl.zeros([T, C], tl.float32), p_T < length
-    for ahead in tl.static_range(K):
-        t_T = p_T + ahead
-        if ahead > 0:
-            seen_T = seen_T & ~_is_reset(reset_BL, row, t_T, length)
-        there_TC = (seen_T & (t_T >= 0) & (t_T < length))[:, None] & exists_C[None, :]
-        dsum_TC = tl.load(dsum_BLX + (row * length + t_T)[:, None] * X + channel_C[None, :], mask=there_TC, other=0.0)
-        weight_C = tl.load(weight_XK + channel_C * K + K - 1 - ahead, mask=exists_C, other=0.0)
-        dx_TC += dsum_TC.to(tl.float32) * weight_C[None, :]
-    at_TC = (row * length + p_T)[:, None] * X + channel_C[None, :]
-    tl.store(dx_BLX + at_TC, dx_TC, mask=((p_T >= 0) & (p_T < length))[:, None] & exists_C[None, :])
-    before_TC = (row * (K - 1) + place_T)[:, None] * X + channel_C[None, :]
-    tl.store(dtail_BKX + before_TC, dx_TC, mask=(p_T < 0)[:, None] & exists_C[None, :])
+        tl.store(dweight_KC + (K - 1 - back) * X, dweights[back], mask=exists_C)
+    tl.store(dweight_KC + K * X, dbias_C, mask=exists_C)
 
 
 def _tiles(x_BLX: Tensor, weight_X1K: Tensor) -> dict[str, int]:
@@ -189,16 +225,15 @@ def conv_silu_backward(
     dy_BLX: Tensor, x_BLX: Tensor, tail_BKX: Tensor, weight_X1K: Tensor, bias_X: Tensor, reset_BL: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, tail, weight and bias."""
-    (x_BLX, stride), tiles = strided(x_BLX), _tiles(x_BLX, weight_X1K)
-    length, taps, weight_X1K = x_BLX.shape[1], weight_X1K.shape[-1], weight_X1K.contiguous()
+    (x_BLX, stride), (rows, length, channels), taps = strided(x_BLX), x_BLX.shape, weight_X1K.shape[-1]
     reset_BL = None if reset_BL is None else reset_BL.contiguous()
-    grid, wider = _grid(x_BLX, length, SPAN, tiles), _grid(x_BLX, length + taps - 1, tiles["T"], tiles)
-    dsum_BLX, dx_BLX = (torch.empty_like(dy_BLX, memory_format=torch.contiguous_format) for _ in range(2))
+    grid = triton.cdiv(length, SPAN), triton.cdiv(channels, CHANNELS), rows
+    dx_BLX = torch.empty_like(dy_BLX, memory_format=torch.contiguous_format)
     dtail_BKX = torch.empty(tail_BKX.shape, dtype=tail_BKX.dtype, device=x_BLX.device)
-    dweight_GKX = weight_X1K.new_empty(len(x_BLX) * grid[0], taps + 1, x_BLX.shape[2])
-    given = x_BLX, tail_BKX.contiguous(), weight_X1K, bias_X, reset_BL, dy_BLX.contiguous()
-    _backward_weights[grid](*given, dsum_BLX, dweight_GKX, length, SPAN, STRIDE=stride, **tiles)
-    _backward_input[wider](dsum_BLX, weight_X1K, reset_BL, dx_BLX, dtail_BKX, length, **tiles)
+    dweight_GKX = weight_X1K.new_empty(rows * grid[0], taps + 1, channels)
+    given = x_BLX, tail_BKX.contiguous(), weight_X1K.contiguous(), bias_X, reset_BL, dy_BLX.contiguous()
+    made, sizes = (dx_BLX, dtail_BKX, dweight_GKX), {"X": channels, "STRIDE": stride, "K": taps, "C": CHANNELS}
+    _backward[grid](*given, *made, length, SPAN, **sizes, GROUP=GROUP, **LAUNCH)
     dweight_KX = dweight_GKX.sum(0)
     return dx_BLX, dtail_BKX, dweight_KX[:-1].t()[:, None].contiguous(), dweight_KX[-1].clone()
 

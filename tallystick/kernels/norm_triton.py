@@ -19,9 +19,11 @@ from torch import Tensor
 
 from tallystick.kernels.triton_common import silu_and_slope, strided
 
-TILE = 4096
-"""Entries of a tile."""
-PROGRAMS = 1024
+TILE, BACKWARD_TILE = 4096, 2048
+"""Entries of a tile, and of one of the backward pass."""
+WARPS = 8
+"""Warps of a program of the backward pass: with more numbers a thread, too few programs fit onto a multiprocessor."""
+PROGRAMS = 792
 """Maximum number of programs of the backward pass, each of which sums the weights' gradient over its tokens."""
 
 _tokenwise = triton.jit(do_not_specialize=["tokens"])
@@ -91,10 +93,10 @@ def _flat(x: Tensor) -> tuple[Tensor, int]:
     return strided(x)
 
 
-def _sizes(x: Tensor) -> tuple[int, dict[str, int]]:
-    """Return the number of tokens, and the sizes of a tile."""
+def _sizes(x: Tensor, entries: int) -> tuple[int, dict[str, int]]:
+    """Return the number of tokens, and the sizes of a tile of so many entries."""
     channels = triton.next_power_of_2(x.shape[-1])
-    return x.numel() // x.shape[-1], {"D": x.shape[-1], "R": max(1, TILE // channels), "C": channels}
+    return x.numel() // x.shape[-1], {"D": x.shape[-1], "R": max(1, entries // channels), "C": channels}
 
 
 @torch.library.custom_op(
@@ -104,7 +106,7 @@ def _sizes(x: Tensor) -> tuple[int, dict[str, int]]:
 )
 def gated_norm(x: Tensor, z: Tensor | None, weight_D: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     """Return the RMS norm of `silu(z) * x`, or of `x` if z is None, times the weight, in this dtype."""
-    tokens, sizes = _sizes(x)
+    tokens, sizes = _sizes(x, TILE)
     (x, x_stride), (z, z_stride) = _flat(x), (None, 0) if z is None else _flat(z)
     y = torch.empty(x.shape, dtype=dtype, device=x.device)
     grid = (triton.cdiv(tokens, sizes["R"]),)
@@ -126,14 +128,14 @@ def gated_norm_backward(
     dy: Tensor, x: Tensor, z: Tensor | None, weight_D: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, z (empty if z is None) and the weight."""
-    tokens, sizes = _sizes(x)
+    tokens, sizes = _sizes(x, BACKWARD_TILE)
     dx = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     dz = torch.empty(x.shape if z is not None else (0,), dtype=x.dtype if z is None else z.dtype, device=x.device)
     (x, x_stride), (z, z_stride) = _flat(x), (None, 0) if z is None else _flat(z)
     grid = (min(PROGRAMS, triton.cdiv(tokens, sizes["R"])),)
     dweight_GD = weight_D.new_empty(grid[0], len(weight_D))
     given = x, z, weight_D, dy.contiguous(), dx, dz, dweight_GD
-    _backward[grid](*given, tokens, eps, **sizes, X=x_stride, Z=z_stride)
+    _backward[grid](*given, tokens, eps, **sizes, X=x_stride, Z=z_stride, num_warps=WARPS)
     return dx, dz, dweight_GD.sum(0)
 
 
