@@ -38,7 +38,7 @@ ALLOWED = {
     "evaluation": "episode problem vocab tasks config locality models data runs engine rows storage",
     "training": "episode problem suffix tasks models data config runs locality engine evaluation rows",
     "report": "episode vocab problem replay tools tasks models config runs locality evaluation rows storage",
-    "bench": "episode tasks models config data runs locality engine evaluation training launch provenance",
+    "bench": "episode tools tasks models config data runs locality engine evaluation training launch provenance",
     "studies": "tasks models config runs rows storage provenance locality engine evaluation training launch",
     "cli": "episode problem trajectory workspace replay text tools tasks models config runs data locality engine "
     "evaluation training report launch bench studies rows storage provenance",

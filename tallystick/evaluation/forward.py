@@ -25,18 +25,18 @@ class Forward(Protocol):
         ...
 
 
-def open_forward(model: Model, device: torch.device, carry: bool) -> Forward:
+def open_forward(model: Model, device: torch.device, carry: bool, sequences: int) -> Forward:
     """Make the forward pass of a model; carry: states are not zeroed where an episode begins."""
     if device.type == "cpu" and is_compiled(model):
-        return _Compiled(model, carry)
-    return _Torch(model, device, carry)
+        return _Compiled(model, carry, sequences)
+    return _Torch(model, device, carry, sequences)
 
 
 class _Compiled:
     """The compiled step, which `generate` uses, too: so both have the same logits bit for bit."""
 
-    def __init__(self, model: Model, carry: bool):
-        self._reader, self._carry, self._sequences = Compiled(model), carry, model.verify_batch_size
+    def __init__(self, model: Model, carry: bool, sequences: int):
+        self._reader, self._carry, self._sequences = Compiled(model), carry, sequences
 
     def read(self, batch: Batch) -> dict[int, Chunk]:
         live_B = np.flatnonzero(batch.lengths)
@@ -56,10 +56,9 @@ class _Compiled:
 class _Torch:
     """The model as torch runs it."""
 
-    def __init__(self, model: Model, device: torch.device, carry: bool):
+    def __init__(self, model: Model, device: torch.device, carry: bool, sequences: int):
         self._model, self._device, self._carry = model, device, carry
-        size = model.verify_batch_size
-        self._state, self._live = model.init_state(size), np.arange(size)
+        self._state, self._live = model.init_state(sequences), np.arange(sequences)
 
     @torch.no_grad()
     def read(self, batch: Batch) -> dict[int, Chunk]:

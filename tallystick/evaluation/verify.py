@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import torch
 
+from tallystick.data.players import Player, Players
 from tallystick.engine.margins import low_margin
 from tallystick.engine.result import Result
 from tallystick.episode import Recorder, Sink
@@ -23,6 +25,9 @@ from tallystick.evaluation.scoring import Chunk, Score
 from tallystick.locality import programs
 from tallystick.models.base import Model
 from tallystick.tasks import Task
+
+MOST_PROCESSES = 12
+"""Maximum number of processes that run long programs for a GPU, of which each makes some 20 million tokens a second."""
 
 
 def verify(
@@ -35,7 +40,8 @@ def verify(
     Raises ProgramError if the task's program is wrong.
     """
     scan = _Scan(model, task, chunk, carry)
-    return scan.run(scan.of_programs(prompts))
+    with Players(task, scan.processes) as players:
+        return scan.run(scan.of_programs(prompts, players))
 
 
 def verify_recorded(model: Model, task: Task, recorders: Iterable[Recorder], *, carry: bool = False) -> list[Result]:
@@ -55,6 +61,9 @@ class _Episode:
         """Whether it is right so far."""
         return self.result.exact
 
+    def begin(self) -> None:
+        """Begin to make it before its turn, if there is somebody to do so."""
+
     def play(self, sink: Sink) -> None:
         """Write the episode into the sink."""
         raise NotImplementedError
@@ -66,11 +75,26 @@ class _Programmed(_Episode):
 
     task: Task
     prompt: list[str]
+    players: Players
+    player: Player | None = None
+    """The process in which the program runs already; None for this one."""
+
+    def begin(self) -> None:
+        """Let a process begin it, if there is one."""
+        self.player = self.players.begin(self.prompt)
+        if self.player:
+            self.prompt = []
 
     def play(self, sink: Sink) -> None:
         """Run the program."""
         prompt, self.prompt = self.prompt, []  # a prompt may be long: free it as soon as its program ends
-        programs.run(self.task, prompt, sink)
+        if self.player is None:
+            programs.run(self.task, prompt, sink)
+            return
+        try:
+            self.player.play(sink)
+        finally:
+            self.players.take_back(self.player)
 
 
 @dataclass
@@ -97,26 +121,30 @@ class _Scan:
         self._device = next((t.device for t in model.state_dict().values()), torch.device("cpu"))
         gpu = self._device.type == "cuda"
         self._length = chunk or (model.verify_chunk_gpu if gpu else model.verify_chunk)
+        self.rows = model.verify_rows_gpu if gpu and chunk is None else 1
+        self.processes = MOST_PROCESSES if gpu else 0
         self._late, self._unscored = int(gpu) if late is None else late, deque[dict[int, Chunk]]()
-        self._forward = open_forward(model, self._device, carry)
-        self._low_margin = 0.0
+        self._carry, self._low_margin = carry, 0.0
         self._results: list[Result] = []
 
-    def of_programs(self, prompts: Iterable[list[str]]) -> Iterator[_Episode]:
+    def of_programs(self, prompts: Iterable[list[str]], players: Players) -> Iterator[_Episode]:
         """Yield an episode for each prompt; on the first one, measure below which margin rounding may decide."""
         for index, prompt in enumerate(prompts):
             if index == 0:
                 self._low_margin = low_margin(self._model, self._task, prompt, self._device)
-            yield _Programmed(Result(index), self._task, prompt)
+            yield _Programmed(Result(index), self._task, prompt, players)
 
     def run(self, episodes: Iterable[_Episode]) -> list[Result]:
         """Verify all episodes; return the results in their order."""
-        shared = self._collected(episodes)
-        predicts = self._task.predict_observations
-        streams = [EpisodeStream(shared, predicts) for _ in range(self._model.verify_batch_size)]
+        shared = self._collected(_begun(episodes, self.processes))
+        first = list(islice(shared, self.rows)) if self.rows > 1 else []
+        rows, predicts = max(len(first), self._model.verify_batch_size), self._task.predict_observations
+        shared = chain(first, shared)
+        streams = [EpisodeStream(shared, predicts) for _ in range(rows)]
         scores = [Score(self._task.vocab, stream.begun) for stream in streams]
-        for batch in batches(streams, self._length):
-            self._unscored.append(self._forward.read(batch))
+        forward = open_forward(self._model, self._device, self._carry, rows)
+        for batch in batches(streams, self._length // max(len(first), 1)):
+            self._unscored.append(forward.read(batch))
             if len(self._unscored) > self._late:
                 self._score(scores, self._unscored.popleft())
         for chunks in self._unscored:
@@ -134,3 +162,15 @@ class _Scan:
     def _score(self, scores: list[Score], chunks: dict[int, Chunk]) -> None:
         for number, chunk in chunks.items():
             scores[number].take(chunk, self._low_margin)
+
+
+def _begun(episodes: Iterable[_Episode], ahead: int) -> Iterator[_Episode]:
+    """Pass the episodes on, each begun so many places before its turn."""
+    waiting = deque[_Episode]()
+    for episode in episodes:
+        if ahead:
+            episode.begin()
+        waiting.append(episode)
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting

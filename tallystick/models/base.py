@@ -47,6 +47,10 @@ class Model(nn.Module):
     """Number of sequences over which verification spreads episodes: several for a model that loops over time, which
     then must have a state of fixed size."""
 
+    verify_rows_gpu: int = 1
+    """Number of sequences among which verification divides these tokens on a GPU, if there are as many episodes, for a
+    model that is faster over several; it then has a `verify_batch_size` of 1."""
+
     capturable: bool = False
     """Whether a training step can be captured as a CUDA graph: the state has a fixed size, and `forward` neither waits
     for a value from the GPU nor copies one there."""

@@ -64,7 +64,7 @@ class Mamba2(StateSpaceModel):
         "small": {"n_layer": 2, "d_model": 128, "d_state": 16},
         "paper": {"n_layer": 24, "d_model": 768, "d_state": 128, "head_dim": 64, "dt_min": 0.001, "dt_max": 0.1},
     }
-    verify_chunk = 8192
+    verify_chunk, verify_rows_gpu = 8192, 8
 
     def __init__(self, config: Config):
         super().__init__(config, Block, recurrence="ssm")

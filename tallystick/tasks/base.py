@@ -194,6 +194,11 @@ class Task:
         return _prompts([*self.worst_problems(length), *generic])
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether tallystick has it and all its parts: no user's file."""
+        return all(part.home.__module__.startswith("tallystick.") for part in self.parts.values() or [self])
+
+    @property
     def own_worst_cases(self) -> bool:
         """Whether the task gives worst cases of its own."""
         return type(self).worst_cases is not Task.worst_cases

@@ -16,7 +16,6 @@ from tallystick.models.lookup import Lookup
 from tallystick.problem import prompt_digest
 from tallystick.rows import MetricsRow
 from tallystick.runs import LoadedTask, RunError
-from tallystick.tasks import Task
 from tallystick.training.certifying import Certifying, Say
 from tallystick.training.trainer import Report, Trainer
 
@@ -104,17 +103,13 @@ def _data(trainer: Trainer) -> Iterator[Loader | None]:
     Yields None for lookup, which reads no batches; a user's own task is checked nonetheless.
     """
     settings, is_lookup = trainer.settings, isinstance(trainer.model, Lookup)
-    if is_lookup and _is_built_in(trainer.task):
+    if is_lookup and trainer.task.is_built_in:
         yield None
         return
     sizes = settings.batch_size, settings.seq_len, settings.workers
     with Loader(trainer.source, *sizes, trainer.positions, trainer.validation.digests) as loader:
         loader.check(trainer.task)
         yield None if is_lookup else loader
-
-
-def _is_built_in(task: Task) -> bool:
-    return all(part.home.__module__.startswith("tallystick.") for part in task.parts.values() or [task])
 
 
 def _run(trainer: Trainer, loader: Loader | None) -> None:

@@ -26,7 +26,6 @@ CPU = torch.device("cpu")
 def make_model(name):
     torch.manual_seed(0)
     model = models.build(name, vocab_size=VOCAB, **SIZES[name])
-    model.verify_batch_size = STREAMS
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -48,7 +47,7 @@ def make_batches():
 
 def eager_forward(model, carry, monkeypatch):
     monkeypatch.setattr("tallystick.evaluation.forward.is_compiled", lambda model: False)
-    forward = open_forward(model, CPU, carry)
+    forward = open_forward(model, CPU, carry, STREAMS)
     monkeypatch.undo()
     return forward
 
@@ -57,7 +56,7 @@ def eager_forward(model, carry, monkeypatch):
 @pytest.mark.parametrize("carry", [False, True])
 def test_logits_and_margins_are_those_of_torch(name, carry, monkeypatch):
     model = make_model(name)
-    eager, compiled = eager_forward(model, carry, monkeypatch), open_forward(model, CPU, carry)
+    eager, compiled = eager_forward(model, carry, monkeypatch), open_forward(model, CPU, carry, STREAMS)
     assert type(eager) is not type(compiled)
     for batch in make_batches():
         wanted, got = eager.read(batch), compiled.read(batch)
@@ -74,7 +73,7 @@ def test_logits_and_margins_are_those_of_torch(name, carry, monkeypatch):
 @pytest.mark.parametrize("carry", [False, True])
 def test_logits_are_those_of_single_steps_bit_for_bit(name, carry):
     model = make_model(name)
-    compiled, readers = open_forward(model, CPU, carry), [Compiled(model) for _ in range(STREAMS)]
+    compiled, readers = open_forward(model, CPU, carry, STREAMS), [Compiled(model) for _ in range(STREAMS)]
     for batch in make_batches():
         for number, chunk in compiled.read(batch).items():
             logits = []

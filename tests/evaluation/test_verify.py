@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tallystick import engine, models, tasks
+from tallystick.data import players
 from tallystick.data.loader import Share, produce
+from tallystick.data.players import Players
 from tallystick.data.source import Source
 from tallystick.engine.margins import low_margin, margin
 from tallystick.episode import BLOCK, StopReason
@@ -135,7 +137,19 @@ def test_scored_late_is_scored_alike(name, chunk):
     """On a GPU a chunk is scored after the next one has begun."""
     model = MODELS[name]()
     late = _Scan(model, TASK, chunk, carry=False, late=1)
-    assert_alike(late.run(late.of_programs(PROBLEMS)), verify(model, TASK, PROBLEMS, chunk=chunk))
+    with Players(TASK, 0) as nobody:
+        assert_alike(late.run(late.of_programs(PROBLEMS, nobody)), verify(model, TASK, PROBLEMS, chunk=chunk))
+
+
+@pytest.mark.parametrize("name", ["mamba2, half trained"])
+def test_programs_in_processes_are_verified_alike(name, monkeypatch):
+    """For a GPU programs run in processes, and sequences share a chunk."""
+    monkeypatch.setattr(players, "LONG", 4)
+    model = MODELS[name]()
+    scan = _Scan(model, TASK, 300, carry=False, late=1)
+    scan.rows, scan.processes = 3, 2
+    with Players(TASK, scan.processes) as two:
+        assert_alike(scan.run(scan.of_programs(PROBLEMS, two)), verify(model, TASK, PROBLEMS, chunk=100))
 
 
 @pytest.mark.parametrize("name", MODELS)
