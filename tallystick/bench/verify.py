@@ -36,7 +36,7 @@ class Case:
 
 CASES = {
     "cpu": (Case("mamba2:tiny", 100_000),),
-    "cuda": (Case("mamba2:tiny", 1_000_000), Case("mamba2:tiny", 100_000, 160, 32)),
+    "cuda": (Case("mamba2:tiny", 1_000_000), Case("mamba2:tiny", 100_000, 192, 64)),
     "quick": (Case("mamba2:tiny", 500),),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,7 +22,9 @@ from tallystick.tasks import Task
 MISTAKES = (ValueError, OSError, MemoryError)
 """Errors of a worker that are raised again in the parent."""
 LONG = 10_000
-"""Symbols of a prompt from which a process pays: its start takes about a second."""
+"""Symbols of a long problem's prompt."""
+PATIENCE = 2.0
+"""Seconds for which the programs of long problems run here, too: about as long as it takes to start the processes."""
 PIPE_BYTES, F_SETPIPE_SZ = 1 << 20, 1031
 """Room for what a worker writes ahead, as much as Linux gives to everybody, and Linux's command to ask for it."""
 
@@ -80,10 +83,11 @@ class Players:
     def __init__(self, task: Task, most: int):
         self._task, self._left = task, most if task.is_built_in and not task.text else 0
         self._idle, self._all = list[Player](), list[Player]()
+        self._since = time.monotonic()
 
     def begin(self, prompt: list[str]) -> Player | None:
-        """Let a worker begin a long problem; None if it is short, or all of them are busy."""
-        if len(prompt) < LONG or not (self._idle or self._left):
+        """Let a worker begin a long problem; None if it is short, all of them are busy, or it is early."""
+        if len(prompt) < LONG or not (self._idle or self._left) or time.monotonic() - self._since < PATIENCE:
             return None
         if not self._idle:
             self._left -= 1

@@ -20,9 +20,7 @@ from torch import Tensor
 from tallystick.kernels.triton_common import silu_and_slope, strided
 
 TILE, BACKWARD_TILE = 4096, 2048
-"""Entries of a tile, and of one of the backward pass."""
-WARPS = 8
-"""Warps of a program of the backward pass: with more numbers a thread, too few programs fit onto a multiprocessor."""
+"""Entries of a tile, and of one of the backward pass: larger ones take so many registers that few programs fit."""
 PROGRAMS = 792
 """Maximum number of programs of the backward pass, each of which sums the weights' gradient over its tokens."""
 
@@ -135,7 +133,7 @@ def gated_norm_backward(
     grid = (min(PROGRAMS, triton.cdiv(tokens, sizes["R"])),)
     dweight_GD = weight_D.new_empty(grid[0], len(weight_D))
     given = x, z, weight_D, dy.contiguous(), dx, dz, dweight_GD
-    _backward[grid](*given, tokens, eps, **sizes, X=x_stride, Z=z_stride, num_warps=WARPS)
+    _backward[grid](*given, tokens, eps, **sizes, X=x_stride, Z=z_stride)
     return dx, dz, dweight_GD.sum(0)
 
 

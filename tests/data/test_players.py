@@ -25,6 +25,7 @@ class Stopped(Recorder):
 @pytest.fixture
 def one(monkeypatch):
     monkeypatch.setattr(players, "LONG", len(PROMPT))
+    monkeypatch.setattr(players, "PATIENCE", 0.0)
     with Players(TASK, 1) as workers:
         yield workers
 
@@ -59,7 +60,13 @@ def test_short_problems_and_those_beyond_the_workers_stay_here(one):
 
 def test_a_users_file_stays_here(tmp_path, monkeypatch):
     monkeypatch.setattr(players, "LONG", 1)
+    monkeypatch.setattr(players, "PATIENCE", 0.0)
     source = tmp_path / "own.py"
     source.write_text("from tallystick.tasks.reverse import Reverse\n\nclass Own(Reverse):\n    pass\n")
     with Players(tasks.load(f"{source}:Own"), 1) as workers:
         assert workers.begin(PROMPT) is None
+
+
+def test_no_process_is_started_early():
+    with Players(TASK, 1) as workers:
+        assert workers.begin(TASK.problem("test", 0, players.LONG, 0)) is None

@@ -145,6 +145,7 @@ def test_scored_late_is_scored_alike(name, chunk):
 def test_programs_in_processes_are_verified_alike(name, monkeypatch):
     """For a GPU programs run in processes, and sequences share a chunk."""
     monkeypatch.setattr(players, "LONG", 4)
+    monkeypatch.setattr(players, "PATIENCE", 0.0)
     model = MODELS[name]()
     scan = _Scan(model, TASK, 300, carry=False, late=1)
     scan.rows, scan.processes = 3, 2
