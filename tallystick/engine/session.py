@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -112,8 +112,9 @@ class Session:
         talker.command, talker.limit = None, talker.position + LONGEST_TURN
         speak(self._reader, [talker])
         text = self._task.format(self._task.vocab.decode(self._text.said))
-        turn = Turn(text, talker.command, talker.stop)
-        return turn if turn.command is None else replace(turn, stop=None)
+        if talker.command is not None:  # a limit that it has just met is the next turn's
+            talker.stop = None
+        return Turn(text, talker.command, talker.stop)
 
     def hear(self, ran: Ran) -> None:
         """Take the answer to the turn's command."""

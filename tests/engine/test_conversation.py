@@ -233,6 +233,22 @@ def test_an_endless_turn_is_ended(codefix, talk, monkeypatch):
     assert talk.speak(PROMPT).stop == StopReason.TOKEN_LIMIT
 
 
+def test_a_command_that_ends_at_the_limit_counts(talk, model, codefix, monkeypatch):
+    first = talk.speak(PROMPT)
+    before = talk.session._talker.position
+    messages = [*PROMPT, turn(first), answer("")]
+    want = talk.speak(messages)
+    exact = Conversation(model, codefix)
+    monkeypatch.setattr("tallystick.engine.session.LONGEST_TURN", before - len(exact_prompt(codefix)))
+    assert exact.speak(PROMPT) == first
+    monkeypatch.undo()
+    assert exact.speak(messages) == want
+
+
+def exact_prompt(codefix):
+    return ["[BOS]", *codefix.parse("\n".join(message["content"] for message in PROMPT))]
+
+
 def test_other_tasks_are_refused():
     reverse = tasks.load("reverse")
     model = models.build("lookup", vocab_size=len(reverse.vocab))
