@@ -53,9 +53,9 @@ def _call(builder: Any, name: str, *given: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), given)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any = VECTOR) -> Any:
     pointer = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
 
 
 def _intrinsic(function: Any) -> Any:
@@ -83,6 +83,24 @@ def store(typing: Any, value: Any, array: Any, at: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(value, array, types.intp), generate
+
+
+@_intrinsic
+def copy(typing: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Copy LANES entries of a contiguous array, of any type, from `at` on to another of that type, from `to` on."""
+    assert source.dtype == target.dtype, "the type of the entries is the same"
+    size = source.dtype.bitwidth // 8
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        vector = ir.VectorType(context.get_data_type(source.dtype), LANES)
+        begin, end = (
+            _place(context, builder, kind, array, place, vector)
+            for kind, array, place in ((source, *given[:2]), (target, *given[2:]))
+        )
+        builder.store(builder.load(begin, align=size, typ=vector), end, align=size)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
 
 
 @_intrinsic
