@@ -6,6 +6,7 @@ Glossary: L length of a chunk, T its model tokens, V vocabulary. The input at pl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -62,25 +63,27 @@ class Score:
         """Score the next chunk; low: margins below it are counted as low."""
         episode_of_input = self._begun + np.cumsum(chunk.reset)  # counted from 1
         episode_of_token = episode_of_input[chunk.predicted_at]
-        for number in np.unique(episode_of_token):
-            result = self._episodes[number - 1].result
+        begins = np.flatnonzero(np.diff(episode_of_token, prepend=0)).tolist()  # episodes come one after the other
+        for begin, end in pairwise([*begins, len(episode_of_token)]):
+            result = self._episodes[episode_of_token[begin] - 1].result
             if result.exact:
-                self._score_episode(result, chunk, np.flatnonzero(episode_of_token == number), low)
+                self._score_episode(result, chunk, begin, end, low)
         self._offset = self._position(len(chunk.reset), chunk.reset)
         self._tail = np.concatenate([self._tail, chunk.ids[:-1]])[-CONTEXT:]
         self._begun = int(episode_of_input[-1])
 
-    def _score_episode(self, result: Result, chunk: Chunk, tokens: np.ndarray, low: float) -> None:
-        """Score one episode's model tokens of the chunk, up to its first deviation; tokens: their numbers in it."""
-        margins = chunk.margins.numpy()
-        wrong = tokens[margins[tokens] <= 0]
+    def _score_episode(self, result: Result, chunk: Chunk, begin: int, end: int, low: float) -> None:
+        """Score one episode's model tokens of the chunk, up to its first deviation; they are those from begin to end."""
+        margins = chunk.margins.numpy()[begin:end]
+        wrong = np.flatnonzero(margins <= 0)
         if len(wrong):
-            tokens = tokens[tokens <= wrong[0]]
-            self._deviate(result, chunk, int(wrong[0]))
-        result.model_tokens += len(tokens)
-        result.tokens = self._position(int(chunk.predicted_at[tokens[-1]]) + 1, chunk.reset) + 1
-        result.low_margin_tokens += int((np.abs(margins[tokens]) < low).sum())
-        result.min_margin = min(result.min_margin, float(margins[tokens].min()))
+            margins = margins[: wrong[0] + 1]
+            self._deviate(result, chunk, begin + int(wrong[0]))
+        result.model_tokens += len(margins)
+        last = int(chunk.predicted_at[begin + len(margins) - 1])
+        result.tokens = self._position(last + 1, chunk.reset) + 1
+        result.low_margin_tokens += int((np.abs(margins) < low).sum())
+        result.min_margin = min(result.min_margin, float(margins.min()))
 
     def _deviate(self, result: Result, chunk: Chunk, token: int) -> None:
         """Store the first deviation, at this model token of the chunk."""

@@ -22,7 +22,7 @@ from numpy import ndarray as Array
 
 from tallystick.kernels import numba_jit
 from tallystick.kernels.project_numba import project
-from tallystick.kernels.vector_numba import LANES, fma, load, product, sigmoid, spread, store
+from tallystick.kernels.vector_numba import LANES, fma, larger, largest, load, product, sigmoid, spread, store
 
 PAIR = 2 * LANES
 """Numbers of two vectors."""
@@ -34,6 +34,7 @@ KIND, VOCAB, WIDTH, LAYERS, INNER, STATES, TAPS, HEADS, RANK, GATES, SIZES = ran
 """Places in the array of a model's sizes; those that a kind does not have are zero."""
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
+INFINITY, LEAST = np.float32(np.inf), np.finfo(np.float32).min
 EPS = np.float32(1e-5)
 """Constant that norms add to the mean square, as `rms_norm.EPS`."""
 
@@ -576,6 +577,26 @@ def greedy_rows(logits_SV: Array, vocab: int, tokens_S: Array, margins_S: Array,
     """Fill the last three arrays with what `greedy` returns for each row."""
     for s in range(len(tokens_S)):
         tokens_S[s], margins_S[s], silent_S[s] = greedy(logits_SV[s, :vocab])
+
+
+@jit
+def margins(logits_TV: Array, vocab: int, target_T: Array, margin_T: Array) -> None:
+    """Fill `margin_T` with each target's logit minus the best other; NaN becomes the smallest float32, as in torch.
+
+    Overwrites the padding of `logits_TV`.
+    """
+    for t in range(len(target_T)):
+        logits_V, target = logits_TV[t], target_T[t]
+        own = logits_V[target]
+        logits_V[target] = -INFINITY
+        for v in range(vocab, len(logits_V)):
+            logits_V[v] = -INFINITY
+        best = load(logits_V, 0)
+        for v in range(LANES, len(logits_V), LANES):
+            best = larger(best, load(logits_V, v))
+        logits_V[target] = own
+        margin = own - largest(best)
+        margin_T[t] = LEAST if np.isnan(margin) else margin
 
 
 @jit

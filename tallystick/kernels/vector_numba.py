@@ -127,6 +127,26 @@ def product(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_intrinsic
+def larger(typing: Any, a: Any, b: Any) -> Any:
+    """Return the larger number of each two, NaN where one of them is NaN."""
+    return _vector(a, b), lambda context, builder, signature, given: _call(builder, "maximum", *given)
+
+
+@_intrinsic
+def largest(typing: Any, x: Any) -> Any:
+    """Return the largest number of a vector, NaN where one of them is NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        x, reach = given[0], LANES // 2
+        while reach:
+            moved = builder.shuffle_vector(x, x, ir.Constant(INTS, [(i + reach) % LANES for i in range(LANES)]))
+            x, reach = _call(builder, "maximum", x, moved), reach // 2
+        return builder.extract_element(x, INT(0))
+
+    return types.float32(x), generate
+
+
+@_intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
     """Return 1 / (1 + exp(-x)), to 3e-7, with Cephes' expf between exp(-87) and exp(87)."""
 
