@@ -147,12 +147,41 @@ def largest(typing: Any, x: Any) -> Any:
 
 
 @_intrinsic
+def plus(typing: Any, a: Any, b: Any) -> Any:
+    """Return a + b."""
+    return _vector(a, b), lambda context, builder, signature, given: builder.fadd(*given)
+
+
+@_intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
     """Return 1 / (1 + exp(-x)), to 3e-7, with Cephes' expf between exp(-87) and exp(87)."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         one = _constant(1.0)
         return builder.fdiv(one, builder.fadd(one, _exp(builder, builder.fneg(given[0]))))
+
+    return _vector(x), generate
+
+
+@_intrinsic
+def exp(typing: Any, x: Any) -> Any:
+    """Return exp(x), as `decode_numba._exp`."""
+    return _vector(x), lambda context, builder, signature, given: _exp(builder, *given)
+
+
+@_intrinsic
+def softplus(typing: Any, x: Any) -> Any:
+    """Return log(1 + exp(x)), as `decode_numba._softplus`."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        x, two, zero = given[0], _constant(2.0), _constant(0.0)
+        u = _exp(builder, builder.fneg(_call(builder, "fabs", x)))
+        s = builder.fdiv(u, builder.fadd(two, u))
+        square, series = builder.fmul(s, s), _constant(1 / 17)
+        for c in (1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0):
+            series = multiply_add(builder, series, square, _constant(c))
+        positive = builder.select(builder.fcmp_ordered("<", x, zero), zero, x)
+        return multiply_add(builder, builder.fmul(two, s), series, positive)
 
     return _vector(x), generate
 
