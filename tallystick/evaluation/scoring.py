@@ -73,7 +73,7 @@ class Score:
         self._begun = int(episode_of_input[-1])
 
     def _score_episode(self, result: Result, chunk: Chunk, begin: int, end: int, low: float) -> None:
-        """Score one episode's model tokens of the chunk, up to its first deviation; they are those from begin to end."""
+        """Score the model tokens from begin to end, one episode's in the chunk, up to its first deviation."""
         margins = chunk.margins.numpy()[begin:end]
         wrong = np.flatnonzero(margins <= 0)
         if len(wrong):
