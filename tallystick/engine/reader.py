@@ -116,6 +116,12 @@ class Compiled:
         numba_jit.run(self._step.read, *begin, self._checked(id_R), slot_R, fresh_R, last_R, logits_TV)
         return logits_TV
 
+    def margins(self, logits_TV: np.ndarray, target_T: np.ndarray) -> np.ndarray:
+        """Compute what `margins.margin` does, float32 [T], of padded logits."""
+        margin_T = np.empty(len(target_T), np.float32)
+        numba_jit.run(self._step.margins, logits_TV, self.packed.vocab_size, self._checked(target_T), margin_T)
+        return margin_T
+
     def _begin(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the first arguments of the compiled functions; the state of so many sequences is made if need be."""
         if self.states_BZ is None:
@@ -124,7 +130,7 @@ class Compiled:
         return self.packed.sizes, self.packed.weights, self.states_BZ
 
     def _checked(self, id_R: np.ndarray) -> np.ndarray:
-        assert id_R.max() < self.packed.vocab_size, "compiled code checks no bounds"
+        assert id_R.max(initial=0) < self.packed.vocab_size, "compiled code checks no bounds"
         return id_R
 
     def _empty_logits(self, count: int) -> np.ndarray:

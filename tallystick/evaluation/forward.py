@@ -47,10 +47,12 @@ class _Compiled:
         slot_BL = np.broadcast_to(live_B[:, None], ids_BL.shape)
         # first the first tokens of all sequences, then the second ones: so neighbours share the fetched weights
         rows = (np.ravel(each.T) for each in (ids_BL.astype(np.int64), slot_BL, reset_BL, place_BL))
-        logits_TV = self._reader.read_rows(self._sequences, *rows)[:, : self._reader.packed.vocab_size]
+        logits_TV = self._reader.read_rows(self._sequences, *rows)
+        margin_T = self._reader.margins(logits_TV, batch.ids[live_B, 1:][predicted_BL].astype(np.int64))
         ends_B = np.cumsum(predicted_BL.sum(1))[:-1]
-        parts = np.split(logits_TV, ends_B)
-        return {int(n): _chunk(batch, int(n), torch.from_numpy(part)) for n, part in zip(live_B, parts, strict=True)}
+        logits, margins = np.split(logits_TV[:, : self._reader.packed.vocab_size], ends_B), np.split(margin_T, ends_B)
+        made = (map(torch.from_numpy, each) for each in (logits, margins))
+        return {int(n): _chunk(batch, int(n), *of) for n, *of in zip(live_B, *made, strict=True)}
 
 
 class _Torch:
@@ -70,7 +72,11 @@ class _Torch:
         logits_BLV, self._state = self._model(ids_BL, self._state, reset_BL=reset_BL)
         predicted = (self._to_device(np.flatnonzero(batch.trained[n])) for n in live)
         logits = (logits_LV[at] for logits_LV, at in zip(logits_BLV, predicted, strict=True))
-        return {int(n): _chunk(batch, int(n), logits_TV) for n, logits_TV in zip(live, logits, strict=True)}
+        return {int(n): self._chunk(batch, int(n), logits_TV) for n, logits_TV in zip(live, logits, strict=True)}
+
+    def _chunk(self, batch: Batch, number: int, logits_TV: torch.Tensor) -> Chunk:
+        targets = batch.ids[number, 1:][batch.trained[number]].astype(np.int64)
+        return _chunk(batch, number, logits_TV, margin(logits_TV, self._to_device(targets)))
 
     def _keep(self, live: np.ndarray) -> None:
         """Drop the state of sequences that have ended."""
@@ -82,11 +88,10 @@ class _Torch:
         return _to_device(array, self._device)
 
 
-def _chunk(batch: Batch, number: int, logits_TV: torch.Tensor) -> Chunk:
+def _chunk(batch: Batch, number: int, logits_TV: torch.Tensor, margin_T: torch.Tensor) -> Chunk:
     """Return a sequence's chunk of a batch."""
-    ids, predicted_at = batch.ids[number], np.flatnonzero(batch.trained[number])
-    targets_T = _to_device(ids[1:][predicted_at].astype(np.int64), logits_TV.device)
-    return Chunk(ids, batch.reset[number], predicted_at, logits_TV, Later(margin(logits_TV, targets_T)))
+    predicted_at = np.flatnonzero(batch.trained[number])
+    return Chunk(batch.ids[number], batch.reset[number], predicted_at, logits_TV, Later(margin_T))
 
 
 def _to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -22,7 +22,20 @@ from numpy import ndarray as Array
 
 from tallystick.kernels import numba_jit
 from tallystick.kernels.project_numba import project
-from tallystick.kernels.vector_numba import LANES, fma, load, product, sigmoid, spread, store
+from tallystick.kernels.vector_numba import (
+    LANES,
+    exp,
+    fma,
+    larger,
+    largest,
+    load,
+    plus,
+    product,
+    sigmoid,
+    softplus,
+    spread,
+    store,
+)
 
 PAIR = 2 * LANES
 """Numbers of two vectors."""
@@ -34,6 +47,7 @@ KIND, VOCAB, WIDTH, LAYERS, INNER, STATES, TAPS, HEADS, RANK, GATES, SIZES = ran
 """Places in the array of a model's sizes; those that a kind does not have are zero."""
 ZERO, HALF, ONE, TWO = np.float32(0.0), np.float32(0.5), np.float32(1.0), np.float32(2.0)
 """Constants in single precision; Python's floats would turn the arithmetic into double precision."""
+INFINITY, LEAST = np.float32(np.inf), np.finfo(np.float32).min
 EPS = np.float32(1e-5)
 """Constant that norms add to the mean square, as `rms_norm.EPS`."""
 
@@ -121,11 +135,10 @@ def _norm(x_RD: Array, weight_D: Array, count: int, out_RD: Array) -> None:
 
 
 @jit
-def _clear(out_RM: Array, count: int) -> None:
-    """Zero the first `count` rows."""
-    for r in range(count):
-        for m in range(out_RM.shape[1]):
-            out_RM[r, m] = ZERO
+def _copy(from_M: Array, into_M: Array) -> None:
+    """Copy a row of whole vectors."""
+    for m in range(0, len(into_M), LANES):
+        store(load(from_M, m), into_M, m)
 
 
 @jit
@@ -181,15 +194,14 @@ def _mamba2(
     bias_X, at = weights[at : at + channels], at + channels
     A_H, at = weights[at : at + heads], at + heads
     dt_bias_H, at = weights[at : at + heads], at + heads
-    floor, at = weights[at], at + 1
+    floor_1, at = weights[at : at + 1], at + 1
     D_E, at = weights[at : at + inner], at + inner
     gate_E, at = weights[at : at + inner], at + inner
     out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
 
     _norm(x_RD, norm_D, count, normed_RD)
-    _clear(wide_RM, count)
-    project(normed_RD, in_DM, 0, count, wide_RM)
-    dt_RH, decay_RH = _steps(wide_RM, inner + channels, count, dt_bias_H, floor, A_H)
+    project(normed_RD, in_DM, 0, count, wide_RM, True)
+    dt_RH, decay_RH = _steps(wide_RM, inner + channels, count, dt_bias_H, floor_1, A_H)
     xBC_RX = np.empty((count, padded(channels + LANES)), np.float32)
     begin = 0
     while begin < count:
@@ -204,33 +216,26 @@ def _mamba2(
         _scan_run(xBC_RX, dt_RH, decay_RH, D_E, wide_RM, begin, end, state_NE, inner_RE)
         begin = end
     _norm(inner_RE, gate_E, count, xBC_RX)
-    project(xBC_RX, out_ED, 0, count, x_RD)
+    project(xBC_RX, out_ED, 0, count, x_RD, False)
     return at, z + (taps - 1) * channels + states * inner
 
 
 @jit
-def _steps(
-    wide_RM: Array, column: int, count: int, bias_H: Array, floor: np.float32, A_H: Array
-) -> tuple[Array, Array]:
-    """Return each row's step size and decay of each head; column: place of the raw step sizes.
-
-    Loops of constant length are vectorised, however few the heads.
-    """
+def _steps(wide_RM: Array, column: int, count: int, bias_H: Array, floor_1: Array, A_H: Array) -> tuple[Array, Array]:
+    """Return each row's step size and decay of each head; column: place of the raw step sizes."""
     heads = len(bias_H)
     size = padded(count * heads)
     dt, decay = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for r in range(count):
         for h in range(heads):
             dt[r * heads + h] = wide_RM[r, column + h] + bias_H[h]
-    for begin in range(0, size, LANES):
-        for i in range(LANES):
-            dt[begin + i] = _softplus(dt[begin + i]) + floor
+    for i in range(0, size, LANES):
+        store(plus(softplus(load(dt, i)), spread(floor_1, 0)), dt, i)
     for r in range(count):
         for h in range(heads):
             decay[r * heads + h] = dt[r * heads + h] * A_H[h]
-    for begin in range(0, size, LANES):
-        for i in range(LANES):
-            decay[begin + i] = _exp(decay[begin + i])
+    for i in range(0, size, LANES):
+        store(exp(load(decay, i)), decay, i)
     return _view(dt, 0, count, heads), _view(decay, 0, count, heads)
 
 
@@ -351,16 +356,15 @@ def _mamba1(
     out_ED, at = _view(weights, at, inner, x_RD.shape[1]), at + inner * x_RD.shape[1]
 
     _norm(x_RD, norm_D, count, normed_RD)
-    _clear(wide_RM, count)
-    project(normed_RD, in_DM, 0, count, wide_RM)
-    mixed_RY, dt_RE = np.zeros((count, small), np.float32), np.zeros((count, dense), np.float32)
+    project(normed_RD, in_DM, 0, count, wide_RM, True)
+    mixed_RY, dt_RE = np.empty((count, small), np.float32), np.empty((count, dense), np.float32)
     for r in range(count):
         tail_JE = _view(states_SZ[slot_R[r]], z, taps - 1, inner)
         if fresh_R[r]:
             tail_JE[:] = ZERO
         _convolve(wide_RM[r, :inner], taps_KE, bias_E, tail_JE, inner_RE[r])
-    project(inner_RE, mix_EY, 0, count, mixed_RY)
-    project(mixed_RY, dt_QE, 0, count, dt_RE)
+    project(inner_RE, mix_EY, 0, count, mixed_RY, True)
+    project(mixed_RY, dt_QE, 0, count, dt_RE, True)
     dtx_E, y_E = np.empty(inner, np.float32), np.empty(inner, np.float32)
     for r in range(count):
         state_NE = _view(states_SZ[slot_R[r]], z + (taps - 1) * inner, states, inner)
@@ -378,7 +382,7 @@ def _mamba1(
                 y_E[e] += C * s
         for e in range(inner):
             x_E[e] = y_E[e] * wide_RM[r, inner + e] * _sigmoid(wide_RM[r, inner + e])
-    project(inner_RE, out_ED, 0, count, x_RD)
+    project(inner_RE, out_ED, 0, count, x_RD, False)
     return at, z + (taps - 1 + states) * inner
 
 
@@ -415,11 +419,7 @@ def _recurrent(
             for d in range(width):
                 normed_RD[r, d] = states_SZ[slot_R[r], z + d]
         out_RM = inner_RE if is_gru else wide_RM  # a GRU's reset gate acts on its own part alone
-        if is_gru:
-            for r in range(begin, end):
-                for m in range(columns):
-                    inner_RE[r, m] = ZERO
-        project(normed_RD, own_DM, begin, end, out_RM)
+        project(normed_RD, own_DM, begin, end, out_RM, is_gru)
         for r in range(begin, end):
             h_D = states_SZ[slot_R[r], z : z + width]
             if is_gru:
@@ -457,8 +457,7 @@ def _gru_cell(gates_M: Array, own_M: Array, h_D: Array) -> None:
 def _embed(table_VM: Array, id_R: Array, out_RM: Array, count: int) -> None:
     """Fill the first `count` rows with their tokens' rows of the table."""
     for r in range(count):
-        for m in range(table_VM.shape[1]):
-            out_RM[r, m] = table_VM[id_R[r], m]
+        _copy(table_VM[id_R[r]], out_RM[r])
 
 
 @jit
@@ -518,7 +517,7 @@ def read(
             for layer in range(layers):
                 if layer:
                     _spread(weights[at : at + columns], wide_RM, count)
-                    project(x_RD, _view(weights, at + columns, width, columns), 0, count, wide_RM)
+                    project(x_RD, _view(weights, at + columns, width, columns), 0, count, wide_RM, False)
                     at += columns + width * columns
                 at, z = _recurrent(sizes, weights, at, *scratch, states_SZ, z, *rows)
         _say(sizes, weights, at, last_R[begin : begin + count], x_RD, normed_RD, logits_RV, out)
@@ -532,21 +531,18 @@ def _say(
     width, vocab, wanted = sizes[WIDTH], sizes[VOCAB], 0
     for r in range(len(last_R)):
         if last_R[r] >= 0:
-            for d in range(width):
-                x_RD[wanted, d] = x_RD[r, d]
+            _copy(x_RD[r], x_RD[wanted])
             wanted += 1
     if sizes[KIND] in (MAMBA2, MAMBA1):
         _norm(x_RD, weights[at : at + width], wanted, normed_RD)
         at += width
     else:
         normed_RD = x_RD
-    _clear(logits_RV, wanted)
-    project(normed_RD, _view(weights, at, width, padded(vocab)), 0, wanted, logits_RV)
+    project(normed_RD, _view(weights, at, width, padded(vocab)), 0, wanted, logits_RV, True)
     wanted = 0
     for r in range(len(last_R)):
         if last_R[r] >= 0:
-            for v in range(vocab):
-                out[last_R[r], v] = logits_RV[wanted, v]
+            _copy(logits_RV[wanted], out[last_R[r]])
             wanted += 1
 
 
@@ -576,6 +572,26 @@ def greedy_rows(logits_SV: Array, vocab: int, tokens_S: Array, margins_S: Array,
     """Fill the last three arrays with what `greedy` returns for each row."""
     for s in range(len(tokens_S)):
         tokens_S[s], margins_S[s], silent_S[s] = greedy(logits_SV[s, :vocab])
+
+
+@jit
+def margins(logits_TV: Array, vocab: int, target_T: Array, margin_T: Array) -> None:
+    """Fill `margin_T` with each target's logit minus the best other; NaN becomes the smallest float32, as in torch.
+
+    Overwrites the padding of `logits_TV`.
+    """
+    for t in range(len(target_T)):
+        logits_V, target = logits_TV[t], target_T[t]
+        own = logits_V[target]
+        logits_V[target] = -INFINITY
+        for v in range(vocab, len(logits_V)):
+            logits_V[v] = -INFINITY
+        best = load(logits_V, 0)
+        for v in range(LANES, len(logits_V), LANES):
+            best = larger(best, load(logits_V, v))
+        logits_V[target] = own
+        margin = own - largest(best)
+        margin_T[t] = LEAST if np.isnan(margin) else margin
 
 
 @jit

@@ -53,9 +53,9 @@ def _call(builder: Any, name: str, *given: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LANES}f32"), given)
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
+def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, vector: Any = VECTOR) -> Any:
     pointer = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(pointer, [at]), vector.as_pointer())
 
 
 def _intrinsic(function: Any) -> Any:
@@ -86,6 +86,24 @@ def store(typing: Any, value: Any, array: Any, at: Any) -> Any:
 
 
 @_intrinsic
+def copy(typing: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Copy LANES entries of a contiguous array, of any type, from `at` on to another of that type, from `to` on."""
+    assert source.dtype == target.dtype, "the type of the entries is the same"
+    size = source.dtype.bitwidth // 8
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        vector = ir.VectorType(context.get_data_type(source.dtype), LANES)
+        begin, end = (
+            _place(context, builder, kind, array, place, vector)
+            for kind, array, place in ((source, *given[:2]), (target, *given[2:]))
+        )
+        builder.store(builder.load(begin, align=size, typ=vector), end, align=size)
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
+
+
+@_intrinsic
 def spread(typing: Any, array: Any, at: Any) -> Any:
     """Return a vector of the number of a contiguous array at `at`."""
 
@@ -109,12 +127,61 @@ def product(typing: Any, a: Any, b: Any) -> Any:
 
 
 @_intrinsic
+def larger(typing: Any, a: Any, b: Any) -> Any:
+    """Return the larger number of each two, NaN where one of them is NaN."""
+    return _vector(a, b), lambda context, builder, signature, given: _call(builder, "maximum", *given)
+
+
+@_intrinsic
+def largest(typing: Any, x: Any) -> Any:
+    """Return the largest number of a vector, NaN where one of them is NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        x, reach = given[0], LANES // 2
+        while reach:
+            moved = builder.shuffle_vector(x, x, ir.Constant(INTS, [(i + reach) % LANES for i in range(LANES)]))
+            x, reach = _call(builder, "maximum", x, moved), reach // 2
+        return builder.extract_element(x, INT(0))
+
+    return types.float32(x), generate
+
+
+@_intrinsic
+def plus(typing: Any, a: Any, b: Any) -> Any:
+    """Return a + b."""
+    return _vector(a, b), lambda context, builder, signature, given: builder.fadd(*given)
+
+
+@_intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
     """Return 1 / (1 + exp(-x)), to 3e-7, with Cephes' expf between exp(-87) and exp(87)."""
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         one = _constant(1.0)
         return builder.fdiv(one, builder.fadd(one, _exp(builder, builder.fneg(given[0]))))
+
+    return _vector(x), generate
+
+
+@_intrinsic
+def exp(typing: Any, x: Any) -> Any:
+    """Return exp(x), as `decode_numba._exp`."""
+    return _vector(x), lambda context, builder, signature, given: _exp(builder, *given)
+
+
+@_intrinsic
+def softplus(typing: Any, x: Any) -> Any:
+    """Return log(1 + exp(x)), as `decode_numba._softplus`."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        x, two, zero = given[0], _constant(2.0), _constant(0.0)
+        u = _exp(builder, builder.fneg(_call(builder, "fabs", x)))
+        s = builder.fdiv(u, builder.fadd(two, u))
+        square, series = builder.fmul(s, s), _constant(1 / 17)
+        for c in (1 / 15, 1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3, 1.0):
+            series = multiply_add(builder, series, square, _constant(c))
+        positive = builder.select(builder.fcmp_ordered("<", x, zero), zero, x)
+        return multiply_add(builder, builder.fmul(two, s), series, positive)
 
     return _vector(x), generate
 

@@ -6,7 +6,7 @@ A problem lists the disks on rod A, the largest first, with distinct random size
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tallystick.tasks.base import Defaults, Task
 from tallystick.tasks.numbers import short
@@ -67,7 +67,7 @@ class _Towers(Task):
 
     def answer(self, prompt):
         """Compute the moves by the textbook's recursion."""
-        return [symbol for move in _moves(prompt[:-1], "A", "B", "C") for symbol in move]
+        return _moves(prompt[:-1], "ABC", {})
 
     def token_limit(self, prompt):
         """Return more tokens than either program writes, which is 2^n times a few tokens per disk."""
@@ -244,12 +244,19 @@ def _tower(sizes: Iterable[int]) -> list[str]:
     return [*map(str, sorted(sizes, reverse=True)), ":"]
 
 
-def _moves(disks: Sequence[str], source: str, spare: str, target: str) -> Iterator[tuple[str, str]]:
-    """Yield the moves as (rods, disk), by the textbook's recursion; disks: the largest first."""
-    if disks:
-        yield from _moves(disks[1:], source, target, spare)
-        yield source + target, disks[0]
-        yield from _moves(disks[1:], spare, source, target)
+def _moves(disks: Sequence[str], rods: str, known: dict[tuple[int, str], list[str]]) -> list[str]:
+    """Return the rods and disk of each move, by the textbook's recursion.
+
+    rods: source, spare and target. known: the solutions of parts so far, by their number of disks and rods.
+    """
+    if not disks:
+        return []
+    part, (source, spare, target) = (len(disks), rods), rods
+    if part not in known:
+        before = _moves(disks[1:], source + target + spare, known)
+        after = _moves(disks[1:], spare + source + target, known)
+        known[part] = [*before, source + target, disks[0], *after]
+    return known[part]
 
 
 def _to_mark(disks: PointerHandle, *others: PointerHandle) -> None:

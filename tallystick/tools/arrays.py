@@ -92,10 +92,10 @@ class State:
         """The context memory."""
         return self.memory[: self.registers[SIZE]]
 
-    def grow(self) -> None:
-        """Double the capacity of what has no room for another token or move."""
+    def grow(self, tokens: int = 1) -> None:
+        """Double the capacity of what has no room for so many tokens, or for another move."""
         registers = self.registers
-        if registers[SIZE] == len(self.memory):
+        if registers[SIZE] + tokens > len(self.memory):
             self.memory = _widened(self.memory, 0, len(self.memory) or CAPACITY, 0)
         at_begin, at_end = registers[HEAD] == 0, registers[HEAD] == len(self.cells) - 1
         if at_begin or at_end:
@@ -110,17 +110,20 @@ def _widened(cells: Array, before: int, after: int, fill: int) -> Array:
     return wide
 
 
-def start(task: Remembering, prompt: list[str]) -> State:
-    """Start an episode on this problem, with pointers, a tape and a memory as `tools.start_all` starts them."""
+def start(task: Remembering, prompt: list[str], ids: Array | None = None) -> State:
+    """Start an episode on this problem, with pointers, a tape and a memory as `tools.start_all` starts them.
+
+    ids: the prompt's, where they are known.
+    """
     part, own = task.part_of(prompt)
     registers = np.zeros(REGISTERS, np.int64)
     registers[[ROLE, BEFORE_NOTE, WRITES]] = THOUGHT, THOUGHT, -1
     cells = _lay_out(registers, part, own)
-    ids = part.vocab.encode(prompt)
+    ids = np.array(part.vocab.encode(prompt), ID_DTYPE) if ids is None else ids
     remembers = any(tool.reads_memory for tool in part.built_tools)
-    known = ids[task.marks : len(ids) - task.marks] if remembers else []
+    known = ids[task.marks : len(ids) - task.marks] if remembers else ids[:0]
     registers[[REMEMBERS, SIZE]] = remembers, len(known)
-    return State(registers, _widened(np.array(known, ID_DTYPE), 0, CAPACITY, 0), cells)
+    return State(registers, _widened(known, 0, CAPACITY, 0), cells)
 
 
 def _lay_out(registers: Array, part: Remembering, prompt: Sequence[str]) -> Array:

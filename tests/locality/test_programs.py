@@ -2,12 +2,14 @@
 
 import re
 import sys
+from functools import partial
 
 import pytest
 
-from tallystick import Task, tasks
+from tallystick import Task, episode, tasks
 from tallystick.episode import Recorder
 from tallystick.locality import programs
+from tallystick.locality.extraction import Action
 from tallystick.locality.programs import transducer
 from tallystick.tasks import runner
 from tallystick.workspace import ProgramError
@@ -78,13 +80,79 @@ def test_problems_of_several_blocks(name, length):
     assert not task.compiled.refused
 
 
+class Busy(Task):
+    """A task whose program says much between two questions: moves of many pointers, of the tape, and long thoughts."""
+
+    symbols, blank = "ab>", "a"
+    tools = ("pointer:5", "tape:ab")
+
+    def sample(self, length, rng):
+        return [*rng.choices("ab", k=length), ">"]
+
+    def answer(self, prompt):
+        return [*prompt[:-1], *"aba", *"b" * 40]
+
+    def solve(self, w):
+        pointers = [w.pointer(i) for i in range(5)]
+        while (symbol := pointers[0].read()) != ">":
+            w.tape.write(symbol)
+            w.tape.left()
+            w.tape.write("b")
+            for _ in range(3):
+                w.tape.right()
+            for pointer in pointers:
+                pointer.right()
+            pointers[1].left()
+            pointers[1].right()
+            w.think(*"ab" * 10)
+            w.think(w.tape.read())
+        w.answer()
+        while True:
+            pointers[4].left()
+            if pointers[4].read() == "[BOS]":
+                break
+        while True:
+            pointers[4].right()
+            symbol = pointers[4].read()
+            if symbol == ">":
+                break
+            w.output(symbol)
+            w.think(*"ba")
+        w.output(*"aba", *"b" * 40)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Return a function that sets the size of blocks, so that they end anywhere in what a program says."""
+
+    def set_size(size):
+        for module in (episode, programs, transducer):
+            monkeypatch.setattr(module, "BLOCK", size)
+
+    return set_size
+
+
+@pytest.mark.parametrize("make", [Busy, *(partial(tasks.load, name) for name in ("addition", "hanoi", "turing:bb3"))])
+def test_blocks_end_anywhere(make, small_blocks):
+    task, plain = make(), make()
+    for size in (1, 2, 17, 20, 31, 64):
+        small_blocks(size)
+        for length in (1, 4):
+            prompt = task.problem("test", size, length, 0)
+            for _ in range(2):  # Python begins the first one
+                assert blocks(programs.run, task, prompt) == blocks(runner.run, plain, prompt)
+    assert not task.compiled.refused
+
+
 def plant(task, answer, token):
     """Change what the machine says first after an answer while it answers; return the state."""
     machine = task.compiled._transducer
     states = machine.machine.states
-    (step,) = (i for i, (at, heard) in enumerate(machine.origins) if heard == answer and states[at].answered)
-    machine.said_W[machine.steps_T3[step, 0]] = task.vocab.ids[token]
-    return machine.origins[step].state
+    (origin,) = (each for each in machine.origins if each.answer == answer and states[each.state].answered)
+    step = machine.machine.step(*origin)
+    actions = (Action(task.vocab.ids[token]), *step.actions[1:])
+    machine.entries_SV[origin.state, task.vocab.ids[answer]] = machine._add(origin, step._replace(actions=actions))
+    return origin.state
 
 
 @pytest.mark.parametrize("checked", [True, False])
@@ -149,6 +217,21 @@ def test_errors_of_programs_are_the_same(how, monkeypatch):
             run(task, list("bba>"), sinks[1])
         errors.append((str(error.value), [sink.ok for sink in sinks], [ids.tolist() for ids, _ in sinks[1].blocks]))
     assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("how", ["", "b"])
+def test_a_wrong_output_is_found_where_a_block_ends(how, small_blocks):
+    for size in range(2, 12):
+        small_blocks(size)
+        handed = []
+        for run in (runner.run, programs.run):
+            task, sink = type("Wrong", (Wrong,), {"how": how})(), Recorder()
+            for _ in range(5):
+                run(task, list("aba>"), Recorder())
+            with pytest.raises(ProgramError):
+                run(task, list("bba>"), sink)
+            handed.append([ids.tolist() for ids, _ in sink.blocks])
+        assert handed[0] == handed[1]
 
 
 class Noted(Task):

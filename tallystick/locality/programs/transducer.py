@@ -15,8 +15,9 @@ from numpy import ndarray as Array
 from tallystick.episode import BLOCK, BOS, ID_DTYPE, ROLE_DTYPE, Role
 from tallystick.kernels import numba_jit
 from tallystick.locality.extraction import Machine, Refusal, Step
-from tallystick.locality.programs import loops
-from tallystick.locality.programs.loops import AT, COMPARED, FILLED, HEARD, STEP, TRUTH, UNKNOWN, advance
+from tallystick.locality.programs import loops, phrases
+from tallystick.locality.programs.loops import COMPARED, FILLED, HEARD, LAST, PHRASE, UNKNOWN, advance
+from tallystick.locality.programs.phrases import LONGEST, Phrase
 from tallystick.tasks import Task
 from tallystick.tasks.guard import paused
 from tallystick.tools import arrays
@@ -52,43 +53,56 @@ class Transducer:
         """Whether blocks depend on which symbols are said by one call, which the machine does not know."""
         self._starts: dict[str, int] = {}
         self.entries_SV = np.full((16, len(part.vocab)), UNKNOWN, np.int32)
-        self.steps_T3, self.said_W = np.zeros((16, 3), np.int32), np.zeros(64, ID_DTYPE)
-        self._said = 0
+        self.phrases_PC = np.zeros((16, phrases.COLUMNS), np.int32)
+        self.said_W, self.remembered_W = np.zeros(64, ID_DTYPE), np.zeros(64, ID_DTYPE)
+        self.roles_W = np.zeros(64, ROLE_DTYPE)
+        self._phrases = self._said = 0
 
     def start(self, final: str) -> int:
-        """Return the step before the first answer; final: the prompt's last symbol. Raises Refusal."""
+        """Return the first phrase before the first answer; final: the prompt's last symbol. Raises Refusal."""
         if final not in self._starts:
             with _extracting():
                 step = self.machine.start(final)
             self._starts[final] = self._add(Origin(NOWHERE, final), step)
         return self._starts[final]
 
-    def follow(self, step: int, heard: int) -> None:
-        """Extract the step after another by an answer. Raises Refusal."""
-        state = int(self.steps_T3[step, loops.TO])
+    def follow(self, phrase: int, heard: int) -> int:
+        """Extract the step after a phrase by an answer; return its first phrase. Raises Refusal."""
+        state = int(self.phrases_PC[phrase, phrases.TO])
         answer = self.part.vocab.tokens[heard]
         with _extracting():
             following = self.machine.step(state, answer)
-        number = self._add(Origin(state, answer), following)
+        first = self._add(Origin(state, answer), following)
         self.entries_SV = _with_room(self.entries_SV, len(self.machine.states), UNKNOWN)
-        self.entries_SV[state, heard] = number
+        self.entries_SV[state, heard] = first
+        return first
 
     def _add(self, origin: Origin, step: Step | None) -> int:
         if step is None:
             raise Refusal(f"the program fails: {self.machine.failures[origin.state, origin.answer]}")
         self.machine.check_constants()
-        said, number = np.array([action.token for action in step.actions], ID_DTYPE), len(self.origins)
-        plain = self.grammar[said, 0] == arrays.SAY
+        tokens = [action.token for action in step.actions]
+        plain = self.grammar[tokens, 0] == arrays.SAY
         if self._is_said_at_once and (plain[1:] & plain[:-1]).any():
             raise Refusal("the program says several symbols, which an Episode without a memory may take at once")
-        self.said_W = _with_room(self.said_W, self._said + len(said), 0)
-        self.said_W[self._said : self._said + len(said)] = said
-        self.steps_T3 = _with_room(self.steps_T3, number + 1, 0)
-        to = UNKNOWN if step.to is None else step.to
-        self.steps_T3[number] = self._said, self._said + len(said), to
-        self._said += len(said)
+        answered, heard = False, arrays.NONE
+        if origin.state != NOWHERE:
+            answered, heard = self.machine.states[origin.state].answered, self.part.vocab.ids[origin.answer]
+        first, to = self._phrases, UNKNOWN if step.to is None else step.to
+        for phrase in phrases.cut(self.part, self.grammar, answered, heard, tokens):
+            self._append(phrase, to)
         self.origins.append(origin)
-        return number
+        return first
+
+    def _append(self, phrase: Phrase, to: int) -> None:
+        """Append a phrase of the step that comes next; to: the state that the step leads to."""
+        begin, number = self._said, self._phrases
+        self.said_W = _with(self.said_W, begin, phrase.tokens)
+        self.roles_W = _with(self.roles_W, begin, phrase.roles)
+        self.remembered_W = _with(self.remembered_W, begin, phrase.remembered)
+        self.phrases_PC = _with_room(self.phrases_PC, number + 1, 0)
+        self.phrases_PC[number] = phrase.numbers(begin, to, len(self.origins))
+        self._said, self._phrases = begin + len(phrase.tokens), number + 1
 
     def run(self, task: Task, prompt: list[str], first: int = 0) -> Run:
         """Begin a problem; first: size of its first block, by default that of an Episode's."""
@@ -98,10 +112,7 @@ class Transducer:
         """Describe, for a message, where the machine is in a problem when it has said the token at a position."""
         run = self.run(task, prompt, position + 1)
         next(run.blocks(), None)
-        return self._place(run.step)
-
-    def _place(self, step: int) -> str:
-        state, answer = self.origins[step]
+        state, answer = self.origins[run.step]
         if state == NOWHERE:
             return f"at its start, where the prompt ends in {answer}"
         tool, _, key = self.machine.states[state]
@@ -140,6 +151,13 @@ def _with_room(array: Array, length: int, fill: int) -> Array:
     return longer
 
 
+def _with(array: Array, begin: int, values: list[int]) -> Array:
+    """Return the array with at most LONGEST values from `begin` on, and room for a copy of as many behind each."""
+    array = _with_room(array, begin + 2 * LONGEST, 0)
+    array[begin : begin + len(values)] = values
+    return array
+
+
 class Run:
     """One problem being solved by a machine."""
 
@@ -148,29 +166,31 @@ class Run:
         """The tokens since the last block, if the machine cannot go on, or if its output is not the answer."""
         self._transducer = transducer
         self._own = task.part_of(prompt)[1]
-        self._state = arrays.start(task, prompt)
+        ids = np.array(task.vocab.encode(prompt), ID_DTYPE)
+        self._state = arrays.start(task, prompt, ids)
         self._truth = np.zeros(0, np.int32)
         self._run = np.zeros(loops.REGISTERS, np.int64)
-        self._run[[HEARD, FILLED]] = arrays.NONE, 1 + len(prompt)
         # as an Episode's first block, which is handed on after a token that is said
         self._empty(max(first or BLOCK, len(prompt) + 2))
-        self._ids[0], self._ids[1 : 1 + len(prompt)] = BOS, task.vocab.encode(prompt)
+        self._run[FILLED] = 1 + len(prompt)
+        self._ids[0], self._ids[1 : 1 + len(prompt)] = BOS, ids
         self._roles[: 1 + len(prompt)] = Role.PROMPT
 
     def _empty(self, size: int) -> None:
-        self._ids, self._roles = np.empty(size, ID_DTYPE), np.empty(size, ROLE_DTYPE)
+        """Begin a block of so many tokens; phrases may reach beyond it."""
+        self._size = size
+        self._ids, self._roles = np.empty(size + LONGEST, ID_DTYPE), np.empty(size + LONGEST, ROLE_DTYPE)
 
     @property
     def step(self) -> int:
-        """The present step."""
-        return int(self._run[STEP])
+        """The last step of which a token was said."""
+        return int(self._transducer.phrases_PC[self._run[LAST], phrases.STEP])
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
         """Yield blocks of ids and roles, as `Episode` hands them to a sink, up to the end or until it is stuck."""
         try:
             self._transducer.machine.check_constants()
-            self._run[STEP] = self._transducer.start(self._own[-1])
-            self._run[AT] = self._transducer.steps_T3[self.step, loops.BEGIN]
+            self._run[[PHRASE, LAST]] = self._transducer.start(self._own[-1])
             yield from self._blocks()
         except Refusal:
             self.stuck = self._unfinished()
@@ -182,29 +202,39 @@ class Run:
     def _blocks(self) -> Iterator[tuple[Array, Array]]:
         while True:
             reason = self._advance()
-            ids, roles = self._unfinished()
-            if reason == loops.WRONG or (reason == loops.ENDED and self._is_short()):
-                self.stuck = ids, roles
-                return
-            if reason == loops.ENDED:
+            failed = reason == loops.WRONG or (reason == loops.ENDED and self._is_short())
+            if self._run[FILLED] - failed >= self._size:  # the program does not say the last token where that is wrong
+                yield from self._full()
+            if failed:
+                self.stuck = self._unfinished()
+            elif reason == loops.ENDED:
+                ids, roles = self._unfinished()
                 if len(ids):
                     yield ids.copy(), roles.copy()  # without the rest of the buffer, since the sink may keep them
+            if failed or reason == loops.ENDED:
                 return
-            self._run[FILLED] = 0
-            self._empty(BLOCK)
-            for begin in range(0, len(ids), BLOCK):
-                yield ids[begin : begin + BLOCK], roles[begin : begin + BLOCK]
+
+    def _full(self) -> Iterator[tuple[Array, Array]]:
+        """Yield a block that is full, and begin the next one with what was said beyond it."""
+        (ids, roles), size = self._unfinished(), self._size
+        self._empty(BLOCK)
+        self._run[FILLED] = beyond = len(ids) - size
+        self._ids[:beyond], self._roles[:beyond] = ids[size:], roles[size:]
+        for begin in range(0, size, BLOCK):
+            end = min(begin + BLOCK, size)
+            yield ids[begin:end], roles[begin:end]
 
     def _advance(self) -> int:
         """Run to the end of a block, or of the episode, and give the loop what it needs meanwhile."""
         machine, run = self._transducer, self._run
         while True:
-            known = machine.entries_SV, machine.steps_T3, machine.said_W, self._truth, machine.grammar
+            said = machine.said_W, machine.roles_W, machine.remembered_W
+            known = machine.entries_SV, machine.phrases_PC, *said, self._truth
             reason = _call(run, *known, *self._state.arrays, self._ids, self._roles)
             if reason == loops.NO_ROOM:
-                self._state.grow()
+                self._state.grow(LONGEST)
             elif reason == loops.NEW_STEP:
-                machine.follow(self.step, int(run[HEARD]))
+                run[PHRASE] = machine.follow(int(run[LAST]), int(run[HEARD]))
             elif reason == loops.NEEDS_TRUTH:
                 self._compute_truth()
             else:
@@ -214,10 +244,10 @@ class Run:
         part = self._transducer.part
         ids, truth = part.vocab.ids, part.truth(self._own)
         self._truth = np.fromiter(map(ids.get, truth, repeat(-1)), np.int32, len(truth))
-        self._run[TRUTH] = loops.KNOWN if part.answers_by_token else loops.ANY_OUTPUT
 
     def _is_short(self) -> bool:
-        return bool(self._run[TRUTH] == loops.KNOWN and self._run[COMPARED] < len(self._truth))
+        part = self._transducer.part
+        return bool(part.answers_by_token and self._run[COMPARED] < len(self._truth))
 
 
 def of(part: Task) -> Transducer | None:
