@@ -22,10 +22,13 @@ from tallystick.tasks.annotate.control import open_frames
 from tallystick.tasks.guard import task_code
 from tallystick.workspace import ProgramError
 
-__all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"]
+__all__ = ["START", "TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"]
 
 STATES, ANSWERS = 10_000, 3_000_000
 """Maximum number of states, and of answers in all replays."""
+
+START = -1
+"""Stands for the state before the first question, in which the answer is the prompt's last symbol."""
 
 
 class Step(NamedTuple):
@@ -57,24 +60,23 @@ class Machine:
         """Errors of the program, by state and answer; it takes no step there."""
         self._numbers: dict[Question, int] = {}
         self._paths: list[tuple[str, ...]] = []
-        self._steps: dict[tuple[int, str], Step | None] = {}
-        self._starts: dict[str, Step | None] = {}
+        self.steps: dict[tuple[int, str], Step | None] = {}
+        """The steps that were taken, by state and answer; None where the program fails."""
         self._replayed = 0
         self._watch, self._tokens = Watch(task), Tokens(task)
         self._sites: dict[Hashable, int] = {}
 
     def start(self, final: str) -> Step | None:
         """Return what the program does before its first answer, if this is the prompt's last symbol."""
-        if final not in self._starts:
-            self._starts[final] = self._run((final,), (-1, final))
-        return self._starts[final]
+        return self.step(START, final)
 
     def step(self, state: int, answer: str) -> Step | None:
         """Return the step from a state by an answer; None if the program fails there. Raises Refusal."""
         key = state, answer
-        if key not in self._steps:
-            self._steps[key] = self._run((*self._paths[state], answer), key)
-        return self._steps[key]
+        if key not in self.steps:
+            before = self._paths[state] if state != START else ()
+            self.steps[key] = self._run((*before, answer), key)
+        return self.steps[key]
 
     def check_constants(self) -> None:
         """Raise Refusal if anything but the program changes what it reads."""
