@@ -7,6 +7,8 @@ The abstraction allows too much, never too little, so what holds in it holds in 
   to which is gathered until nothing is added.
 - A pointer is a set of labels, or spots before or behind the memory: a right one is always among them.
 - The tape answers anything that may stand on it, at any time.
+- A search finds any line that labels in a row allow and that contains its symbols. If it finds none or more than one,
+  the program fails.
 
 An answer for which the program fails is left out, for on a problem that it solves it does not fail.
 """
@@ -14,13 +16,14 @@ An answer for which the program fails is left out, for on a problem that it solv
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
 from tallystick.episode import ANS, BOS, EOS, MARKS
-from tallystick.locality.extraction import TAPE, Action, Machine, Refusal, Step, own_task
+from tallystick.locality.extraction import SEARCH, TAPE, Action, Answer, Machine, Refusal, Step, own_task
+from tallystick.locality.lines import Lines
 from tallystick.locality.memory import ANY, Label, Memory, Spot, Spots
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape
@@ -124,12 +127,10 @@ class Abstraction:
                     self._follow(node, step, (self._memory.start(first),) * len(self._pointers), label)
         while self._waiting:
             situation = self._waiting.popleft()
-            for answer, pointers in self._answers(situation):
-                step = self.machine.step(situation.state, self._tokens[answer])
+            for answer, heard, pointers in self._answers(situation):
+                step = self.machine.step(situation.state, answer)
                 if step is not None:
-                    heard = edges.node()
-                    edges.edge(self._nodes[situation], answer, heard)
-                    self._follow(heard, step, pointers, situation.last)
+                    self._follow(self._hear(situation, heard), step, pointers, situation.last)
 
     def _prompts(self, bos: int) -> list[tuple[int, int, Label]]:
         """Add the prompt's nodes; return those at which it may end, with the last token and label."""
@@ -144,20 +145,38 @@ class Abstraction:
                         edges.edge(node, following, end)
         return [found for place in sorted(shape.last) for found in nodes[place]]
 
-    def _answers(self, situation: Situation) -> list[tuple[int, tuple[Spots, ...]]]:
-        """Return the answers that a tool may give, as ids, with what is known of the pointers then."""
+    def _hear(self, situation: Situation, heard: Sequence[int]) -> int:
+        """Add nodes for an answer; return the last one."""
+        node = self._nodes[situation]
+        for token in heard:
+            before, node = node, self.edges.node()
+            self.edges.edge(before, token, node)
+        return node
+
+    def _answers(self, situation: Situation) -> list[tuple[Answer, tuple[int, ...], tuple[Spots, ...]]]:
+        """Return the answers that a tool may give, with their ids and with what is known of the pointers then."""
         tool, pointers = self.machine.states[situation.state].tool, situation.pointers
+        if tool == SEARCH:
+            return [*self._found(situation)]
         if tool == TAPE:
-            return [(answer, pointers) for answer in self._on_tape]
+            return [(self._tokens[answer], (answer,), pointers) for answer in self._on_tape]
         which = self._pointers.index(tool)
         by_token: dict[int, set[Spot]] = {}
         for spot in pointers[which]:
             for token in self._memory.read(spot):
                 by_token.setdefault(token, set()).add(spot)
         return [
-            (token, (*pointers[:which], frozenset(spots), *pointers[which + 1 :]))
+            (self._tokens[token], (token,), (*pointers[:which], frozenset(spots), *pointers[which + 1 :]))
             for token, spots in sorted(by_token.items())
         ]
+
+    def _found(self, situation: Situation) -> Iterator[tuple[Answer, tuple[int, ...], tuple[Spots, ...]]]:
+        """Yield the lines that a search may find, one of them at a time."""
+        ids, searched = self._ids, self.machine.states[situation.state].searched
+        lines = Lines(self._memory, [ids[symbol] for symbol in searched], ids["\n"], situation.last)
+        for line in lines.all:
+            answer = tuple(self._tokens[token] for token in line)
+            yield answer, (ids["[obs]"], *line, ids["[/line]"], ids["[/obs]"]), situation.pointers
 
     def _follow(self, node: int, step: Step, pointers: tuple[Spots, ...], last: Label) -> None:
         """Add nodes for what the program says, up to the next question."""

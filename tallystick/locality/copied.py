@@ -30,7 +30,7 @@ def find(machine: Machine, shape: Shape) -> Symbols:
     Only the steps that were taken so far tell.
     """
     ids = machine.task.vocab.ids
-    if f"[{TAPE}.read]" in ids:  # what stands on the tape at first may depend on the prompt in any way
+    if f"[{TAPE}.read]" in ids or "[find]" in ids:  # prompts decide in any way what is on a tape, and searches compare
         return ()
     places: defaultdict[frozenset[int], list[str]] = defaultdict(list)
     for symbol in sorted(frozenset().union(*shape.symbols), key=ids.__getitem__):
@@ -75,7 +75,7 @@ def _marked(step: Step | None, token: int) -> Step | None:
 def _constant(machine: Machine) -> set[int]:
     """Return the tokens that some step says though they were not the answer."""
     ids = machine.task.vocab.ids
-    marked = (_marked(step, ids[answer]) for (_, answer), step in machine.steps.items())
+    marked = (_marked(step, ids[str(answer)]) for (_, answer), step in machine.steps.items())
     return {action.token for step in marked if step is not None for action in step.actions}
 
 

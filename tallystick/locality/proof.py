@@ -16,7 +16,7 @@ from tallystick.locality import conflicts, copied, deciding
 from tallystick.locality.abstraction import COARSE_NODES, NODES, Abstraction, TooMany, writable
 from tallystick.locality.conflicts import Conflict
 from tallystick.locality.deciding import Tree
-from tallystick.locality.extraction import ANSWERS, TAPE, Machine, Refusal
+from tallystick.locality.extraction import ANSWERS, SEARCH, TAPE, Machine, Refusal
 from tallystick.locality.token_graph import TokenGraph, Undecided
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape, parse
@@ -270,13 +270,16 @@ def _cover(task: Task, tree: Tree, proof: Proof, seed: int) -> None:
 
 def _assumptions(machine: Machine) -> list[str]:
     task = machine.task
+    shape = (task.shape or ".+").replace("\n", "\\n")
     stated = [
-        f"prompts have the shape {task.shape or '.+'}, as all those looked at have",
+        f"prompts have the shape {shape}, as all those looked at have",
         "the program solves each problem, and depends on nothing but its tools' answers",
         "tools answer as documented",
     ]
     if any(tool.startswith("tape") for tool in task.tools):
         stated.append("what stands on the tape at first can also be written on it, or stands in the prompt")
+    if any(state.tool == SEARCH for state in machine.states):
+        stated.append("each search finds exactly one line, since the program would fail otherwise")
     if machine.failures:
         stated.append(f"{len(machine.failures)} answers after which the program would fail are never given")
     return stated
