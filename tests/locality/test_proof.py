@@ -103,12 +103,6 @@ def test_local_tasks_are_proved_and_covered(name, k, contexts):
     assert proof["assumptions"]
 
 
-@pytest.mark.slow
-def test_hanoi_is_proved_up_to_renaming_of_its_disks():
-    proof = prove(tasks.load("hanoi"))
-    assert (proof["verdict"], proof["k"], len(proof["copied"])) == ("proved", 12, 100)
-
-
 def test_the_papers_addition_is_refuted():
     proof = prove(tasks.load("addition", "paper"))
     assert proof["verdict"] == "refuted"
