@@ -200,8 +200,6 @@ class Abstraction:
             else:
                 at = [(n, moved[name]) for n, name in zip(together, self._pointers, strict=True)]
                 following = self._situation(Situation(step.to, pointers, last, tuple(map(at.index, at))))
-            if following is None:
-                return
             edges.edge(node, action.token, following)
             node = following
 
@@ -216,14 +214,7 @@ class Abstraction:
         self._memory.add(last, label)
         return tuple(self._memory.grow(spots, label) for spots in pointers), label
 
-    def _situation(self, situation: Situation) -> int | None:
-        """Return the node of a situation; None if pointers would stand together where they cannot."""
-        met: dict[int, Spots] = {}
-        for spots, n in zip(situation.pointers, situation.together, strict=True):
-            met[n] = met.get(n, spots) & spots
-        if not all(met.values()):
-            return None
-        situation = situation._replace(pointers=tuple(met[n] for n in situation.together))
+    def _situation(self, situation: Situation) -> int:
         node = self._nodes.get(situation)
         if node is None:
             node = self._nodes[situation] = self.edges.node()
