@@ -32,6 +32,8 @@ def _print(proof: Proof) -> None:
         say(
             f"{name}: proved local at every length: the last {proof['k']} tokens decide, {proof['contexts']:,} contexts"
         )
+        if proof["copied"]:
+            say(_renamed(proof["copied"]))
         say(_covered(proof))
         for missing in proof["missing"]:
             print_missing(missing["context"], missing["next"], missing["problem"])
@@ -45,10 +47,21 @@ def _print(proof: Proof) -> None:
     say(f"{proof['states']:,} control states, {proof['seconds']:.1f} s")
 
 
+def _renamed(copied: list[str]) -> str:
+    """Say in one line how to read contexts that are counted up to renaming."""
+    other, said = map(visible, copied[:2])
+    return (
+        f"contexts are counted up to renaming of {len(copied)} symbols, which the program only copies: "
+        f"{said} is the one said next, {other} any other"
+    )
+
+
 def _covered(proof: Proof) -> str:
     """Say in one line whether training problems have all contexts."""
     length = f"covered at length {proof['train_length']}"
     if not proof["lacking"]:
+        if proof["copied"]:
+            return f"{length}: yes, up to renaming"
         return f"{length}: yes, so lookup is exact at any length; a fixed-state model that learns it is predicted to be"
     lacking = f"{proof['lacking']:,} of {proof['contexts']:,} contexts are not among training problems"
     found = proof["covered"] is not None

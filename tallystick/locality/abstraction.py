@@ -6,21 +6,25 @@ The abstraction allows too much, never too little, so what holds in it holds in 
 - A memory cell is a label: its token, and where in the shape or in the program it was said. Which label may stand next
   to which is gathered until nothing is added.
 - A pointer is a set of labels, or spots before or behind the memory: a right one is always among them.
+- In the coarse form it is kept which pointers stand on the same cell, since they began there and moved alike.
 - The tape answers anything that may stand on it, at any time.
+- A search finds any line that labels in a row allow and that contains its symbols. If it finds none or more than one,
+  the program fails.
 
 An answer for which the program fails is left out, for on a problem that it solves it does not fail.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Hashable, Sequence
+from collections import Counter, deque
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
 from tallystick.episode import ANS, BOS, EOS, MARKS
-from tallystick.locality.extraction import TAPE, Action, Machine, Refusal, Step, own_task
+from tallystick.locality.extraction import SEARCH, TAPE, Action, Answer, Machine, Refusal, Step, own_task
+from tallystick.locality.lines import Lines
 from tallystick.locality.memory import ANY, Label, Memory, Spot, Spots
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape
@@ -41,6 +45,8 @@ class Situation(NamedTuple):
     pointers: tuple[Spots, ...]
     last: Label
     """The last cell of the memory."""
+    together: tuple[int, ...]
+    """For each pointer the first one that is known to stand on the same cell."""
 
 
 @dataclass
@@ -117,19 +123,18 @@ class Abstraction:
         edges = self.edges
         bos = edges.node()
         edges.edge(0, BOS, bos)
+        together = tuple(0 if self._coarse else n for n in range(len(self._pointers)))
         for node, token, label in self._prompts(bos):
             step = self.machine.start(self._tokens[token])
             for first in self.shape.first:
                 if step is not None and label.site in self.shape.reach(first):
-                    self._follow(node, step, (self._memory.start(first),) * len(self._pointers), label)
+                    self._follow(node, step, (self._memory.start(first),) * len(together), label, together)
         while self._waiting:
             situation = self._waiting.popleft()
-            for answer, pointers in self._answers(situation):
-                step = self.machine.step(situation.state, self._tokens[answer])
+            for answer, heard, pointers in self._answers(situation):
+                step = self.machine.step(situation.state, answer)
                 if step is not None:
-                    heard = edges.node()
-                    edges.edge(self._nodes[situation], answer, heard)
-                    self._follow(heard, step, pointers, situation.last)
+                    self._follow(self._hear(situation, heard), step, pointers, situation.last, situation.together)
 
     def _prompts(self, bos: int) -> list[tuple[int, int, Label]]:
         """Add the prompt's nodes; return those at which it may end, with the last token and label."""
@@ -144,31 +149,57 @@ class Abstraction:
                         edges.edge(node, following, end)
         return [found for place in sorted(shape.last) for found in nodes[place]]
 
-    def _answers(self, situation: Situation) -> list[tuple[int, tuple[Spots, ...]]]:
-        """Return the answers that a tool may give, as ids, with what is known of the pointers then."""
+    def _hear(self, situation: Situation, heard: Sequence[int]) -> int:
+        """Add nodes for an answer; return the last one."""
+        node = self._nodes[situation]
+        for token in heard:
+            before, node = node, self.edges.node()
+            self.edges.edge(before, token, node)
+        return node
+
+    def _answers(self, situation: Situation) -> list[tuple[Answer, tuple[int, ...], tuple[Spots, ...]]]:
+        """Return the answers that a tool may give, with their ids and with what is known of the pointers then."""
         tool, pointers = self.machine.states[situation.state].tool, situation.pointers
+        if tool == SEARCH:
+            return [*self._found(situation)]
         if tool == TAPE:
-            return [(answer, pointers) for answer in self._on_tape]
-        which = self._pointers.index(tool)
-        by_token: dict[int, set[Spot]] = {}
+            return [(self._tokens[answer], (answer,), pointers) for answer in self._on_tape]
+        which, by_token = self._pointers.index(tool), dict[int, set[Spot]]()
+        here = [together == situation.together[which] for together in situation.together]
         for spot in pointers[which]:
             for token in self._memory.read(spot):
                 by_token.setdefault(token, set()).add(spot)
         return [
-            (token, (*pointers[:which], frozenset(spots), *pointers[which + 1 :]))
+            (
+                self._tokens[token],
+                (token,),
+                tuple(frozenset(spots) if is_here else other for other, is_here in zip(pointers, here, strict=True)),
+            )
             for token, spots in sorted(by_token.items())
         ]
 
-    def _follow(self, node: int, step: Step, pointers: tuple[Spots, ...], last: Label) -> None:
+    def _found(self, situation: Situation) -> Iterator[tuple[Answer, tuple[int, ...], tuple[Spots, ...]]]:
+        """Yield the lines that a search may find, one of them at a time."""
+        ids, searched = self._ids, self.machine.states[situation.state].searched
+        lines = Lines(self._memory, [ids[symbol] for symbol in searched], ids["\n"], situation.last)
+        for line in lines.all:
+            answer = tuple(self._tokens[token] for token in line)
+            yield answer, (ids["[obs]"], *line, ids["[/line]"], ids["[/obs]"]), situation.pointers
+
+    def _follow(
+        self, node: int, step: Step, pointers: tuple[Spots, ...], last: Label, together: tuple[int, ...]
+    ) -> None:
         """Add nodes for what the program says, up to the next question."""
-        edges = self.edges
+        edges, moved = self.edges, Counter[str]()
         for i, action in enumerate(step.actions):
             edges.said[node] = action.token
             pointers, last = self._act(action, pointers, last)
+            moved[action.pointer] += action.step
             if i < len(step.actions) - 1 or step.to is None:
                 following = edges.node()
             else:
-                following = self._situation(Situation(step.to, pointers, last))
+                at = [(n, moved[name]) for n, name in zip(together, self._pointers, strict=True)]
+                following = self._situation(Situation(step.to, pointers, last, tuple(map(at.index, at))))
             edges.edge(node, action.token, following)
             node = following
 

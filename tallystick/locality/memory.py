@@ -86,6 +86,10 @@ class Memory:
         place = spot[0]
         return (place.token,) if isinstance(place, Outside) else self.tokens[place]
 
+    def following(self, label: Label) -> Iterable[Label]:
+        """Return the labels that may follow one."""
+        return self._after.get(label, ())
+
     def add(self, label: Label, following: Label) -> None:
         """Note that a label may follow another one."""
         known = self._after.setdefault(label, set())
@@ -111,7 +115,7 @@ class Memory:
         elif place == BEFORE:
             yield from ((label, ahead) for label in self.first)
         elif isinstance(place, Label):
-            for label in self._after.get(place, ()):
+            for label in self.following(place):
                 if last.in_answer or not label.in_answer:
                     yield from ((label, left) for left in self._passed(label, ahead))
             if place == last and not any(ahead):

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple, TypedDict
 
-from tallystick.locality import conflicts, deciding
+from tallystick.locality import conflicts, copied, deciding
 from tallystick.locality.abstraction import COARSE_NODES, NODES, Abstraction, TooMany, writable
 from tallystick.locality.conflicts import Conflict
 from tallystick.locality.deciding import Tree
-from tallystick.locality.extraction import ANSWERS, TAPE, Machine, Refusal
+from tallystick.locality.extraction import ANSWERS, SEARCH, TAPE, Machine, Refusal
 from tallystick.locality.token_graph import TokenGraph, Undecided
 from tallystick.tasks import Task
 from tallystick.tasks.shape import Shape, parse
@@ -63,6 +63,9 @@ class Proof(TypedDict):
     conflicts: list[Conflict]
     reason: str
     """Why it is not proved."""
+    copied: list[str]
+    """Symbols up to renaming of which contexts are counted; in these the second one is the symbol that is said next,
+    and the first one any other. Empty if each symbol stands for itself."""
     states: int
     seconds: float
     assumptions: list[str]
@@ -103,6 +106,7 @@ def _unknown(task: Task) -> Proof:
         "missing": [],
         "conflicts": [],
         "reason": "",
+        "copied": [],
         "states": 0,
         "seconds": 0.0,
         "assumptions": [],
@@ -122,12 +126,13 @@ def _unfit(task: Task) -> str:
 
 def _prove(machine: Machine, proof: Proof, seed: int, quick: bool) -> None:
     task = machine.task
-    graph, k, undecided = _explore(machine, seed, (QUICK_NODES, QUICK_NODES) if quick else (NODES, COARSE_NODES))
-    if undecided is not None:
-        _refute(task, proof, seed, undecided, quick)
+    found = _explore(machine, seed, (QUICK_NODES, QUICK_NODES) if quick else (NODES, COARSE_NODES))
+    if found.undecided is not None:
+        _refute(task, proof, seed, found.undecided, quick)
         return
-    tree = _confirm(machine, graph, seed)
-    proof["verdict"], proof["k"], proof["contexts"] = "proved", k, len(tree.contexts)
+    tree = _confirm(machine, found, seed)
+    proof["verdict"], proof["k"], proof["contexts"] = "proved", found.k, len(tree.contexts)
+    proof["copied"] = [*found.copied]
     proof["assumptions"] = _assumptions(machine)
     if not quick:
         _cover(task, tree, proof, seed)
@@ -146,34 +151,57 @@ def proved_graph(task: Task, seed: int = 0) -> Proved:
     if reason := _unfit(task):
         raise Refusal(reason)
     machine = Machine(task, ANSWERS)
-    graph, k, undecided = _explore(machine, seed, (NODES, COARSE_NODES))
-    if undecided is not None:
-        one, other = task.vocab.tokens[undecided.one], task.vocab.tokens[undecided.other]
+    found = _explore(machine, seed, (NODES, COARSE_NODES))
+    if found.copied:
+        raise Refusal("it is proved local up to renaming of symbols only, and a model may treat any symbol differently")
+    if found.undecided is not None:
+        one, other = task.vocab.tokens[found.undecided.one], task.vocab.tokens[found.undecided.other]
         raise Refusal(f"no number of last tokens decides between {one} and {other}, as `tallystick prove` says")
-    _confirm(machine, graph, seed)
-    return Proved(graph, k, _assumptions(machine))
+    _confirm(machine, found, seed)
+    return Proved(found.graph, found.k, _assumptions(machine))
 
 
-def _explore(machine: Machine, seed: int, nodes: tuple[int, int]) -> tuple[TokenGraph, int, Undecided | None]:
+class Explored(NamedTuple):
+    """What may happen in any problem of a task's shape."""
+
+    graph: TokenGraph
+    k: int
+    """The fewest last tokens that decide; -1 if none do."""
+    undecided: Undecided | None
+    copied: copied.Symbols
+    """Symbols of which the graph has the first two only, which stand for all; or empty."""
+
+
+def _explore(machine: Machine, seed: int, nodes: tuple[int, int]) -> Explored:
     """Make the token graph and find k."""
     task = machine.task
     shape = parse(task.shape or ".+", task.symbols)
     for prompt in _sampled(task, seed):
         _check_shape(task, shape, prompt)
-    found = _decide(machine, shape, nodes)
+    try:
+        found = _decide(machine, shape, nodes)
+    except TooMany:
+        symbols = copied.find(machine, shape)
+        if not symbols:
+            raise
+        found = _decide(machine, copied.reduced(shape, symbols), nodes)._replace(copied=symbols)
+        if not copied.are_copied(machine, symbols):
+            raise
     machine.check_constants()
     return found
 
 
-def _confirm(machine: Machine, graph: TokenGraph, seed: int) -> Tree:
+def _confirm(machine: Machine, found: Explored, seed: int) -> Tree:
     """Return the deciding contexts. Raises Refusal if problems contradict them."""
-    tree = Tree(graph.deciding(), len(machine.task.vocab))
+    contexts, vocab = found.graph.deciding(), machine.task.vocab
+    names = [vocab.ids[symbol] for symbol in found.copied]
+    tree = copied.RenamedTree(contexts, len(vocab), names) if names else Tree(contexts, len(vocab))
     deciding.missing(machine.task, tree, _sampled(machine.task, seed), [-1])
     machine.check_constants()
     return tree
 
 
-def _decide(machine: Machine, shape: Shape, nodes: tuple[int, int]) -> tuple[TokenGraph, int, Undecided | None]:
+def _decide(machine: Machine, shape: Shape, nodes: tuple[int, int]) -> Explored:
     """Find k, and refine the abstraction while that may help.
 
     At first the cells of the memory are told apart by their tokens. If there are too many situations, they are told
@@ -192,7 +220,7 @@ def _decide(machine: Machine, shape: Shape, nodes: tuple[int, int]) -> tuple[Tok
         k, undecided = graph.k()
         more = sorted((undecided.after & abstraction.remembered) - {*marks}) if undecided else []
         if not more or len(marks) == MARKS:
-            return graph, k, undecided
+            return Explored(graph, k, undecided, ())
         marks.append(more[0])
 
 
@@ -242,13 +270,16 @@ def _cover(task: Task, tree: Tree, proof: Proof, seed: int) -> None:
 
 def _assumptions(machine: Machine) -> list[str]:
     task = machine.task
+    shape = (task.shape or ".+").replace("\n", "\\n")
     stated = [
-        f"prompts have the shape {task.shape or '.+'}, as all those looked at have",
+        f"prompts have the shape {shape}, as all those looked at have",
         "the program solves each problem, and depends on nothing but its tools' answers",
         "tools answer as documented",
     ]
     if any(tool.startswith("tape") for tool in task.tools):
         stated.append("what stands on the tape at first can also be written on it, or stands in the prompt")
+    if any(state.tool == SEARCH for state in machine.states):
+        stated.append("each search finds exactly one line, since the program would fail otherwise")
     if machine.failures:
         stated.append(f"{len(machine.failures)} answers after which the program would fail are never given")
     return stated

@@ -27,7 +27,7 @@ class _Towers(Task):
     """The problems of both tasks, and their text form."""
 
     max_length = 20
-    shape = f"{one_of(SIZES)}+:"
+    shape = f"(<100>?{one_of(SIZES[1:-1])}*{one_of(SIZES[:-1])}|<100>):"
 
     def sample(self, length, rng):
         """Draw `length` disks of distinct uniform sizes."""

@@ -10,6 +10,7 @@ from itertools import permutations
 
 from tallystick.tasks.machines import DIGITS, MACHINES, MARKS, Machine, read
 from tallystick.tasks.numbers import short
+from tallystick.tasks.shape import one_of
 from tallystick.tasks.turing import Problem, TapeTask, parts, simulate
 
 STATES = "ABCDEFGIJKMNOPQSTUVWXYZ"
@@ -49,6 +50,7 @@ class TuringUniversal(TapeTask):
     symbols = (*"01", *DIGITS[2:], *MARKS, *STATES, HALT, *"LR", "\n")
     tools = ("tape:01", "search")
     blank = "0"
+    shape = f"({one_of(STATES)}[01][01][LR]{one_of(STATES + HALT)}\n)+[01]*(\\|[0-9]+)?>{one_of(STATES)}"
 
     def __init__(self, options: str = "", variant: str | None = None):
         super().__init__(options, variant)

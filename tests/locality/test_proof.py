@@ -115,7 +115,6 @@ def test_the_papers_addition_is_refuted():
     ("name", "variant", "reason"),
     [
         ("logic-graph", None, "w.prompt"),
-        ("turing-universal", None, "searches"),
         ("addition", "direct", "w.prompt"),
         ("addition", "no-tool", "the tools' answers"),
         ("reverse:1,addition:1", None, "mixture"),

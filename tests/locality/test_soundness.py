@@ -28,10 +28,10 @@ EXPLORED = 0.9
 def explored(task):
     """Return a program's token graph and its k, -1 if there is none; None where it is too large."""
     try:
-        graph, k, _ = proof._explore(Machine(task, REPLAYED), 0, NODES)
+        found = proof._explore(Machine(task, REPLAYED), 0, NODES)
     except Refusal:
         return None
-    return graph, k
+    return found.graph, found.k
 
 
 class Walker:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tallystick.episode import EOS
 from tallystick.locality.extraction.refusal import Refusal
-from tallystick.locality.extraction.replay import TAPE, Action, Asked, Question, Replay, Tokens
+from tallystick.locality.extraction.replay import SEARCH, TAPE, Action, Answer, Asked, Question, Replay, Tokens
 from tallystick.locality.extraction.stand_ins import ReplayWorkspace
 from tallystick.locality.extraction.states import key_of
 from tallystick.locality.extraction.watch import Watch, own_task
@@ -22,10 +22,13 @@ from tallystick.tasks.annotate.control import open_frames
 from tallystick.tasks.guard import task_code
 from tallystick.workspace import ProgramError
 
-__all__ = ["TAPE", "Action", "Machine", "Refusal", "Step", "machine", "own_task"]
+__all__ = ["SEARCH", "START", "TAPE", "Action", "Answer", "Machine", "Refusal", "Step", "machine", "own_task"]
 
 STATES, ANSWERS = 10_000, 3_000_000
 """Maximum number of states, and of answers in all replays."""
+
+START = -1
+"""Stands for the state before the first question, in which the answer is the prompt's last symbol."""
 
 
 class Step(NamedTuple):
@@ -53,43 +56,38 @@ class Machine:
         self._limit = answers
         self.states: list[Question] = []
         """The states that have been found, each as its question."""
-        self.failures: dict[tuple[int, str], str] = {}
+        self.failures: dict[tuple[int, Answer], str] = {}
         """Errors of the program, by state and answer; it takes no step there."""
         self._numbers: dict[Question, int] = {}
-        self._paths: list[tuple[str, ...]] = []
-        self._steps: dict[tuple[int, str], Step | None] = {}
-        self._starts: dict[str, Step | None] = {}
+        self._paths: list[tuple[Answer, ...]] = []
+        self.steps: dict[tuple[int, Answer], Step | None] = {}
+        """The steps that were taken, by state and answer; None where the program fails."""
         self._replayed = 0
         self._watch, self._tokens = Watch(task), Tokens(task)
         self._sites: dict[Hashable, int] = {}
 
     def start(self, final: str) -> Step | None:
         """Return what the program does before its first answer, if this is the prompt's last symbol."""
-        if final not in self._starts:
-            self._starts[final] = self._run((final,), (-1, final))
-        return self._starts[final]
+        return self.step(START, final)
 
-    def step(self, state: int, answer: str) -> Step | None:
+    def step(self, state: int, answer: Answer) -> Step | None:
         """Return the step from a state by an answer; None if the program fails there. Raises Refusal."""
         key = state, answer
-        if key not in self._steps:
-            self._steps[key] = self._run((*self._paths[state], answer), key)
-        return self._steps[key]
+        if key not in self.steps:
+            before = self._paths[state] if state != START else ()
+            self.steps[key] = self._run((*before, answer), key)
+        return self.steps[key]
 
     def check_constants(self) -> None:
         """Raise Refusal if anything but the program changes what it reads."""
         self._watch.compare()
         self._watch.compare_writers()
 
-    def _run(self, path: tuple[str, ...], key: tuple[int, str]) -> Step | None:
+    def _run(self, path: tuple[Answer, ...], key: tuple[int, Answer]) -> Step | None:
         self._replayed += len(path)
         if self._replayed > self._limit or len(self.states) > STATES:
             raise Refusal(f"the program still comes to new control states after {len(self.states):,}")
-        replay = Replay(self.task, self._tokens, path[0], path[1:], self)
-        failure = self._replay(replay, watched=len(path) == 1)
-        if replay.refused:
-            raise replay.refused
-        self._watch.compare()
+        replay, failure = self._replay(path)
         if replay.question is not None:
             return Step(tuple(replay.actions), self._number(replay.question, path))
         if failure or not replay.answered:
@@ -97,12 +95,15 @@ class Machine:
             return None
         return Step((*replay.actions, Action(EOS)), None)
 
-    def _replay(self, replay: Replay, watched: bool) -> str:
+    def _replay(self, path: tuple[Answer, ...]) -> tuple[Replay, str]:
         """Run the program, watched from its start or from the last answer on; return its error, if it fails."""
+        final, *answers = path
+        assert isinstance(final, str)
+        replay, failure = Replay(self.task, self._tokens, final, answers, self), ""
         try:
             with task_code(self.task, "a replay of its program"):
                 try:
-                    if watched:
+                    if not answers:
                         self.begin()
                     _run(self.task, replay)
                 finally:
@@ -110,10 +111,13 @@ class Machine:
         except Asked:
             pass
         except ProgramError as error:
-            return str(error)
-        return ""
+            failure = str(error)
+        if replay.refused:
+            raise replay.refused
+        self._watch.compare()
+        return replay, failure
 
-    def _number(self, question: Question, path: tuple[str, ...]) -> int:
+    def _number(self, question: Question, path: tuple[Answer, ...]) -> int:
         number = self._numbers.setdefault(question, len(self.states))
         if number == len(self.states):
             self.states.append(question)

@@ -6,9 +6,11 @@ program is stopped.
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Hashable, Sequence
+from functools import cache
 from types import CodeType, FrameType
-from typing import NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 from tallystick.episode import ANS, BOS, EOS, MARKS, StopProgram
 from tallystick.locality.extraction.handlers import caught
@@ -16,10 +18,14 @@ from tallystick.locality.extraction.refusal import Refusal
 from tallystick.tasks import Task
 from tallystick.workspace import ProgramError
 
-TAPE = "tape"
-"""The tool that is asked by `[tape.read]`; pointers are named p0, p1 and so on."""
+TAPE, SEARCH = "tape", "search"
+"""The tools that are asked by `[tape.read]` and by `[find]`; pointers are named p0, p1 and so on."""
 LONGEST = 100_000
 """Number of tokens that a program may say without a question to a tool."""
+
+
+Answer = str | tuple[str, ...]
+"""A tool's answer: a symbol, or the one line that a search finds."""
 
 
 class Action(NamedTuple):
@@ -38,11 +44,13 @@ class Question(NamedTuple):
     """A program's stop at a question."""
 
     tool: str
-    """The tool that is asked: a pointer, such as p0, or TAPE."""
+    """The tool that is asked: a pointer, such as p0, TAPE or SEARCH."""
     answered: bool
     """Whether the answer has begun, by [ANS]."""
     key: Hashable
     """The state of the program's frames."""
+    searched: tuple[str, ...] = ()
+    """The symbols that are searched for."""
 
 
 class Asked(StopProgram):
@@ -81,7 +89,7 @@ class Tokens:
 class Replay:
     """One run of a task's program."""
 
-    def __init__(self, task: Task, tokens: Tokens, final: str, answers: Sequence[str], reader: Reader):
+    def __init__(self, task: Task, tokens: Tokens, final: str, answers: Sequence[Answer], reader: Reader):
         self.task, self.tokens, self.ids = task, tokens, tokens.ids
         self.final = final
         """The last symbol of the prompt."""
@@ -98,10 +106,10 @@ class Replay:
         self.refused = self.refused or Refusal(why)
         raise self.refused
 
-    def ask(self, tool: str, called: FrameType) -> str:
+    def ask(self, tool: str, called: FrameType, searched: tuple[str, ...] = ()) -> Any:
         """Answer a question of the program, or stop it there; called: the frame that the program's innermost calls."""
         if self._next == len(self._answers):
-            self.question = Question(tool, self.answered, self._reader.key(called))
+            self.question = Question(tool, self.answered, self._reader.key(called), searched)
             raise Asked
         answer = self._answers[self._next]
         self._next += 1
@@ -127,6 +135,11 @@ class Replay:
                 )
             frame = frame.f_back
 
+    def check_search(self, frame: FrameType) -> None:
+        """Raise a refusal unless this frame, which searches, fails if the search does not find exactly one line."""
+        if not _unpacks_one(frame.f_code, frame.f_lasti):
+            self.refuse("the program searches, and may go on where no line is found or more than one")
+
     def symbols(self, symbols: Sequence[str], frame: FrameType) -> list[int]:
         """Return the ids of symbols to be said. Raises ProgramError where a real run fails, at once or at its end."""
         self.check(frame)
@@ -145,6 +158,13 @@ class Replay:
         self.check(frame)
         site = self._reader.site(frame)
         self.say(*(Action(t, None if t in self.tokens.notes else (site, n)) for n, t in enumerate(ids)))
+
+
+@cache
+def _unpacks_one(code: CodeType, offset: int) -> bool:
+    """Return whether what is called here is unpacked at once, as one value: `(line,) = w.find(symbol)`."""
+    after = next(instruction for instruction in dis.get_instructions(code) if instruction.offset > offset)
+    return (after.opname, after.arg) == ("UNPACK_SEQUENCE", 1)
 
 
 def _commands(task: Task) -> frozenset[int]:

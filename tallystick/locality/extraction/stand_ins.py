@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from tallystick.episode import ANS, END_NOTE, END_THINK, NOTE, THINK
-from tallystick.locality.extraction.replay import TAPE, Action, Replay
+from tallystick.locality.extraction.replay import SEARCH, TAPE, Action, Replay
 from tallystick.workspace import PointerHandle, ProgramError, TapeHandle
 
 MOVES = {"left": -1, "right": 1}
@@ -140,6 +140,16 @@ class ReplayWorkspace:
             raise ProgramError(f"pointer({i}) is not among this task's tools")
         return self._pointers.setdefault(f"p{i}", Pointer(self._replay, f"p{i}"))
 
+    def find(self, *symbols: str) -> list[list[str]]:
+        """Say the command and return the chosen line. Raises ProgramError if there is no search or nothing to find."""
+        replay = self._replay
+        ids = replay.symbols(symbols, _caller())
+        if "[find]" not in replay.ids or not symbols:
+            raise ProgramError("find() needs the tool search, and one or more symbols")
+        replay.check_search(_caller())
+        replay.say(Action(replay.ids["[find]"]), *map(Action, ids), Action(replay.ids["[/find]"]))
+        return [[*replay.ask(SEARCH, sys._getframe(), symbols)]]
+
     def think(self, *symbols: str) -> None:
         """Say thoughts."""
         ids = self._replay.symbols(symbols, _caller())
@@ -170,8 +180,8 @@ class ReplayWorkspace:
         self._replay.remember(ids, _caller())
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Refuse any other attribute, such as `find`."""
-        known = {"find": "searches", "call": "calls a tool", "bash": "runs a shell", "say": "says text"}
+        """Refuse any other attribute, such as `call`."""
+        known = {"call": "calls a tool", "bash": "runs a shell", "say": "says text"}
         self._replay.refuse(f"the program {known[name]}" if name in known else f"the program uses w.{name}")
 
     def __setattr__(self, name: str, value: Any) -> None:

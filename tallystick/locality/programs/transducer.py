@@ -115,7 +115,7 @@ class Transducer:
         state, answer = self.origins[run.step]
         if state == NOWHERE:
             return f"at its start, where the prompt ends in {answer}"
-        tool, _, key = self.machine.states[state]
+        tool, _, key, _ = self.machine.states[state]
         frames = key if isinstance(key, tuple) else ()
         return f"in control state {state} ({' > '.join(frame[0] for frame in frames)}), where {tool} reads {answer}"
 
