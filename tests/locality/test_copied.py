@@ -20,7 +20,7 @@ from generated import Generated
 from test_soundness import Walker, contradiction
 
 NAMES = "pqrs"
-QUICK, ALL = 6, 506
+QUICK, ALL = 3, 503
 """Numbers of random programs of the quick test and of the slow one."""
 LONGEST = 3
 """Length of the longest prompts of random programs that are all run."""

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from test_soundness import Walker, contradiction
 
 NODES = (20_000, 40_000)
-RANDOM_MEMORIES = 80
+RANDOM_MEMORIES = 40
 
 
 class Follow(Task):

@@ -17,7 +17,7 @@ from tallystick.tasks.shape import parse
 sys.path.insert(0, str(Path(__file__).parent))
 from test_soundness import Walker
 
-QUICK, ALL = 12, 412
+QUICK, ALL = 5, 405
 """Numbers of random programs of the quick test and of the slow one."""
 NODES = 20_000
 PROMPTS = [[*bits, ">"] for n in range(1, 5) for bits in itertools.product("ab", repeat=n)]
