@@ -40,14 +40,15 @@ def _of(name: str) -> Experiment:
     )
 
 
-HEAD = ("task", "seeds", "certified at every length", "least margins", "contexts", "steps, plain", "steps, certified",
-        "k of the model", "measured", "worst cases")  # fmt: skip
+HEAD = ("task", "seeds", "certified at every length", "checked", "least margins", "contexts", "steps, plain",
+        "steps, certified", "k of the model", "measured", "worst cases")  # fmt: skip
 READ = (
     "*Certified*: number of seeds whose model is proved to say exactly the program's tokens on every problem of the "
-    "task's shape, whatever its length. *Least margins*: in logits, after rounding, of each certified seed; they are "
-    "small because bounds are refined until they are above 0, and no further. *Steps, plain*: when the held-out "
-    "problems were exact with the margin; *certified*: when a certificate was first found, of seed 0 perhaps before "
-    "that. *Measured*: exact random problems of all seeds, at the training length and beyond."
+    "task's shape, whatever its length. *Checked*: how many of these certificates separate code verified, as "
+    "`tallystick certify --check` does, of those with which it tried. *Least margins*: in logits, after rounding, of "
+    "each certified seed; they are small because bounds are refined until they are above 0, and no further. *Steps, "
+    "plain*: when the held-out problems were exact with the margin; *certified*: when a certificate was first found, "
+    "of seed 0 perhaps before that. *Measured*: exact random problems of all seeds, at the training length and beyond."
 )
 
 
@@ -62,11 +63,17 @@ def _row(line: Line) -> list[object]:
     random = [f"{place}: {cell.as_counts}" for place, cell in line.cells.items() if not place.worst_cases]
     worst = [cell.as_counts for place, cell in line.cells.items() if place.worst_cases]
     return [
-        *(line.first.line, seeds(line.seeds), f"{len(found)} of {len(runs)}" if runs else MISSING),
+        *(line.first.line, seeds(line.seeds), f"{len(found)} of {len(runs)}" if runs else MISSING, _checked(runs)),
         ", ".join(f"{margin:.2g}" for margin in found) or MISSING,
         *(_span(runs, _contexts), _span(runs, _plain_end), _span(runs, _first_certified), _span(runs, _looks_back)),
         *("; ".join(random) or MISSING, "; ".join(worst) or MISSING),
     ]
+
+
+def _checked(runs: Sequence[StoredRun]) -> str:
+    """Format how many certificates separate code verified, of those with which it tried."""
+    tried = [run["checked"] for run in runs if "checked" in run]
+    return f"{sum(tried)} of {len(tried)}" if tried else MISSING
 
 
 def _span(runs: Sequence[StoredRun], value: Callable[[StoredRun], int | None]) -> str:
