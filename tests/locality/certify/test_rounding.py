@@ -195,7 +195,7 @@ def test_sums_that_cancel_lose_as_much_as_is_bounded(name, simple):
         real = (real + np.float32(sign) * vector[0, place].astype(np.float32)).astype(np.float32)
     if simple:
         check = checker._Check(model, proved_graph(load("reverse")).graph, 2, lambda _: None)
-        held = Box(*check._stream(np.array([0]), [(vector, vector)], np.eye(12)))
+        held = Box(*check._stream(np.array([0]), [intervals.read_as_it_is((vector, vector))], np.eye(12)))
     else:
         network = Network(model)
         held = network.linear_of_residual(np.eye(12), np.array([0]), [network.blocks[0].output(boxes.point(vector))])
