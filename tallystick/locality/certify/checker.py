@@ -198,56 +198,49 @@ class _Check:
 
     def _bounded(self, number: int, state: State, before: list[Read]) -> Read:
         """Tighten a block's state, and return its output in every context; before: those of the blocks before it."""
+        block, (taps, held) = self.blocks[number], state[number]
         (mixed,) = self._in_parts(lambda rows: [self._mixed(number, self.token[rows], [r.rows(rows) for r in before])])
-        self._settle(number, state, mixed)
-        output = self._in_parts(lambda rows: self._enter(number, state, mixed, rows)[2])
-        self.blocks[number].forget()
-        return Read(*output)
+        for _ in block.taps[1:]:
+            for rows in self._parts(np.arange(1, len(self.said))):
+                put(taps, rows, meet(rows_of(taps, rows), block.later(rows_of(mixed, rows), self._hull(taps, rows))))
+        kept, added, dt = self._in_parts(lambda rows: block.scan(rows_of(mixed, rows), self._hull(taps, rows)))
+        block.limit_scan(rows_of(dt, np.arange(1, len(self.said))), added)
+        self._settle(f"block {number + 1}", held, kept, added)
+        return Read(
+            *self._in_parts(
+                lambda rows: block.step(rows_of(mixed, rows), self._hull(taps, rows), self._hull(held, rows))[2]
+            )
+        )
+
+    def _parts(self, rows: Array) -> list[Array]:
+        return [rows[begin : begin + PART] for begin in range(0, len(rows), PART)]
 
     def _in_parts(self, function: Callable[[Array], Sequence[Interval]]) -> list[Interval]:
         """Return intervals for each context; 0 for the empty one, where nothing was read."""
-        n = len(self.said)
-        parts = [function(np.arange(begin, min(begin + PART, n))) for begin in range(1, n, PART)]
+        parts = [function(rows) for rows in self._parts(np.arange(1, len(self.said)))]
         return [
             (_joined([low for low, _ in each]), _joined([high for _, high in each]))
             for each in zip(*parts, strict=True)
         ]
 
-    def _settle(self, number: int, state: State, mixed: Interval) -> None:
+    def _settle(self, name: str, held: Interval, kept: Interval, added: Interval) -> None:
         """Step into every context again and again; once few have predecessors that moved, into those alone."""
         everything = np.arange(1, len(self.said))
-        rows = everything
+        rows, scale = everything, float(size(held).max(initial=0.0) + 1)
         for round_ in range(ROUNDS):
-            moved = self._round(number, state, mixed, rows)
-            here = f"block {number + 1}, round {round_ + 1}"
-            self.say(f"{here}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
+            moved = np.zeros(len(self.said), bool)
+            for part in self._parts(rows):
+                made = plus(times(rows_of(kept, part), self._hull(held, part)), rows_of(added, part))
+                before = rows_of(held, part)
+                after = meet(before, made)
+                put(held, part, after)
+                change = np.maximum(after[0] - before[0], before[1] - after[1]).reshape(len(part), -1)
+                moved[part] = change.max(1, initial=0.0) > SETTLED * scale
+            self.say(f"{name}, round {round_ + 1}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
             behind = np.array([row for row in everything if moved[self.predecessors[row]].any()], int)
             if not len(behind):
                 break
             rows = behind if 2 * len(behind) < len(everything) else everything
-
-    def _round(self, number: int, state: State, mixed: Interval, rows: Array) -> Array:
-        """Step into some contexts from the hull of their predecessors; return for every context whether it moved."""
-        moved, block = np.zeros(len(self.said), bool), self.blocks[number]
-        scales = [float(size(interval).max(initial=0.0) + 1) for interval in state[number]]
-        for begin in range(0, len(rows), PART):
-            part = rows[begin : begin + PART]
-            taps, held, _ = self._enter(number, state, mixed, part)
-            for old, made, scale in zip(state[number], (taps, held), scales, strict=True):
-                before = rows_of(old, part)
-                after = meet(before, made)
-                old[0][part], old[1][part] = after
-                change = np.maximum(after[0] - before[0], before[1] - after[1]).reshape(len(part), -1)
-                moved[part] |= change.max(1, initial=0.0) > SETTLED * scale
-        if len(rows) == len(self.said) - 1:
-            block.settle()
-        block.forget()
-        return moved
-
-    def _enter(self, number: int, state: State, mixed: Interval, rows: Array) -> tuple[Interval, Interval, Read]:
-        """Step a block into contexts from the hull of their predecessors; mixed: what it reads in each context."""
-        taps, held = (self._hull(interval, rows) for interval in state[number])
-        return self.blocks[number].step(rows_of(mixed, rows), taps, held)
 
     def _hull(self, interval: Interval, rows: Array) -> Interval:
         """Return the hull over each context's predecessors."""
@@ -274,8 +267,6 @@ class _Check:
             outputs = [output.rows(way) for output in outputs]
             good = self._right(self.said[some[:, -1]], self.token[some[:, -1]], outputs)
             left += [path for path, right in zip(some.tolist(), good, strict=True) if not right]
-        for block in self.blocks:
-            block.forget()
         return left
 
     def _step(self, state: State, token: Array) -> tuple[State, list[Read]]:
@@ -328,6 +319,11 @@ class _Check:
             above[:, want] = 1.0
             good[rows] = (above > 0).all(1)
         return good
+
+
+def put(interval: Interval, rows: Array, values: Interval) -> None:
+    """Replace some rows of an interval, in place."""
+    interval[0][rows], interval[1][rows] = values
 
 
 def _joined(parts: list[Array]) -> Array:

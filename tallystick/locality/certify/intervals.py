@@ -164,8 +164,6 @@ class Block:
         A = np.exp(A_log)
         self.rate = np.maximum(A * (1 - FEW), 1.0), np.maximum(A * (1 + FEW), 1.0)
         self.skip = skip
-        self.seen: tuple[Array, Array, Array] | None = None
-        """Least and largest step size [E], and largest |dt x B| [E, N], of all contexts."""
         self.error = np.zeros(0)
         """What an entry of the scan's state loses in float32, [E, N]."""
 
@@ -202,23 +200,12 @@ class Block:
         x, B, _, dt = self.inputs(before, new, raw)
         grown = dt[1][..., None] / -np.expm1(-dt[1][..., None] * self.rate[0])
         most = size(x)[..., None] * grown * size(B)[:, None] * (1 + OWN)
-        self.limit(dt, most[0])
-        self.settle()
-        self.forget()
+        self.limit_scan(dt, (-most, most))
         return -most, most
 
-    def limit(self, dt: Interval, added: Array) -> None:
-        """Take note of step sizes and of |dt x B|."""
+    def limit_scan(self, dt: Interval, added: Interval) -> None:
+        """Bound what the scan loses by the step sizes and the dt x B of all contexts, or of all sequences."""
         least, most = dt[0].min(0), dt[1].max(0)
-        if self.seen is not None:
-            least, most = np.minimum(least, self.seen[0]), np.maximum(most, self.seen[1])
-            added = np.maximum(added, self.seen[2])
-        self.seen = least, most, added
-
-    def settle(self) -> None:
-        """Bound what the scan loses, a sum over tokens back, by what was noted: of all contexts, or all sequences."""
-        assert self.seen is not None
-        least, most, added = self.seen
         fade, strong = least[:, None] * self.rate[0], most[:, None] * self.rate[1]
         angle = 2.0**-23 * SPAN * strong  # more than the rounding of a sum of logarithms within a chunk
         once, each = 4 * angle + lost(3 * SPAN + self.N), angle + 2 * FEW + 2.0**-21 * strong
@@ -228,28 +215,37 @@ class Block:
         for lag in range(1, LAGS):
             share += np.expm1(once + lag * each) * np.exp(-lag * fade)
         share += np.exp(once + LAGS * (each - fade)) / (1 - np.exp(each - fade))
-        self.error = (share + SMALL) * added
+        self.error = (share + SMALL) * size(added).max(0)
 
-    def forget(self) -> None:
-        """Forget what was noted."""
-        self.seen = None
+    def later(self, mixed: Interval, taps: Interval) -> Interval:
+        """Return the convolution's inputs for the next token."""
+        _, new, _ = self.parts(mixed)
+        low, high = (np.concatenate([old[:, 1:], now[:, None]], 1) for old, now in zip(taps, new, strict=True))
+        return low, high
+
+    def scan(self, mixed: Interval, taps: Interval) -> tuple[Interval, Interval, Interval]:
+        """Return what a token makes of the state: what share is kept, and what is added; and the step size."""
+        _, new, raw = self.parts(mixed)
+        x, B, _, dt = self.inputs(taps, new, raw)
+        return *self._scan(x, B, dt), dt
+
+    def _scan(self, x: Interval, B: Interval, dt: Interval) -> tuple[Interval, Interval]:
+        fastest, slowest = dt[1][..., None] * self.rate[1], dt[0][..., None] * self.rate[0]
+        dtx = times(dt, x)
+        added = times((dtx[0][..., None], dtx[1][..., None]), (B[0][:, None], B[1][:, None]))
+        return (np.exp(-fastest) * (1 - OWN), np.exp(-slowest) * (1 + OWN)), added
 
     def step(self, mixed: Interval, taps: Interval, held: Interval) -> tuple[Interval, Interval, Read]:
         """Return the convolution's inputs, the ideal state, and what out_proj reads after a token."""
         z, new, raw = self.parts(mixed)
         x, B, C, dt = self.inputs(taps, new, raw)
-        low, high = (np.concatenate([old[:, 1:], now[:, None]], 1) for old, now in zip(taps, new, strict=True))
-        fastest, slowest = dt[1][..., None] * self.rate[1], dt[0][..., None] * self.rate[0]
-        kept = times((np.exp(-fastest) * (1 - 2.0**-40), np.exp(-slowest) * (1 + 2.0**-40)), held)
-        dtx = times(dt, x)
-        added = times((dtx[0][..., None], dtx[1][..., None]), (B[0][:, None], B[1][:, None]))
-        self.limit(dt, size(added).max(0))
-        held = plus(kept, added)
+        kept, added = self._scan(x, B, dt)
+        held = plus(times(kept, held), added)
         wide = C[0][:, None], C[1][:, None]
         read, skip = times(wide, held), times(x, (self.skip, self.skip))
         by = (size(wide) * self.error).sum(-1) + lost(self.N) * (size(read).sum(-1) + size(skip))
         y = read[0].sum(-1) + skip[0] - by, read[1].sum(-1) + skip[1] + by
-        return (low, high), held, self.output(loose(times(y, silu(z)), FEW))
+        return self.later(mixed, taps), held, self.output(loose(times(y, silu(z)), FEW))
 
     def output(self, gated: Interval) -> Read:
         return read_normed(gated, self.gate_eps)
@@ -294,7 +290,12 @@ class ConvBlock(Mamba1Block):
     def _prepare(self, layer: Any) -> None:
         self.error = np.zeros((self.E, 0))
 
-    def settle(self) -> None:
+    def scan(self, mixed: Interval, taps: Interval) -> tuple[Interval, Interval, Interval]:
+        """Return nothing: there is no scan."""
+        nothing = np.zeros((len(taps[0]), self.E, 0)), np.zeros((len(taps[0]), self.E, 0))
+        return nothing, nothing, nothing
+
+    def limit_scan(self, dt: Interval, added: Interval) -> None:
         """Do nothing: there is no scan."""
 
     def any_state(self, low: Array, high: Array) -> Interval:
@@ -303,5 +304,5 @@ class ConvBlock(Mamba1Block):
     def step(self, mixed: Interval, taps: Interval, held: Interval) -> tuple[Interval, Interval, Read]:
         """Return the convolution's inputs, the empty state, and what out_proj reads after a token."""
         z, new, _ = self.parts(mixed)
-        low, high = (np.concatenate([old[:, 1:], now[:, None]], 1) for old, now in zip(taps, new, strict=True))
-        return (low, high), held, read_as_it_is(loose(times(self.convolve(taps, new), silu(z)), FEW))
+        gated = loose(times(self.convolve(taps, new), silu(z)), FEW)
+        return self.later(mixed, taps), held, read_as_it_is(gated)

@@ -57,6 +57,5 @@ def test_the_scan_may_lose_what_certify_allows(name, states, steps):
     added = rng.random((block.inner, states))
     block.set_scan_error(least, most, added)
     each = block.inner // block.heads
-    checked.seen = np.repeat(least, each), np.repeat(most, each), added
-    checked.settle()
+    checked.limit_scan((np.repeat(least, each)[None], np.repeat(most, each)[None]), (-added[None], added[None]))
     assert (checked.error >= block.scan_error).all()

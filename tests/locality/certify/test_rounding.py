@@ -130,8 +130,8 @@ def test_the_selective_scan_loses_no_more_than_is_bounded(form, steps):
     block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added)
     checked = intervals.Mamba1Block(model.layers[0])
     checked.rate = (-A.double().numpy(),) * 2
-    checked.seen = dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added
-    checked.settle()
+    steps_ = dt[0].double().numpy()
+    checked.limit_scan((steps_, steps_), (-added[None], added[None]))
     first = torch.zeros(1, inner, 3)
     for size in range(1, length + 1, 57):
         part = [t[:, :size] for t in (x, dt, B, C)]
