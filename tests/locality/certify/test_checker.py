@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tallystick.locality import sequences
+from tallystick.locality.certify import checker
 from tallystick.locality.certify.checker import _Check
 from tallystick.locality.certify.intervals import rows_of, size
 from tallystick.locality.proof import proved_graph
@@ -92,6 +93,18 @@ def test_paths_that_begin_alike_are_bounded_as_each_alone():
     together = check._open(state, paths)
     assert 0 < len(together) < len(paths)
     assert together == sorted(path for path in paths if check._open(state, [path]))
+
+
+def test_a_margin_counts_at_its_least_scale(monkeypatch):
+    check = _Check(MODELS["trained mamba2"](), GRAPH, 4, lambda _: None)
+    state = check._any_state()
+    check._tighten(state)
+    paths = [[before, int(at)] for at in np.flatnonzero(check.said >= 0) for before in check.predecessors[at]]
+    assert len(check._open(state, paths)) < len(paths)
+    monkeypatch.setattr(
+        checker, "shrink", lambda a, eps: (np.full((len(a[0]), 1), 1e-12), np.full((len(a[0]), 1), 1e12))
+    )
+    assert check._open(state, paths) == sorted(paths)
 
 
 def assert_within(check, state, real, context):

@@ -57,5 +57,6 @@ def test_the_scan_may_lose_what_certify_allows(name, states, steps):
     added = rng.random((block.inner, states))
     block.set_scan_error(least, most, added)
     each = block.inner // block.heads
-    checked.limit_scan((np.repeat(least, each)[None], np.repeat(most, each)[None]), (-added[None], added[None]))
+    steps_of_two = np.repeat(np.stack([least, most]), each, axis=1)  # the least of one context, the most of another
+    checked.limit_scan((steps_of_two, steps_of_two), (np.stack([-added, 0 * added]), np.stack([0 * added, added])))
     assert (checked.error >= block.scan_error).all()
