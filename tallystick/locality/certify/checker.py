@@ -49,7 +49,7 @@ from tallystick.models.mamba2 import Mamba2
 WIDEST = 512
 ROUNDS, SETTLED = 30, 1e-4
 """Maximum number of rounds, and the share of the first bounds below which a change is none."""
-DEEPEST, MOST = 10, 3_000_000
+DEEPEST, MOST = 20, 3_000_000
 """Maximum number of further tokens, and of steps, for contexts that stay open."""
 PART = 512
 
