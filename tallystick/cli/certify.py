@@ -89,15 +89,14 @@ def _print_open(row: OpenContext) -> None:
 
 
 def _check(file: Path, as_json: bool) -> int:
-    from tallystick.evaluation.certified import identity
-    from tallystick.locality.certify.checker import check
+    from tallystick.evaluation.certified import verify
 
     try:
         document = parse_json(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{file} is not a certificate: {error}") from None
     run = _load(file.parent)
-    against = check(document, run.task, run.model, identity(run.config, run.task, run.weights), note)
+    against = verify(document, run, note)
     if as_json:
         print_json({"verified": not against, "reason": against})
     elif against:

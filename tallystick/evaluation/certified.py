@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tallystick.config import RunConfig
 from tallystick.locality import Refusal
+from tallystick.locality.certify import checker
 from tallystick.locality.certify.certificate import Certificate, Identity, Verdict, certify, graph_hash
 from tallystick.locality.proof import Proved, proved_graph
 from tallystick.rows import Certified, require
@@ -52,6 +53,11 @@ def certify_run(run: Run, seed: int, say: Callable[[str], None], proved: Proved 
     if certificate is not None:
         write_json(run.path / FILE, certificate)
     return verdict
+
+
+def verify(document: Mapping[str, Any], run: Run, say: Callable[[str], None]) -> str:
+    """Verify a certificate of a run by separate code; return why it does not hold, empty if it does."""
+    return checker.check(document, run.task, run.model, identity(run.config, run.task, run.weights), say)
 
 
 def read(path: Path, config: RunConfig, task: Task, weights: str) -> Stored:

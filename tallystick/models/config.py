@@ -66,9 +66,9 @@ class ConvolutionConfig(ShortConvolutionConfig):
     """Sizes of blocks with a short convolution, and a state that decays by an input-dependent step size."""
 
     dt_min: float = ranged(0.05, *STEP_SIZES)
-    """Smallest initial step size. A state decays by exp(-dt A) per token, with A from 1 to 16 (Mamba-1: to d_state).
-    Published models use 0.001 to 0.1, with which some states last a thousand tokens; a problem longer than those of
-    training then fills them with values that training never met."""
+    """Smallest initial step size. A state decays by exp(-dt A) per token, with A from 1 to 16 (Mamba-1: to d_state;
+    Mamba-2: to A_max). Published models use 0.001 to 0.1, with which some states last a thousand tokens; a problem
+    longer than those of training then fills them with values that training never met."""
     dt_max: float = ranged(0.5, *STEP_SIZES)
     """Largest initial step size; at least dt_min."""
 

@@ -53,6 +53,10 @@ class Mamba2(StateSpaceModel):
 
         head_dim: int = ranged(32, *WIDTHS)
         """Number of channels that share one decay; must divide expand * d_model."""
+        A_max: float = ranged(16.0, 1.0, 1e3)
+        """Largest initial A of a head, drawn uniformly from 1 on. With dt_floor=2 a head of A = 8 keeps less than a
+        millionth of a token for the next, too little for training to find a use for it; with A_max=1 each head begins
+        with the longest memory that the floor allows."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -85,7 +89,7 @@ class Block(StateSpaceBlock):
         self.norm = nn.RMSNorm(config.d_model, eps=EPS)
         self.in_proj = nn.Linear(config.d_model, sum(self.sizes), bias=False)
         self.conv = nn.Conv1d(self.sizes[1], self.sizes[1], config.d_conv, groups=self.sizes[1])
-        self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
+        self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, config.A_max).log())
         self.D = nn.Parameter(torch.ones(self.heads))
         self.dt_bias = nn.Parameter(initial_dt_bias(self.heads, config.dt_min, config.dt_max))
         self.gate_norm = nn.RMSNorm(inner, eps=EPS)

@@ -93,3 +93,17 @@ def test_any_chunking_agrees_with_a_floor(name):
         torch.testing.assert_close(ragged[key][1:2], state[key], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(steps[key], state[key], rtol=1e-5, atol=1e-6)
         assert not ragged[key][2].any()
+
+
+def initial_A(**sizes):
+    torch.manual_seed(0)
+    model = models.build("mamba2:tiny", vocab_size=5, head_dim=1, **sizes)
+    return torch.stack([block.A_log.detach().exp() for block in model.layers])
+
+
+def test_A_is_drawn_from_1_to_A_max():
+    torch.testing.assert_close(initial_A(A_max=1), torch.ones(2, 128))
+    for most, A in ((3.0, initial_A(A_max=3)), (16.0, initial_A())):
+        assert 1.0 <= A.min() < 1.2
+        assert 0.9 * most < A.max() <= most
+    torch.testing.assert_close((initial_A() - 1) / 15, (initial_A(A_max=3) - 1) / 2)

@@ -110,6 +110,7 @@ def test_smoke_of_a_certified_training(tmp_path):
     assert attempts[0].real_errors > 0
     assert attempts[-1].open == 0
     assert attempts[-1].certified == outcome["certified"] > 0
+    assert outcome["checked"]
     assert attempts[-2].held_out is not None
     assert outcome["looks_back"] is not None
     again = measure(experiment, 0, "cpu", lambda line: None, tmp_path)

@@ -309,16 +309,19 @@ def test_the_table_and_figure_of_certificates(results, made, tmp_path):
     near, far = (at.length for at in reverse.at)
     rows = made.row(near, 20, 20), made.row(near, 8, 8, worst_cases=True), made.row(far, 20, 20)
     attempts = [[50, 42, 40, 9, None, 2.0], [100, 42, 2, 0, None, 5.5], [150, 42, 0, 0, 0.25, 6.0]]
-    results.add(
-        reverse, 0, made.where, made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "looks_back": 3}
-    )
+    found = made.trained(*rows) | {"attempts": attempts, "certified": 0.25, "looks_back": 3}
+    results.add(reverse, 0, made.where, found)
     results.add(reverse, 1, made.where, made.trained(*rows) | {"attempts": attempts[:2], "looks_back": None})
     shown = made.in_table(certified.page([addition, reverse], results))
     assert shown["reverse"] == [
-        *("0, 1", "1 of 2", "0.25", "42", "100", "150", "3"),
+        *("0, 1", "1 of 2", "-", "0.25", "42", "100", "150", "3"),
         *(f"{near}: 40/40; {far}: 40/40", "16/16"),
     ]
-    assert shown["addition"] == ["-"] * 9
+    assert shown["addition"] == ["-"] * 10
+    results.add(reverse, 2, made.where, found | {"checked": True})
+    results.add(reverse, 3, made.where, found | {"checked": False})
+    shown = made.in_table(certified.page([addition, reverse], results))
+    assert shown["reverse"][:3] == ["0-3", "3 of 4", "1 of 2"]
     certified.draw("title", [addition, reverse], results, tmp_path / "certified.png")
     assert (tmp_path / "certified.png").stat().st_size > 1000
 

@@ -1,14 +1,14 @@
 """Verify a certificate by separate, simpler code: one step of the model on intervals, repeated over all contexts.
 
-Nothing is shared with what `certify` bounds with: neither its boxes nor its contexts, only the token graph. Where
-`certify` bounds one block after the other, this carries the whole state from context to context, from bounds that hold
-for any sequence at all, until it settles. It is slower. An interval is a pair (lo, hi) of arrays; all of them hold
+Nothing is shared with what `certify` bounds with: neither its boxes nor its contexts, only the token graph. It begins
+with bounds that hold for any sequence at all, tightens them by steps from context to context until they settle, and
+carries the whole state along paths. It is slower. An interval is a pair (lo, hi) of arrays; all of them hold
 whatever float32 may compute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,22 @@ from numpy import ndarray as Array
 
 from tallystick.locality.certify.certificate import FORMAT, TOKENS, Identity, graph_hash
 from tallystick.locality.certify.intervals import (
+    FEW,
+    OWN,
     SPAN,
-    SUM,
     Block,
     ConvBlock,
     Interval,
     Mamba1Block,
+    Read,
     loose,
+    lost,
     meet,
     plus,
     product,
     rows_of,
+    shrink,
     size,
-    square_mean,
     times,
     unit,
     weights,
@@ -46,7 +49,7 @@ from tallystick.models.mamba2 import Mamba2
 WIDEST = 512
 ROUNDS, SETTLED = 30, 1e-4
 """Maximum number of rounds, and the share of the first bounds below which a change is none."""
-DEEPEST, MOST = 10, 3_000_000
+DEEPEST, MOST = 20, 3_000_000
 """Maximum number of further tokens, and of steps, for contexts that stay open."""
 PART = 512
 
@@ -125,7 +128,7 @@ class _Check:
         self.head = weights(model.head.weight) * weights(model.norm.weight)
         self.eps = model.norm.eps
         self._contexts(graph, tokens)
-        self.first = self._mixed(self.blocks[0], np.arange(len(self.vectors)), [])
+        self.first = self._projected(self.blocks[0], np.arange(len(self.vectors)), [])
         """What the first block's in_proj makes of each token."""
 
     def _contexts(self, graph: Any, tokens: int) -> None:
@@ -148,6 +151,10 @@ class _Check:
                     waiting.append(after)
                 predecessors[number[after]].append(number[place])
         self.predecessors = predecessors
+        found: dict[tuple[int, ...], int] = {}
+        self.set_of = np.array([found.setdefault(tuple(each), len(found)) for each in predecessors])
+        """Number of each context's set of predecessors; many contexts share one."""
+        self.sets = list(found)
         self.token = np.array([0, *(last[-1] for _, last in list(number)[1:])])
         self.said = np.array([int(graph.said[node]) for node, _ in number])
 
@@ -174,7 +181,7 @@ class _Check:
         state: State = []
         n = len(self.said)
         for block in self.blocks:
-            read = np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1)[None] * (1 + 16 * SUM)
+            read = np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1)[None] * 1.001
             _, new, _ = block.parts((-read, read))
             low, high = (np.repeat(end[:, None], len(block.taps) - 1, 1) for end in new)
             ends = [np.repeat(end, n, 0) for end in (low, high, *block.any_state(-read, read))]
@@ -184,47 +191,65 @@ class _Check:
         return state
 
     def _tighten(self, state: State) -> None:
+        """Bound one block after the other: what a block reads depends on the blocks before it alone."""
+        outputs: list[Read] = []
+        for number in range(len(self.blocks)):
+            outputs.append(self._bounded(number, state, outputs))
+
+    def _bounded(self, number: int, state: State, before: list[Read]) -> Read:
+        """Tighten a block's state, and return its output in every context; before: those of the blocks before it."""
+        block, (taps, held) = self.blocks[number], state[number]
+        (mixed,) = self._in_parts(lambda rows: [self._mixed(number, self.token[rows], [r.rows(rows) for r in before])])
+        for _ in block.taps[1:]:
+            for rows in self._parts(np.arange(1, len(self.said))):
+                put(taps, rows, meet(rows_of(taps, rows), block.later(rows_of(mixed, rows), self._hull(taps, rows))))
+        kept, added, dt = self._in_parts(lambda rows: block.scan(rows_of(mixed, rows), self._hull(taps, rows)))
+        block.limit_scan(rows_of(dt, np.arange(1, len(self.said))), added)
+        self._settle(f"block {number + 1}", held, kept, added)
+        return Read(
+            *self._in_parts(
+                lambda rows: block.step(rows_of(mixed, rows), self._hull(taps, rows), self._hull(held, rows))[2]
+            )
+        )
+
+    def _parts(self, rows: Array) -> list[Array]:
+        return [rows[begin : begin + PART] for begin in range(0, len(rows), PART)]
+
+    def _in_parts(self, function: Callable[[Array], Sequence[Interval]]) -> list[Interval]:
+        """Return intervals for each context; 0 for the empty one, where nothing was read."""
+        parts = [function(rows) for rows in self._parts(np.arange(1, len(self.said)))]
+        return [
+            (_joined([low for low, _ in each]), _joined([high for _, high in each]))
+            for each in zip(*parts, strict=True)
+        ]
+
+    def _settle(self, name: str, held: Interval, kept: Interval, added: Interval) -> None:
         """Step into every context again and again; once few have predecessors that moved, into those alone."""
         everything = np.arange(1, len(self.said))
-        rows = everything
+        rows, scale = everything, float(size(held).max(initial=0.0) + 1)
         for round_ in range(ROUNDS):
-            moved = self._round(state, rows)
-            self.say(f"round {round_ + 1}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
+            moved = np.zeros(len(self.said), bool)
+            for part in self._parts(rows):
+                made = plus(times(rows_of(kept, part), self._hull(held, part)), rows_of(added, part))
+                before = rows_of(held, part)
+                after = meet(before, made)
+                put(held, part, after)
+                change = np.maximum(after[0] - before[0], before[1] - after[1]).reshape(len(part), -1)
+                moved[part] = change.max(1, initial=0.0) > SETTLED * scale
+            self.say(f"{name}, round {round_ + 1}: bounds of {moved.sum():,} of {len(rows):,} contexts moved")
             behind = np.array([row for row in everything if moved[self.predecessors[row]].any()], int)
             if not len(behind):
                 break
             rows = behind if 2 * len(behind) < len(everything) else everything
 
-    def _round(self, state: State, rows: Array) -> Array:
-        """Step into some contexts from the hull of their predecessors; return for every context whether it moved."""
-        moved = np.zeros(len(self.said), bool)
-        scales = [[float(size(interval).max(initial=0.0) + 1) for interval in pair] for pair in state]
-        for begin in range(0, len(rows), PART):
-            part = rows[begin : begin + PART]
-            hull = [(self._hull(taps, part), self._hull(held, part)) for taps, held in state]
-            new, _ = self._step(hull, self.token[part])
-            for old_pair, new_pair, pair_scales in zip(state, new, scales, strict=True):
-                for old, made, scale in zip(old_pair, new_pair, pair_scales, strict=True):
-                    before = rows_of(old, part)
-                    after = meet(before, made)
-                    old[0][part], old[1][part] = after
-                    change = np.maximum(after[0] - before[0], before[1] - after[1]).reshape(len(part), -1)
-                    moved[part] |= change.max(1, initial=0.0) > SETTLED * scale
-        for block in self.blocks:
-            if len(rows) == len(self.said) - 1:
-                block.settle()
-            block.forget()
-        return moved
-
     def _hull(self, interval: Interval, rows: Array) -> Interval:
-        known: dict[tuple[int, ...], tuple[Array, Array]] = {}
-        for row in rows:
-            key = tuple(self.predecessors[row])
-            if key not in known:
-                some = list(key)
-                known[key] = interval[0][some].min(0), interval[1][some].max(0)
-        pairs = [known[tuple(self.predecessors[row])] for row in rows]
-        return np.stack([low for low, _ in pairs]), np.stack([high for _, high in pairs])
+        """Return the hull over each context's predecessors."""
+        sets, which = np.unique(self.set_of[rows], return_inverse=True)
+        members = [self.sets[number] for number in sets]
+        starts = np.cumsum([0, *map(len, members[:-1])])
+        every = np.concatenate(members)
+        low, high = np.minimum.reduceat(interval[0][every], starts), np.maximum.reduceat(interval[1][every], starts)
+        return low[which], high[which]
 
     def _open(self, state: State, paths: list[list[int]]) -> list[list[int]]:
         """Return the paths at whose end the program's token is not shown to have the largest logit."""
@@ -232,64 +257,74 @@ class _Check:
         paths = sorted(paths)
         for begin in range(0, len(paths), PART):
             some = np.array(paths[begin : begin + PART])
-            at, way, outputs = state, some[:, 0], list[Interval]()
+            at, way, outputs = state, some[:, 0], list[Read]()
             for place in range(1, some.shape[1]):
                 # paths that begin alike are stepped along once
                 _, rows, longer = np.unique(some[:, : place + 1], axis=0, return_index=True, return_inverse=True)
                 at = [(rows_of(taps, way[rows]), rows_of(held, way[rows])) for taps, held in at]
                 at, outputs = self._step(at, self.token[some[rows, place]])
                 way = longer.reshape(-1)
-            outputs = [rows_of(output, way) for output in outputs]
+            outputs = [output.rows(way) for output in outputs]
             good = self._right(self.said[some[:, -1]], self.token[some[:, -1]], outputs)
             left += [path for path, right in zip(some.tolist(), good, strict=True) if not right]
-        for block in self.blocks:
-            block.forget()
         return left
 
-    def _step(self, state: State, token: Array) -> tuple[State, list[Interval]]:
+    def _step(self, state: State, token: Array) -> tuple[State, list[Read]]:
         """Read a token; return the new state and each block's normalised output."""
         new: State = []
-        outputs: list[Interval] = []
-        for block, (taps, held) in zip(self.blocks, state, strict=True):
-            mixed = self._mixed(block, token, outputs) if outputs else rows_of(self.first, token)
-            after, held, output = block.step(mixed, taps, held)
+        outputs: list[Read] = []
+        for number, (block, (taps, held)) in enumerate(zip(self.blocks, state, strict=True)):
+            after, held, output = block.step(self._mixed(number, token, outputs), taps, held)
             new.append((after, held))
             outputs.append(output)
         return new, outputs
 
-    def _mixed(self, block: Block, token: Array, outputs: list[Interval]) -> Interval:
+    def _mixed(self, number: int, token: Array, outputs: list[Read]) -> Interval:
         """Return what a block's in_proj makes of tokens and of the outputs of the blocks before it."""
-        x = self._stream(token, outputs, np.eye(len(self.vectors[0])))
-        mixed = product(unit(x, block.eps), block.in_proj)
-        shrink = 1 / np.sqrt(np.stack([square_mean(x, False), square_mean(x, True)]) + block.eps)
-        scale = shrink[1] * (1 - SUM), shrink[0] * (1 + SUM)
-        through = times(scale, self._stream(token, outputs, block.in_proj))
-        lost = 4 * SUM * np.sqrt(len(self.vectors[0])) * np.linalg.norm(block.in_proj, axis=1)
-        return meet(mixed, (through[0] - lost, through[1] + lost))
+        if not number:
+            return rows_of(self.first, token)
+        return self._projected(self.blocks[number], token, outputs)
 
-    def _stream(self, token: Array, outputs: list[Interval], matrix: Array) -> Interval:
+    def _projected(self, block: Block, token: Array, outputs: list[Read]) -> Interval:
+        x = self._stream(token, outputs, np.eye(len(self.vectors[0])))
+        width = len(self.vectors[0])
+        mixed = product(unit(x, block.eps), block.in_proj, lost(width))
+        through = times(shrink(x, block.eps), self._stream(token, outputs, block.in_proj))
+        by = 2 * lost(width) * np.sqrt(width) * np.linalg.norm(block.in_proj, axis=1)
+        return meet(mixed, (through[0] - by, through[1] + by))
+
+    def _stream(self, token: Array, outputs: list[Read], matrix: Array) -> Interval:
         """Return the interval of `matrix @ x` for the residual stream x behind the outputs."""
-        total = loose((self.vectors[token] @ matrix.T, self.vectors[token] @ matrix.T), SUM / 256)
+        total = loose((self.vectors[token] @ matrix.T, self.vectors[token] @ matrix.T), FEW / 16)
         entries = abs(self.vectors).max(0)
         for block, output in zip(self.blocks, outputs, strict=False):
-            total = plus(total, product(output, matrix @ block.out_proj))
+            total = plus(total, output.through(matrix @ block.out_proj))
             # the sum in float32 is not of these composed products: each entry of x loses on its own
             entries = entries + block.most(output)
-            lost = SUM * entries @ abs(matrix).T
-            total = total[0] - lost, total[1] + lost
-        return loose(total, 2.0**-40)
+            by = lost(block.E + 1) * entries @ abs(matrix).T
+            total = total[0] - by, total[1] + by
+        return loose(total, OWN)
 
-    def _right(self, said: Array, token: Array, outputs: list[Interval]) -> Array:
+    def _right(self, said: Array, token: Array, outputs: list[Read]) -> Array:
         """Return whether the said token's logit is above every other, also in float32."""
         good = np.ones(len(said), bool)
         x = self._stream(token, outputs, np.eye(len(self.vectors[0])))
-        least_scale = 1 / np.sqrt(square_mean(x, True) + self.eps) * (1 - SUM)
-        lost = SUM * np.sqrt(self.head.shape[1]) * np.linalg.norm(self.head, axis=1)
+        least_scale = shrink(x, self.eps)[0]
+        by = 2 * lost(self.head.shape[1]) * np.sqrt(self.head.shape[1]) * np.linalg.norm(self.head, axis=1)
         for want in np.unique(said):
             rows = np.flatnonzero(said == want)
-            some = [rows_of(output, rows) for output in outputs]
+            some = [output.rows(rows) for output in outputs]
             above = self._stream(token[rows], some, self.head[want] - self.head)[0] * least_scale[rows]
-            above = above - lost[want] - lost
+            above = above - by[want] - by
             above[:, want] = 1.0
             good[rows] = (above > 0).all(1)
         return good
+
+
+def put(interval: Interval, rows: Array, values: Interval) -> None:
+    """Replace some rows of an interval, in place."""
+    interval[0][rows], interval[1][rows] = values
+
+
+def _joined(parts: list[Array]) -> Array:
+    return np.concatenate([np.zeros_like(parts[0][:1]), *parts])

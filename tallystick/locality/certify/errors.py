@@ -16,6 +16,8 @@ from tallystick.tasks.runner import ProgramError
 
 AIMED, RANDOM = 150, 30
 """Maximum number of problems that are made to reach an open context, and that are drawn at random of each length."""
+WAYS = 300
+"""Maximum number of open contexts for which the model is run on a way through the token graph."""
 LONGEST = 5000
 """Number of tokens of a problem that are looked at."""
 
@@ -41,7 +43,11 @@ class Known:
         self._tried = set[tuple[str, ...]]()
 
     def wrong(self, paths: np.ndarray) -> np.ndarray:
-        """Return for each path of contexts whether the model is known to be wrong at its end; look for problems."""
+        """Return for each path of contexts whether the model is wrong at its end; look for problems that show it.
+
+        If none is found, the shortest way through the token graph counts, though perhaps no problem takes it: with what
+        is before a path known, it would still be open.
+        """
         ends = [end_of(self._contexts, path) for path in paths]
         wanted = set(ends)
         for prompt in self._candidates(paths):
@@ -49,7 +55,19 @@ class Known:
                 break
             for end in self._wrong_in(prompt):
                 self.problems.setdefault(end, prompt)
-        return np.array([end in self.problems for end in ends])
+        few = len(paths) <= WAYS
+        return np.array(
+            [end in self.problems or (few and self._errs(path)) for end, path in zip(ends, paths, strict=True)]
+        )
+
+    @torch.no_grad()
+    def _errs(self, path: np.ndarray) -> bool:
+        """Return whether the model says another token at the end of the shortest way that ends in a path."""
+        way = way_along(self._contexts, path.tolist())
+        if len(way) > LONGEST:
+            return False
+        ids = torch.from_numpy(self._contexts.tokens[way[1:], -1].astype(np.int64))
+        return int(self._model(ids[None])[0][0, -1].argmax()) != self._contexts.said[path[-1]]
 
     def _candidates(self, paths: np.ndarray) -> Iterator[list[str]]:
         """Yield problems that may reach the ends: at first random ones, then prompts on the shortest ways there."""
@@ -72,11 +90,17 @@ class Known:
         return _wrong(self._model, ids[:LONGEST], mask[:LONGEST], self._contexts.tokens.shape[1])
 
 
-def prompt_before(task: Task, contexts: Contexts, path: Sequence[int]) -> tuple[str, ...]:
-    """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
+def way_along(contexts: Contexts, path: Sequence[int]) -> list[int]:
+    """Return the contexts of the shortest sequence that leads along a path, the empty one first."""
     way = list(path)
     while way[0]:
         way.insert(0, contexts.before[way[0]][0])  # contexts are numbered in the order of a breadth-first search
+    return way
+
+
+def prompt_before(task: Task, contexts: Contexts, path: Sequence[int]) -> tuple[str, ...]:
+    """Return the prompt of the shortest sequence that leads along a path; empty if it is not whole there."""
+    way = way_along(contexts, path)
     speaks = np.flatnonzero(contexts.said[way] != NOTHING)
     if not len(speaks):
         return ()

@@ -22,7 +22,7 @@ SWEEPS = 40
 """Maximum number of sweeps over all contexts."""
 SETTLED = 1e-4
 """Largest change of a bound, as a share of the first bound, from which on further sweeps would bring little."""
-DEEPEST = 8
+DEEPEST = 16
 """Maximum number of tokens by which a context is extended, unless fewer decide."""
 PART = 1024
 """Number of contexts that are computed at once."""

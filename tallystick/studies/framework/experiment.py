@@ -18,7 +18,7 @@ from tallystick.config import configure
 Setting = str | int | float | bool
 Plan = dict[str, str | None]
 """Everything that determines an outcome, by name; values are text, so that a plan survives JSON unchanged."""
-LATER = {"dt_floor": "0.0", "precision": "fp32"}
+LATER = {"dt_floor": "0.0", "precision": "fp32", "A_max": "16.0"}
 """Settings that came after runs had been stored, with the value by which nothing changes: plans leave it out."""
 
 

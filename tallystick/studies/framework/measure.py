@@ -20,6 +20,7 @@ from tallystick.evaluation import certified, reach, sweep
 from tallystick.locality import sequences
 from tallystick.models.base import Model
 from tallystick.provenance import environment
+from tallystick.storage import parse_json
 from tallystick.studies.framework.experiment import At, Declared, Experiment, LocalityCheck
 from tallystick.studies.framework.schema import (
     ATTEMPT_COLUMNS,
@@ -108,7 +109,17 @@ def _experiment(experiment: Experiment, seed: int, device: str, say: Say, folder
         outcome["attempts"] = [[_short(row[name]) for name in ATTEMPT_COLUMNS] for row in attempts(path)]
     if found := certified.read(path, run.config, run.task, run.weights).certified:
         outcome["certified"] = _short(found["min_margin"])
+        if experiment.certify:
+            outcome["checked"] = _is_verified(run, say)
     return outcome
+
+
+def _is_verified(run: runs.Run, say: Say) -> bool:
+    """Return whether separate code verifies a run's certificate; say why not."""
+    document = parse_json((run.path / certified.FILE).read_text(encoding="utf-8"))
+    if against := certified.verify(document, run, lambda line: None):
+        say(f"the certificate is not verified: {against}")
+    return not against
 
 
 def _at(run: runs.Run, at: At, experiment: Experiment, seed: int, device: str, say: Say) -> list[list[Any]]:

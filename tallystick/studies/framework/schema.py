@@ -147,6 +147,8 @@ class Outcome(TypedDict, total=False):
     eval_seconds: float
     certified: float
     """Least margin that a certificate of the trained model has for every length; missing if there is none."""
+    checked: bool
+    """Whether separate code verified the certificate, as `certify --check` does; missing if that was not tried."""
     first_error: Deviation
     looks_back: int | None
     """Fewest last tokens that give the model's predictions; None if more than were tried are needed."""

@@ -218,6 +218,18 @@ def test_a_wrong_token_in_one_context_stays_open(name, context, known, limit, mo
     assert {contexts.node[path[-1]] for path, _, _ in found.open} == {node}
 
 
+def test_a_model_that_errs_on_a_way_that_no_problem_takes_is_wrong():
+    """The graph says another token at one node; no problem shows an error, for the model says what the program says."""
+    graph, model = proved_graph(load("reverse")).graph, trained("mamba2")
+    node = np.flatnonzero(graph.said >= 0)[-1]
+    graph.said = graph.said.copy()
+    graph.said[node] = (graph.said[node] + 1) % len(load("reverse").vocab)
+    contexts = certificate.Contexts(graph, 4)
+    known = errors.Known(load("reverse"), model, contexts, 0)
+    assert (known.wrong(contexts.speaking[:, None]) == (contexts.node[contexts.speaking] == node)).all()
+    assert not known.problems
+
+
 class Scripted:
     """Bounds that give every margin as 1 but one, whatever is known before it."""
 

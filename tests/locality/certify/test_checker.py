@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tallystick.locality import sequences
+from tallystick.locality.certify import checker
 from tallystick.locality.certify.checker import _Check
+from tallystick.locality.certify.intervals import rows_of, size
 from tallystick.locality.proof import proved_graph
 from tallystick.tasks import load
 
@@ -62,14 +64,23 @@ def test_runs_stay_within_the_bounds(name, tightened):
                         assert int(logits[0, 0].argmax()) == ids[at + 1]
 
 
-def test_the_scan_error_is_bounded_by_all_contexts_alone():
+def test_the_scan_error_is_bounded_by_all_contexts():
     check = _Check(MODELS["trained mamba2"](), GRAPH, 4, lambda _: None)
     state = check._any_state()
-    first = [block.error for block in check.blocks]
-    check._round(state, np.array([1, 2]))
-    assert all((block.error == error).all() for block, error in zip(check.blocks, first, strict=True))
-    check._round(state, np.arange(1, len(check.said)))
-    assert any((block.error < error).any() for block, error in zip(check.blocks, first, strict=True))
+    block, before = check.blocks[0], check.blocks[0].error
+    check._tighten(state)
+    assert (block.error < before).any()
+    contexts = np.arange(1, len(check.said))
+    (mixed,) = check._in_parts(lambda rows: [check._mixed(0, check.token[rows], [])])
+    _, added, dt = block.scan(rows_of(mixed, contexts), check._hull(state[0][0], contexts))
+    found = block.error
+    block.limit_scan(dt, added)
+    assert (block.error == found).all()
+    most = size(added).reshape(len(contexts), -1)
+    for entry in range(0, most.shape[1], 7):  # each counts: without the context of the largest, the error is smaller
+        less = np.delete(contexts - 1, most[:, entry].argmax())
+        block.limit_scan(rows_of(dt, less), rows_of(added, less))
+        assert block.error.flat[entry] < found.flat[entry]
 
 
 def test_paths_that_begin_alike_are_bounded_as_each_alone():
@@ -82,6 +93,18 @@ def test_paths_that_begin_alike_are_bounded_as_each_alone():
     together = check._open(state, paths)
     assert 0 < len(together) < len(paths)
     assert together == sorted(path for path in paths if check._open(state, [path]))
+
+
+def test_a_margin_counts_at_its_least_scale(monkeypatch):
+    check = _Check(MODELS["trained mamba2"](), GRAPH, 4, lambda _: None)
+    state = check._any_state()
+    check._tighten(state)
+    paths = [[before, int(at)] for at in np.flatnonzero(check.said >= 0) for before in check.predecessors[at]]
+    assert len(check._open(state, paths)) < len(paths)
+    monkeypatch.setattr(
+        checker, "shrink", lambda a, eps: (np.full((len(a[0]), 1), 1e-12), np.full((len(a[0]), 1), 1e12))
+    )
+    assert check._open(state, paths) == sorted(paths)
 
 
 def assert_within(check, state, real, context):

@@ -130,8 +130,8 @@ def test_the_selective_scan_loses_no_more_than_is_bounded(form, steps):
     block.set_scan_error(dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added)
     checked = intervals.Mamba1Block(model.layers[0])
     checked.rate = (-A.double().numpy(),) * 2
-    checked.seen = dt.amin((0, 1)).double().numpy(), dt.amax((0, 1)).double().numpy(), added
-    checked.settle()
+    steps_ = dt[0].double().numpy()
+    checked.limit_scan((steps_, steps_), (-added[None], added[None]))
     first = torch.zeros(1, inner, 3)
     for size in range(1, length + 1, 57):
         part = [t[:, :size] for t in (x, dt, B, C)]
@@ -195,7 +195,7 @@ def test_sums_that_cancel_lose_as_much_as_is_bounded(name, simple):
         real = (real + np.float32(sign) * vector[0, place].astype(np.float32)).astype(np.float32)
     if simple:
         check = checker._Check(model, proved_graph(load("reverse")).graph, 2, lambda _: None)
-        held = Box(*check._stream(np.array([0]), [(vector, vector)], np.eye(12)))
+        held = Box(*check._stream(np.array([0]), [intervals.read_as_it_is((vector, vector))], np.eye(12)))
     else:
         network = Network(model)
         held = network.linear_of_residual(np.eye(12), np.array([0]), [network.blocks[0].output(boxes.point(vector))])
