@@ -129,7 +129,7 @@ def product(typing: Any, a: Any, b: Any) -> Any:
 @_intrinsic
 def larger(typing: Any, a: Any, b: Any) -> Any:
     """Return the larger number of each two, NaN where one of them is NaN."""
-    return _vector(a, b), lambda context, builder, signature, given: _call(builder, "maximum", *given)
+    return _vector(a, b), lambda context, builder, signature, given: _larger(builder, *given)
 
 
 @_intrinsic
@@ -140,7 +140,7 @@ def largest(typing: Any, x: Any) -> Any:
         x, reach = given[0], LANES // 2
         while reach:
             moved = builder.shuffle_vector(x, x, ir.Constant(INTS, [(i + reach) % LANES for i in range(LANES)]))
-            x, reach = _call(builder, "maximum", x, moved), reach // 2
+            x, reach = _larger(builder, x, moved), reach // 2
         return builder.extract_element(x, INT(0))
 
     return types.float32(x), generate
@@ -184,6 +184,12 @@ def softplus(typing: Any, x: Any) -> Any:
         return multiply_add(builder, builder.fmul(two, s), series, positive)
 
     return _vector(x), generate
+
+
+def _larger(builder: Any, a: Any, b: Any) -> Any:
+    """Return the larger of each two numbers; llvm.maximum would do it, but LLVM before 17 does not compile it."""
+    more = builder.select(builder.fcmp_ordered(">", a, b), a, b)
+    return builder.select(builder.fcmp_unordered("uno", a, a), a, more)
 
 
 def _constant(number: float) -> Any:

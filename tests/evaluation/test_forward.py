@@ -6,6 +6,8 @@ import torch
 
 from tallystick import models
 from tallystick.data.packing import Batch
+from tallystick.engine import packing
+from tallystick.engine.margins import margin
 from tallystick.engine.reader import Compiled
 from tallystick.evaluation.forward import open_forward
 
@@ -67,6 +69,23 @@ def test_logits_and_margins_are_those_of_torch(name, carry, monkeypatch):
             margins = got[number].margins.numpy(), want.margins.numpy()
             np.testing.assert_allclose(*margins, rtol=0.0, atol=2 * VALUES * scale)
             assert np.array_equal(got[number].predicted_at, want.predicted_at)
+
+
+@pytest.mark.parametrize("vocab", [1, 2, 16, 17, 42])
+def test_margins_are_those_of_torch_bit_for_bit(vocab):
+    """Ties, infinite logits and NaN among them; what stands in the padding does not count."""
+    step, rng = packing.compiled_step(), np.random.default_rng(0)
+    logits_TV = np.full((400, step.padded(vocab)), 1e9, np.float32)
+    logits_TV[:, :vocab] = rng.integers(-3, 4, (400, vocab))
+    for odd in (np.nan, -np.nan, np.inf, -np.inf):
+        logits_TV[rng.integers(400, size=60), rng.integers(vocab, size=60)] = odd
+    target_T, margin_T = rng.integers(vocab, size=400), np.empty(400, np.float32)
+    want = margin(torch.from_numpy(logits_TV[:, :vocab].copy()), torch.from_numpy(target_T))
+    given = logits_TV[:, :vocab].copy()
+    step.margins(logits_TV, vocab, target_T, margin_T)
+    assert np.array_equal(margin_T, want.numpy())
+    assert np.array_equal(logits_TV[:, :vocab], given, equal_nan=True)
+    assert (margin_T == np.finfo(np.float32).min).any()
 
 
 @pytest.mark.parametrize("name", [name for name in SIZES if name != "lstm"])  # its last bits differ in some processes

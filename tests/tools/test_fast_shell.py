@@ -13,6 +13,7 @@ from tallystick.tasks.codefix import teachers
 from tallystick.tasks.codefix.bugs import draw_case
 from tallystick.tools.shell import Ran
 from tallystick.tools.shell.fast import FastShell, Unknown
+from tallystick.tools.shell.patterns import translate
 
 END = "--end of a command--"
 FILES = {
@@ -315,6 +316,38 @@ def test_edits_between_runs_show_in_the_next_run(tmp_path):
     ran, files = bash(tmp_path, FILES, commands)
     assert [shell.run(command) for command in commands] == ran
     assert shell.files() == files
+
+
+def test_a_call_is_made_anew_once_something_below_it_is_edited(tmp_path):
+    files = {
+        "main.py": "from a import a\n\n\ndef main():\n    v1 = 1\n    a(v1)\n    a(v1, v2=7)\n    a(v1)\n\n\n"
+        'if __name__ == "__main__":\n    main()\n',
+        "a.py": 'from c import c\n\n\ndef b(v1):\n    print("b", v1)\n    c(v1)\n\n\n'
+        "def a(v1, v2=2):\n    b(v1)\n    b(v2)\n    c(v1)\n",
+        "c.py": 'def c(v1):\n    print("c", v1)\n',
+    }
+    edits = ['s/"c"/"d"/ c', 's/"b"/"e"/ a', "s/v2=2/v2=3/ a", "s/v1)$/v9)/ c", 's/"e"/"g"/ a', "s/v9/v1/ c"]
+    run = "python main.py 2>&1 | grep -E '^[a-z] [0-9]'"
+    commands = [run, *(f"sed -i '{edit[:-2]}' {edit[-1]}.py && {run}" for edit in edits)]
+    shell = FastShell(files, root=str(tmp_path / "repo"))
+    ran, left = bash(tmp_path, files, commands)
+    assert [shell.run(command) for command in commands] == ran
+    assert shell.files() == left
+
+
+@pytest.mark.parametrize(
+    ("pattern", "literals"),
+    [
+        (r'\w+\.py", line [0-9]+|\w+Error: [^.]*', ('.py", line ', "Error: ")),
+        ("abc*de?f+gh", ("ab",)),
+        ("x(abc)?yz|(ab|cd)e", ("yz", "e")),
+        (r"ab\bcd$", ("ab",)),
+        ("ab|[cd]", ()),
+    ],
+)
+def test_literals_are_in_every_match(pattern, literals):
+    assert translate(pattern, extended=True).literals == literals
+    assert translate(pattern, extended=True, ignore_case=True).literals == ()
 
 
 def test_a_run_without_end_is_refused():

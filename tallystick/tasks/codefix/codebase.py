@@ -19,7 +19,7 @@ FOO_SHARE = 0.15
 """Share of the functions that call foo, within a half of it: so that a bug concerns many functions at any n."""
 DEFAULTS_SHARE = 0.3
 """Share of the functions with a default value, where there are such."""
-VARIABLES = range(10)
+NAMES = tuple(f"v{number}" for number in range(10))
 SECRET = "v10"
 """The variable that goes from main to foo."""
 
@@ -111,7 +111,7 @@ def draw_graph(n: int, rng: random.Random) -> list[list[int]]:
     """Draw the functions that call each function: one to three earlier ones, nearby or any; of foo, a share of all."""
     graph = _Graph(n, rng)
     for _ in range(n - 2):
-        graph.add(rng.choices((1, 2, 3), (7, 2, 1))[0])
+        graph.add(rng.choices((1, 2, 3), cum_weights=(7, 9, 10))[0])
     share = round(FOO_SHARE * n * rng.uniform(0.5, 1.5))
     graph.add(1, rng.sample(range(n - 1), min(n - 1, max(1, share))))
     return graph.parents
@@ -171,12 +171,12 @@ def _ancestors(parents: list[list[int]], node: int) -> set[int]:
 
 
 def _parameters(rng: random.Random) -> list[str]:
-    return [f"v{number}" for number in sorted(rng.sample(VARIABLES, rng.choice((0, 1, 1, 2, 2, 3, 4))))]
+    return sorted(rng.sample(NAMES, rng.choice((0, 1, 1, 2, 2, 3, 4))))
 
 
 def _add_default(function: Function, rng: random.Random) -> None:
     if rng.random() < DEFAULTS_SHARE:
-        free = [f"v{number}" for number in VARIABLES if f"v{number}" not in function.parameters]
+        free = [name for name in NAMES if name not in function.parameters]
         function.parameters.append(f"{rng.choice(free)}={rng.randrange(100)}")
 
 
@@ -189,7 +189,7 @@ def _fill(function: Function, called: list[Function], secret: set[str], rng: ran
     """Write a function's body: declare what the calls need and it is not handed, call, print."""
     own = [parameter.partition("=")[0] for parameter in function.parameters]
     needed = {name for other in called for name in required(other.parameters)}
-    more = {f"v{number}" for number in VARIABLES if rng.random() < 0.1}
+    more = {name for name in NAMES if rng.random() < 0.1}
     declared = sorted((needed | more) - set(own))
     function.declared = [f"{name} = {rng.randrange(100)}" for name in declared]
     rng.shuffle(function.declared)

@@ -133,19 +133,19 @@ def parse(command: str) -> list[Pipeline]:
     parts = command.split(" && ")
     if len(parts) > 1:
         try:  # agents repeat parts of command lines; a part that is cut within quotes is Unknown
-            first, *others = [_parse(part) for part in parts]
-            return [*first, *(p._replace(operator="&&") if p is ps[0] else p for ps in others for p in ps)]
+            return [pipeline for i, part in enumerate(parts) for pipeline in _parse(part, "&&" if i else ";")]
         except Unknown:
             pass
     return [*_parse(command)]
 
 
 @lru_cache(1024)
-def _parse(command: str) -> tuple[Pipeline, ...]:
+def _parse(command: str, operator: str = ";") -> tuple[Pipeline, ...]:
+    """Split a command line, or a part of one, into pipelines; operator: what stands before."""
     pipelines: list[Pipeline] = []
     stages: list[Stage] = []
     words: list[Word] = []
-    operator, merged = ";", False
+    merged = False
     for sign, text in [*_tokens(command), (";", "")]:
         if sign == "2>&1":
             merged = True

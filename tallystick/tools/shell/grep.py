@@ -51,8 +51,9 @@ def _options(arguments: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...
 
 def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name: str, out: list[str]) -> bool:
     """Add what is printed of one file; returns whether a line was selected."""
-    selected = 0
-    certain = True
+    selected, certain = 0, True
+    counts, silent = "c" in options, not options.isdisjoint("lc")
+    numbered = "n" in options and not silent
     for number, line in _candidates(text, pattern, options):
         if UNCERTAIN in line:
             certain = certain and line.lstrip() != UNCERTAIN
@@ -62,15 +63,16 @@ def _file(text: str, pattern: Pattern, options: frozenset[str], title: str, name
         if shown is None:
             continue
         selected += 1
-        if "l" in options or "c" in options:
+        if silent:
             continue
-        if "n" in options and not certain:
+        if numbered and not certain:
             raise Unknown("line numbers after lines that not every Python version prints")
-        prefix = f"{title}{number}:" if "n" in options else title
-        out += [f"{prefix}{part}\n" for part in shown]
-    if "c" in options:
+        prefix = f"{title}{number}:" if numbered else title
+        for part in shown:
+            out.append(f"{prefix}{part}\n")
+    if counts:
         out.append(f"{title}{selected}\n")
-    elif "l" in options and selected:
+    elif silent and selected:
         out.append(f"{name}\n")
     return selected > 0
 
@@ -81,8 +83,8 @@ def _candidates(text: str, pattern: Pattern, options: frozenset[str]) -> Iterato
     if "v" not in options:
         known = text.find(UNCERTAIN)
         end = len(text) if known < 0 else text.rfind("\n", 0, known) + 1
-        while (found := pattern.anywhere.search(text, position, end)) and found.start() < end:
-            start = text.rfind("\n", 0, found.start()) + 1
+        while (place := pattern.reach(text, position, end)) >= 0:
+            start = text.rfind("\n", 0, place) + 1
             number += text.count("\n", position, start)
             position = text.find("\n", start, end) + 1 or end
             yield number, text[start:position].removesuffix("\n")

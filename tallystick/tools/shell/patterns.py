@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from tallystick.tools.shell.results import Unknown
 
@@ -29,6 +30,16 @@ class Pattern:
     alternatives: tuple[re.Pattern[str], ...]
     certain: bool
     """Whether each alternative's extent is POSIX's."""
+    literals: tuple[str, ...]
+    """A text that each alternative's matches contain; none if case does not matter, or if one has no such text."""
+
+    def reach(self, text: str, start: int, end: int) -> int:
+        """Return a place in the first line between start and end that may match; -1 if none can."""
+        if self.literals:
+            places = [place for literal in self.literals if (place := text.find(literal, start, end)) >= 0]
+            return min(places, default=-1)
+        found = self.anywhere.search(text, start, end)
+        return found.start() if found and found.start() < end else -1
 
     def matches(self, line: str) -> bool:
         """Whether the pattern is found in a line."""
@@ -58,7 +69,8 @@ class Pattern:
 @lru_cache(1024)
 def translate(text: str, extended: bool, ignore_case: bool = False) -> Pattern:
     """Translate a basic or extended regular expression. Raises Unknown for what is not known."""
-    alternatives, certain = _Reader(text, extended).read()
+    read, certain = _Reader(text, extended).read()
+    alternatives, literals = ["".join(tokens) for tokens in read], tuple(map(_literal, read))
     flags = re.IGNORECASE if ignore_case else 0
     try:
         each = tuple(re.compile(alternative, flags) for alternative in alternatives)
@@ -68,7 +80,19 @@ def translate(text: str, extended: bool, ignore_case: bool = False) -> Pattern:
         anywhere = re.compile(together.replace(r"\Z", "$"), flags | re.MULTILINE)
     except re.error as error:
         raise Unknown(f"the pattern {text}") from error
-    return Pattern(text, whole, anywhere, each, certain)
+    return Pattern(text, whole, anywhere, each, certain, () if ignore_case or "" in literals else literals)
+
+
+def _literal(tokens: list[str]) -> str:
+    """Return the longest plain text that every match contains, outside of parentheses."""
+    depth, runs = 0, [""]
+    for token, following in pairwise([*tokens, ""]):
+        depth += (token == "(") - (token == ")")
+        if depth == 0 and re.escape(token[-1]) == token and following not in ("*", "?"):
+            runs[-1] += token[-1]
+        else:
+            runs.append("")
+    return max(runs, key=len)
 
 
 class _Reader:
@@ -77,7 +101,7 @@ class _Reader:
     def __init__(self, text: str, extended: bool):
         self.text, self.extended = text, extended
         self.out: list[str] = []
-        self.alternatives: list[str] = []
+        self.alternatives: list[list[str]] = []
         self.depth = 0
         self.certain = True
         self.start = True
@@ -85,8 +109,8 @@ class _Reader:
         self.repeatable = False
         """Whether what stands before can be repeated."""
 
-    def read(self) -> tuple[list[str], bool]:
-        """The alternatives in Python's syntax, and whether extents are certain."""
+    def read(self) -> tuple[list[list[str]], bool]:
+        """The alternatives as tokens of Python's syntax, and whether extents are certain."""
         if not self.text or "\n" in self.text:
             raise Unknown(f"the pattern {self.text!r}")
         i = 0
@@ -94,7 +118,7 @@ class _Reader:
             i += self._token(i)
         if self.depth:
             raise Unknown(f"the pattern {self.text}")
-        return [*self.alternatives, "".join(self.out)], self.certain
+        return [*self.alternatives, self.out], self.certain
 
     def _token(self, i: int) -> int:
         """Translate the token at i; returns its length."""
@@ -195,7 +219,7 @@ class _Reader:
             self.certain = False
             self.out.append("|")
         else:
-            self.alternatives.append("".join(self.out))
+            self.alternatives.append(self.out)
             self.out = []
         self.start, self.repeatable = True, False
 

@@ -8,7 +8,7 @@ messages of syntax errors) is printed as UNCERTAIN.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +26,21 @@ class Bound:
     function: Function
     names: dict[str, Bound]
     path: str
+    users: list[dict[str, Bound]]
+    """The names of the modules that import it."""
+    done: dict[tuple[object, ...], tuple[list[str], int]]
+    """What calls with these arguments printed, and how many calls they made, themselves included."""
+
+    def forget(self) -> None:
+        """Forget what calls did, since it was edited or may call a function that was; so do those that import it.
+
+        Functions of its own file need no more: a file is edited as a whole, and imports for all of them.
+        """
+        self.done.clear()
+        for names in self.users:
+            for user in names.values():
+                if user.names is names and user.done:
+                    user.forget()
 
 
 class _Raised(Exception):
@@ -58,7 +73,7 @@ class Interpreter:
         program = _Program(self, files, file)
         try:
             names = self._linked(program)
-            program.call(Bound(self.source(files, file).guarded, names, file), [], {})
+            program.call(Bound(self.source(files, file).guarded, names, file, [], {}), (), {})
         except _Raised as error:
             return Result(program.stdout(), program.traceback(error), 1)
         except RecursionError:
@@ -74,6 +89,11 @@ class Interpreter:
         return known[1]
 
     def close(self) -> None:
+        """Forget all files: what an episode holds is released later, by Python's search for what is unused."""
+        self._unload()
+        self._parsed.clear()
+
+    def _unload(self) -> None:
         """Forget what was loaded; modules and their functions refer to one another, which delays their release."""
         for names in self._modules.values():
             names.clear()
@@ -83,7 +103,7 @@ class Interpreter:
         """Load the modules, or bring those of the last run up to date."""
         file = program.file
         if file not in self._modules or not self._update(program.files):
-            self.close()
+            self._unload()
             names = program.load(file)
             loaded = {f"{name}.py": names for name, names in program.modules.items() if names is not None}
             self._modules = {**loaded, file: names}
@@ -103,7 +123,9 @@ class Interpreter:
                 return False
             for _, statement in source.statements:
                 if isinstance(statement, Function):
-                    self._modules[name][statement.name].function = statement
+                    bound = self._modules[name][statement.name]
+                    bound.function = statement
+                    bound.forget()
         return True
 
 
@@ -135,8 +157,9 @@ class _Program:
             for line, statement in source.statements:  # noqa: B007 (the frame of an exception needs it)
                 if isinstance(statement, Import):
                     names[statement.name] = self._imported(statement)
+                    names[statement.name].users.append(names)
                 else:
-                    names[statement.name] = Bound(statement, names, file)
+                    names[statement.name] = Bound(statement, names, file, [], {})
         except _Raised as error:
             error.frames.append((file, line, "<module>"))
             raise
@@ -144,7 +167,7 @@ class _Program:
 
     def stdout(self) -> str:
         """What was printed."""
-        return "\n".join([*self.printed, ""])
+        return "\n".join(self.printed) + "\n" * bool(self.printed)
 
     def traceback(self, error: _Raised) -> str:
         """Format the traceback. Python prints no header for a syntax error in the file that was run."""
@@ -176,29 +199,41 @@ class _Program:
             raise _Raised(f"ImportError: cannot import name '{name}' from '{module}' {where}{UNCERTAIN}")
         return names[name]
 
-    def call(self, target: Bound, values: list[Value], keywords: dict[str, Value]) -> None:
-        """Call a function."""
+    def call(self, target: Bound, values: Sequence[Value], keywords: dict[str, Value]) -> None:
+        """Call a function, or print again what it printed for these arguments."""
+        key = (*values, *keywords.items())
+        if key in target.done:
+            printed, calls = target.done[key]
+            self.printed += printed
+            self.calls += calls
+        else:
+            begin, before = len(self.printed), self.calls
+            self.calls += 1
+            self._execute(target, values, keywords)
+            target.done[key] = self.printed[begin:], self.calls - before
+        if self.calls > MAX_CALLS:
+            raise Unknown("a run with too many calls")
+
+    def _execute(self, target: Bound, values: Sequence[Value], keywords: dict[str, Value]) -> None:
+        """Execute a function's body."""
         function, names = target.function, target.names
-        known = dict(function.literals)
+        known = dict(function.constants)
         if keywords or len(values) != len(function.parameters):
             if problem := _misfit(function, len(values), tuple(keywords)):
                 raise _Raised(f"TypeError: {problem}")
             known.update(function.defaults)
             known.update(keywords)
         known.update(zip(function.parameters, values, strict=False))
-        self.calls += 1
-        if self.calls > MAX_CALLS:
-            raise Unknown("a run with too many calls")
         line = 0
         try:
-            for line, (name, arguments, named, value, _) in function.body:  # noqa: B007 (as above)
+            for line, (name, arguments, named, value, _, pick) in function.body:  # noqa: B007 (as above)
                 if arguments is None:
                     known[name] = value
                     continue
                 called = names.get(name)
                 if called is None and name != "print":
                     raise _Raised(f"NameError: name '{name}' is not defined{UNCERTAIN}")
-                given = [known[argument] for argument in arguments]
+                given = pick(known)
                 if called is not None:
                     self.call(called, given, {key: known[argument] for key, argument in named} if named else {})
                 elif not named:

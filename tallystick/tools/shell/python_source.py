@@ -9,8 +9,9 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from tallystick.tools.shell.results import Unknown
@@ -36,6 +37,8 @@ class Statement(NamedTuple):
     value: int = 0
     literals: tuple[tuple[str, Value], ...] = ()
     """The text and value of each literal among the arguments."""
+    pick: Callable[[Mapping[str, Value]], tuple[Value, ...]] = tuple
+    """Picks the arguments' values, given those of all names."""
 
 
 class Import(NamedTuple):
@@ -52,8 +55,9 @@ class Function(NamedTuple):
     parameters: tuple[str, ...]
     defaults: Mapping[str, int]
     body: tuple[tuple[int, Statement], ...]
-    literals: Mapping[str, Value]
-    """The value of each literal by its text."""
+    """What it does, but for constants that it assigns before all else."""
+    constants: Mapping[str, Value]
+    """These constants, and the value of each literal by its text."""
     local: frozenset[str]
     """Parameters and names assigned to."""
 
@@ -79,17 +83,11 @@ def parse(text: str) -> Source:
     statements: list[tuple[int, Import | Function]] = []
     guarded: list[tuple[int, Statement]] = []
     rows = text.split("\n")
-    number = 0
-    while number < len(rows):
-        row = rows[number]
-        number += 1
-        if not row:
-            continue
-        if found := _import(row):
-            statements.append((number, found))
-            continue
-        body = _body(rows, number)
-        if found := _DEF.fullmatch(row):
+    for number, body in _blocks(rows):
+        row = rows[number - 1]
+        if not body:
+            statements.append((number, _import(row)))
+        elif found := _DEF.fullmatch(row):
             try:
                 parameters, defaults = _parameters(found[2])
             except _SyntaxError:
@@ -99,7 +97,6 @@ def parse(text: str) -> Source:
             guarded += body
         else:
             raise Unknown(f"the line {row}")
-        number = body[-1][0]
     bound = [part.name for _, part in statements]
     if len({*bound}) < len(bound):
         raise Unknown("a name that is bound twice")
@@ -114,31 +111,42 @@ def _guarded(body: list[tuple[int, Statement]]) -> Function:
 def _function(
     name: str, parameters: tuple[str, ...], defaults: dict[str, int], body: list[tuple[int, Statement]]
 ) -> Function:
-    called = {part.name for _, part in body if part.arguments is not None}
-    local = {*parameters, *(part.name for _, part in body if part.arguments is None)}
+    called, local, constants = set[str](), {*parameters}, dict[str, Value]()
+    begin = 0
+    for i, (_, part) in enumerate(body):
+        if part.arguments is not None:
+            called.add(part.name)
+            constants.update(part.literals)
+        else:
+            if begin == i and part.name not in parameters:
+                constants[part.name], begin = part.value, i + 1
+            local.add(part.name)
     if called & local:
         raise Unknown("a call of a number")
-    literals = {text: value for _, part in body for text, value in part.literals}
-    return Function(name, parameters, defaults, tuple(body), literals, frozenset(local))
+    return Function(name, parameters, defaults, tuple(body[begin:]), constants, frozenset(local))
 
 
-def _body(rows: list[str], number: int) -> list[tuple[int, Statement]]:
-    """The indented lines after line `number`."""
-    body = []
-    while number < len(rows) and (not rows[number] or rows[number][0] == " "):
-        row = rows[number]
-        number += 1
-        if row:
-            body.append((number, _statement(row)))
-    if not body:
-        raise Unknown("a block without a statement")
-    return body
+def _blocks(rows: list[str]) -> list[tuple[int, list[tuple[int, Statement]]]]:
+    """Return the number of each line of the top level, and the indented lines that follow it."""
+    blocks: list[tuple[int, list[tuple[int, Statement]]]] = []
+    for number, row in enumerate(rows, 1):
+        if not row:
+            continue
+        if row[0] != " ":
+            blocks.append((number, []))
+        elif blocks:
+            blocks[-1][1].append((number, _statement(row)))
+        else:
+            raise Unknown(f"the line {row}")
+    return blocks
 
 
 @lru_cache(4096)
-def _import(row: str) -> Import | None:
+def _import(row: str) -> Import:
     found = _IMPORT.fullmatch(row)
-    return Import(found[1], _name(found[2])) if found else None
+    if not found:
+        raise Unknown(f"the line {row}")
+    return Import(found[1], _name(found[2]))
 
 
 @lru_cache(4096)
@@ -163,7 +171,13 @@ def _statement(row: str) -> Statement:
         raise Unknown(f"the line {row}")
     given = [*values, *(value for _, value in keywords)]
     literals = {text: text[1:-1] if text[0] == '"' else int(text) for text in given if not text[0].isalpha()}
-    return Statement(_name(found[1], "print"), tuple(values), tuple(keywords), literals=tuple(literals.items()))
+    name = _name(found[1], "print")
+    return Statement(name, tuple(values), tuple(keywords), literals=tuple(literals.items()), pick=_picker(values))
+
+
+def _picker(names: list[str]) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
+    """Return a function that picks the values of names: a fast one for several."""
+    return itemgetter(*names) if len(names) > 1 else lambda known: tuple([known[name] for name in names])
 
 
 @lru_cache(4096)

@@ -142,11 +142,13 @@ class _Run:
 
 def _edit(script: tuple[Edit, ...], text: str, quiet: bool) -> str:
     run = _Run(lines(text))
-    numbers = {edit.first for edit in script if isinstance(edit.first, int) and edit.last is None}
-    everywhere = len({edit.first for edit in script}) > len(numbers) or any(edit.last is not None for edit in script)
+    firsts = {edit.first for edit in script}
+    numbers = {first for first in firsts if isinstance(first, int)}
+    search = [first.anywhere.search for first in firsts if isinstance(first, Pattern)]
+    everywhere = len(firsts) > len(numbers) + len(search) or any(edit.last is not None for edit in script)
     for row in run.rows:
         run.number += 1
-        if everywhere or run.number in numbers:
+        if everywhere or run.number in numbers or (search and any(find(row) for find in search)):
             _cycle(run, script, row, quiet)
         elif not quiet:
             run.out.append(row)
