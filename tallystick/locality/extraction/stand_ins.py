@@ -136,6 +136,8 @@ class ReplayWorkspace:
     def pointer(self, i: int) -> Pointer:
         """Return pointer i. Raises ProgramError if there is none."""
         self._replay.check(_caller())
+        if type(i) is not int:  # a workspace finds pointer 1 by 1.0 and True, too, once it was asked for
+            self._replay.refuse(f"the program asks for pointer {i!r}")
         if f"[p{i}.read]" not in self._replay.ids:
             raise ProgramError(f"pointer({i}) is not among this task's tools")
         return self._pointers.setdefault(f"p{i}", Pointer(self._replay, f"p{i}"))

@@ -28,6 +28,7 @@ from types import (
 from typing import Any
 
 from tallystick.locality.extraction.known import (
+    BY_NAME,
     CONTAINERS,
     FIXED,
     HOLDERS,
@@ -189,13 +190,19 @@ class Watch:
                 raise Refusal(f"{code.co_name} calls {name}")
         elif kind.startswith(("LOAD_ATTR", "LOAD_METHOD")):
             self._look_at_attribute(name, code)
+        elif kind == "MATCH_CLASS":
+            if instruction.arg or before is None or not isinstance(before.argval, tuple):
+                raise Refusal(f"{code.co_name} matches attributes by position")
+            for attribute in before.argval:
+                self._look_at_attribute(attribute, code)
 
     def _look_at_attribute(self, name: str, code: CodeType) -> None:
         if name.startswith("__"):
             raise Refusal(f"{code.co_name} reads {name}")
+        if name in BY_NAME:
+            raise Refusal(f"{code.co_name} calls {name}, which may read any attribute")
+        self.named.add(name)
         value = inspect.getattr_static(self._task, name, None)
-        if value is not None or not any(hasattr(kind, name) for kind in PURE_TYPES):
-            self.named.add(name)
         if not isinstance(value, property):
             self._direct.add(id(value))
             self._add(value, f"self.{name}")
@@ -219,6 +226,8 @@ class Watch:
         kind = type(value)
         if kind in PLAIN or id(value) in self._names or value is None:
             return
+        if kind is type and value.__name__ in BY_NAME:
+            raise Refusal(f"{what} may read any attribute")
         parts = self._parts(value, kind, what)
         self._names[id(value)] = ("constant", len(self._names)), value
         if kind in CONTAINERS:
