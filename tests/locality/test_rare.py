@@ -79,7 +79,7 @@ class CellOfFrame(Rare):
         w.answer()
         self.say_kept(w, self.say_kept(w, None))
 
-    def say_kept(self, w, before):
+    def say_kept(self, w, before):  # noqa: RET503
         kept, p = "0", w.pointer(0)
         get = lambda: kept  # noqa: E731
         if before is None:
@@ -126,12 +126,35 @@ class ByPosition(ByPattern):
 
 class ByFormat(FromAnswer):
     def kept(self):
-        return "{0.count}".format(self)[0].replace("N", "0")
+        return "{.count}".format(self)[0].replace("N", "0")  # noqa: UP032
 
 
 class ByGetter(FromAnswer):
     def kept(self):
         return operator.attrgetter("count")(self)
+
+
+class BySetter(Rare):
+    """`answer` sets a property, whose setter sets what the program reads."""
+
+    kept = "0"
+
+    @property
+    def first(self):
+        return self.kept
+
+    @first.setter
+    def first(self, bit):
+        self.kept = bit
+
+    def answer(self, prompt):
+        self.first = prompt[0]
+        return [self.first]
+
+    def solve(self, w):
+        self.walk(w.pointer(0))
+        w.answer()
+        w.output(self.kept)
 
 
 class AskedAgain(Rare):
@@ -160,14 +183,15 @@ class Closing(Rare):
         return ["0"], 0
 
     def solve(self, w):
-        self.walk(w.pointer(0))
         w.tape.write("0")
+        closed = w.tape.read() == "[EOS]"
+        self.walk(w.pointer(0))
         w.answer()
-        w.output("1" if w.tape.read() == "[EOS]" else "0")
+        w.output("1" if closed else "0")
 
 
-HIDING = [NotANumber, SharedCell, CellOfFrame, FromAnswer, ByPattern, ByPosition, ByFormat, ByGetter, AskedAgain,
-          Closing]  # fmt: skip
+HIDING = [NotANumber, SharedCell, CellOfFrame, FromAnswer, ByPattern, ByPosition, ByFormat, ByGetter, BySetter,
+          AskedAgain, Closing]  # fmt: skip
 
 
 @pytest.mark.parametrize("cls", HIDING)

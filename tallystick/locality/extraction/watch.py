@@ -141,7 +141,7 @@ class Watch:
         own = [value for value in modules if getattr(value, "__module__", None) in self._globals]
         classes += [value for value in own if isinstance(value, type)]
         members = [getattr(member, "__func__", member) for cls in classes for member in vars(cls).values()]
-        members = [getattr(member, "fget", member) for member in members]
+        members += [part for member in members if isinstance(member, property) for part in (member.fget, member.fset)]
         yield from {id(f): f for f in (*own, *members) if isinstance(f, FunctionType)}.values()
 
     # -- code
