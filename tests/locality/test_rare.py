@@ -157,6 +157,42 @@ class BySetter(Rare):
         w.output(self.kept)
 
 
+MODULE = """
+table = ["0"]
+def put(bit):
+    table[0] = bit
+def get():
+    return table[0]
+"""
+ONE, OTHER = {"__name__": "one"}, {"__name__": "other"}
+for names in (ONE, OTHER):
+    exec(compile(MODULE, f"{names['__name__']}.py", "exec"), names)
+put_one, get_one, put_other, get_other = ONE["put"], ONE["get"], OTHER["put"], OTHER["get"]
+
+
+class InTwin(Rare):
+    """Two modules have equal functions, of which one changes nothing."""
+
+    def solve(self, w):
+        p = w.pointer(0)
+        put_one(get_one())
+        put_other(p.read())
+        self.walk(p)
+        w.answer()
+        w.output(get_other())
+
+
+class ByText(Rare):
+    """The handle of a replay is written in another way than that of a workspace."""
+
+    def solve(self, w):
+        p = w.pointer(0)
+        kept = p.read() if "Handle" in repr(p) else "0"
+        self.walk(p)
+        w.answer()
+        w.output(kept)
+
+
 class AskedAgain(Rare):
     """A pointer that was asked for is found by a number that is no int, too."""
 
@@ -191,7 +227,7 @@ class Closing(Rare):
 
 
 HIDING = [NotANumber, SharedCell, CellOfFrame, FromAnswer, ByPattern, ByPosition, ByFormat, ByGetter, BySetter,
-          AskedAgain, Closing]  # fmt: skip
+          InTwin, ByText, AskedAgain, Closing]  # fmt: skip
 
 
 @pytest.mark.parametrize("cls", HIDING)

@@ -48,6 +48,10 @@ class Pointer(PointerHandle):
         """Refuse any other attribute."""
         self._replay.refuse(f"the program uses .{name} of a pointer")
 
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a handle of a workspace is written in another way."""
+        self._replay.refuse("the program writes a pointer as text")
+
 
 class Tape(TapeHandle):
     """Stands for a TapeHandle."""
@@ -84,6 +88,10 @@ class Tape(TapeHandle):
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse any other attribute."""
         self._replay.refuse(f"the program uses .{name} of the tape")
+
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a handle of a workspace is written in another way."""
+        self._replay.refuse("the program writes the tape as text")
 
 
 def _refuse_use(prompt: Prompt, *_: object) -> NoReturn:
@@ -185,6 +193,10 @@ class ReplayWorkspace:
         """Refuse any other attribute, such as `call`."""
         known = {"call": "calls a tool", "bash": "runs a shell", "say": "says text"}
         self._replay.refuse(f"the program {known[name]}" if name in known else f"the program uses w.{name}")
+
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a workspace is written in another way."""
+        self._replay.refuse("the program writes the workspace as text")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to keep anything."""

@@ -67,7 +67,7 @@ class Watch:
         self._saved: list[tuple[Any, list[Any], str]] = []
         self._direct: set[int] = set()  # ids of constants that the program itself names, not within others
         self._refused: Refusal | None = None
-        self._codes: set[CodeType] = set()
+        self._codes: dict[int, CodeType] = {}  # by id: codes of two modules may be equal
         self.named: set[str] = set()
         """All names of globals and attributes in the code that was run."""
         self._globals: dict[str, dict[str, Any]] = {}
@@ -119,7 +119,7 @@ class Watch:
             return
         for function in self._functions():
             for code in nested(function.__code__):
-                if code in self._codes or code.co_name == "__init__":
+                if id(code) in self._codes or code.co_name == "__init__":
                     continue
                 for instruction in dis.get_instructions(code):
                     if SETTING.match(instruction.opname) and instruction.argval in self.named:
@@ -149,7 +149,7 @@ class Watch:
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         try:
             if event == "call":
-                if frame.f_code not in self._codes and not is_trusted(frame):
+                if id(frame.f_code) not in self._codes and not is_trusted(frame):
                     self._look(frame.f_code, frame.f_globals)
             elif event == "c_call" and not is_trusted(frame):
                 self._look_at_c(argument)
@@ -158,7 +158,7 @@ class Watch:
             raise
 
     def _look(self, code: CodeType, names: dict[str, Any]) -> None:
-        self._codes.add(code)
+        self._codes[id(code)] = code
         self._globals[names["__name__"]] = names
         for function in self._made_of(code):
             self._add((function.__defaults__, function.__kwdefaults__, vars(function)), f"{code.co_name}'s defaults")
