@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tallystick.episode import ANS, BOS, EOS, MARKS
 from tallystick.locality.extraction import SEARCH, TAPE, Action, Answer, Machine, Refusal, Step, own_task
@@ -233,10 +233,15 @@ def _on_tape(task: Task, shape: Shape) -> list[int]:
     if TAPE not in _tools(task):
         return []
     own = own_task(task)
-    symbols = {*writable(task), *([MARKS[EOS]] if type(own).tape_limit is not Task.tape_limit else [])}
-    if type(own).tape is Task.tape:
+    symbols = {*writable(task), *([MARKS[EOS]] if not _is_default(own.tape_limit, Task.tape_limit) else [])}
+    if _is_default(own.tape, Task.tape):
         symbols.update(*shape.symbols)
     return sorted(task.vocab.ids[symbol] for symbol in symbols)
+
+
+def _is_default(method: Any, default: object) -> bool:
+    """Return whether a task's method is this one of Task; an object may have one of its own."""
+    return getattr(method, "__func__", None) is default
 
 
 def writable(task: Task) -> set[str]:

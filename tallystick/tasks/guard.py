@@ -18,7 +18,7 @@ PATIENCE = 20.0
 PACKAGE, STANDARD_LIBRARY = Path(__file__).parents[1], Path(traceback.__file__).parent
 
 
-class _Endless(BaseException):
+class Endless(BaseException):
     """The watchdog's alarm; not an Exception, so that no program catches it."""
 
 
@@ -45,7 +45,7 @@ def task_code(task: Named, where: str) -> Iterator[None]:
     try:
         with _watchdog():
             yield
-    except (Exception, SystemExit, _Endless) as error:
+    except (Exception, SystemExit, Endless) as error:
         if isinstance(error, ProgramError) and str(error).startswith(f"{task.name}: "):  # named by a guard within
             raise ProgramError(f"{error}; {where}") from error
         what = f"{_message(error)}{_location(error, task.home)}"
@@ -53,7 +53,7 @@ def task_code(task: Named, where: str) -> Iterator[None]:
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, _Endless):
+    if isinstance(error, Endless):
         return f"{PATIENCE:g} s of CPU time without a block of tokens: the program does not end"
     return str(error) if isinstance(error, ProgramError) else f"{type(error).__name__}: {error}"
 
@@ -77,7 +77,7 @@ def _file(home: type) -> str | None:
 
 @contextmanager
 def _watchdog() -> Iterator[None]:
-    """Raise _Endless in the block after PATIENCE seconds of CPU time. In the main thread alone: it is a signal.
+    """Raise Endless in the block after PATIENCE seconds of CPU time. In the main thread alone: it is a signal.
 
     A block within another starts the other's time afresh when it ends.
     """
@@ -109,4 +109,4 @@ def _stop() -> None:
 
 
 def _alarm(signum: int, frame: object) -> None:
-    raise _Endless
+    raise Endless

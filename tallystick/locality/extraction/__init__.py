@@ -19,7 +19,7 @@ from tallystick.locality.extraction.states import key_of
 from tallystick.locality.extraction.watch import Watch, own_task
 from tallystick.tasks import Task
 from tallystick.tasks.annotate.control import open_frames
-from tallystick.tasks.guard import task_code
+from tallystick.tasks.guard import Endless, task_code
 from tallystick.workspace import ProgramError
 
 __all__ = ["SEARCH", "START", "TAPE", "Action", "Answer", "Machine", "Refusal", "Step", "machine", "own_task"]
@@ -111,6 +111,8 @@ class Machine:
         except Asked:
             pass
         except ProgramError as error:
+            if isinstance(error.__cause__, Endless | RecursionError | MemoryError):
+                raise Refusal(f"a replay fails where a run need not: {error}") from error
             failure = str(error)
         if replay.refused:
             raise replay.refused

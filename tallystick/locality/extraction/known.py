@@ -42,6 +42,8 @@ MUTATORS = frozenset(
 """Methods that change an object in place."""
 SETTING = re.compile("(STORE|DELETE)_(GLOBAL|ATTR|NAME)|IMPORT_NAME")
 """Instructions that change what outlives a step, or import what may."""
+BY_NAME = frozenset(("format", "format_map", "Formatter", "attrgetter", "methodcaller"))
+"""Names of what takes the names of attributes in strings."""
 FIXED = (None, True, False, ...)
 """Values that `is` may compare with: whether two others are one object may differ from run to run."""
 

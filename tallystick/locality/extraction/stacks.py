@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
-from types import CodeType, FrameType
+from types import CellType, CodeType, FrameType
 from typing import Any
 
 from tallystick.locality.extraction.refusal import Refusal
@@ -42,6 +42,13 @@ def stack_of(frame: FrameType, called: FrameType | None) -> list[Any]:
         version = ".".join(map(str, sys.version_info[:2]))
         raise Refusal(f"the frames of {sys.implementation.name} {version} are unknown; use CPython 3.11, 3.12 or 3.13")
     return _read(frame, called)
+
+
+def cells_of(frame: FrameType) -> list[CellType]:
+    """Return the cells of a frame, in which it shares locals with other functions; `stack_of` has been called."""
+    values = _address(id(frame) + LAYOUTS[sys.version_info[:2]].inner) + LAYOUTS[sys.version_info[:2]].values
+    slots = (_object(values + 8 * i) for i in range(_locals_of(frame.f_code)))
+    return [value for value in slots if type(value) is CellType]
 
 
 def _read(frame: FrameType, called: FrameType | None) -> list[Any]:

@@ -48,6 +48,10 @@ class Pointer(PointerHandle):
         """Refuse any other attribute."""
         self._replay.refuse(f"the program uses .{name} of a pointer")
 
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a handle of a workspace is written in another way."""
+        self._replay.refuse("the program writes a pointer as text")
+
 
 class Tape(TapeHandle):
     """Stands for a TapeHandle."""
@@ -84,6 +88,10 @@ class Tape(TapeHandle):
     def __getattr__(self, name: str) -> NoReturn:
         """Refuse any other attribute."""
         self._replay.refuse(f"the program uses .{name} of the tape")
+
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a handle of a workspace is written in another way."""
+        self._replay.refuse("the program writes the tape as text")
 
 
 def _refuse_use(prompt: Prompt, *_: object) -> NoReturn:
@@ -136,6 +144,8 @@ class ReplayWorkspace:
     def pointer(self, i: int) -> Pointer:
         """Return pointer i. Raises ProgramError if there is none."""
         self._replay.check(_caller())
+        if type(i) is not int:  # a workspace finds pointer 1 by 1.0 and True, too, once it was asked for
+            self._replay.refuse(f"the program asks for pointer {i!r}")
         if f"[p{i}.read]" not in self._replay.ids:
             raise ProgramError(f"pointer({i}) is not among this task's tools")
         return self._pointers.setdefault(f"p{i}", Pointer(self._replay, f"p{i}"))
@@ -183,6 +193,10 @@ class ReplayWorkspace:
         """Refuse any other attribute, such as `call`."""
         known = {"call": "calls a tool", "bash": "runs a shell", "say": "says text"}
         self._replay.refuse(f"the program {known[name]}" if name in known else f"the program uses w.{name}")
+
+    def __repr__(self) -> NoReturn:
+        """Refuse to be written: a workspace is written in another way."""
+        self._replay.refuse("the program writes the workspace as text")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to keep anything."""

@@ -6,12 +6,13 @@ live locals and its value stack, with types (1 and True are not the same) and wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
-from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FrameType, FunctionType, MethodType
 from typing import Any, Protocol
 
 from tallystick.locality.extraction.refusal import Refusal
-from tallystick.locality.extraction.stacks import EMPTY, stack_of
+from tallystick.locality.extraction.stacks import EMPTY, cells_of, stack_of
 from tallystick.tasks.annotate.control import PLAIN
 from tallystick.tasks.annotate.liveness import live_locals
 
@@ -42,10 +43,12 @@ def key_of(frames: list[FrameType], called: FrameType, constants: Constants) -> 
 
 def _frame(frame: FrameType, called: FrameType, description: _Description) -> Hashable:
     code, held = frame.f_code, frame.f_locals
-    live = [name for name in live_locals(code)[frame.f_lasti] if name in held]
+    shared = {*code.co_cellvars, *code.co_freevars}
+    live = [name for name in live_locals(code)[frame.f_lasti] if name in held and name not in shared]
     described = tuple((name, description.of(held[name], f"{code.co_name}'s {name}")) for name in live)
     stack = tuple(description.of(value, f"what waits in {code.co_name}") for value in stack_of(frame, called))
-    return code.co_name, id(code), frame.f_lasti, described, stack
+    cells = tuple(description.of(cell, f"what functions within {code.co_name} read") for cell in cells_of(frame))
+    return code.co_name, id(code), frame.f_lasti, described, cells, stack
 
 
 class _Description:
@@ -58,6 +61,8 @@ class _Description:
     def of(self, value: Any, where: str) -> Hashable:
         """Describe a value. Raises Refusal naming where it stands if its state cannot be read."""
         kind = type(value)
+        if kind is float and math.isnan(value):  # `in` and `==` of lists tell whether two of them are one object
+            raise Refusal(f"{where} is a NaN, which may be one object with another")
         if kind in PLAIN:
             return kind.__name__, repr(value) if kind is float else value
         if value is EMPTY:
@@ -95,11 +100,10 @@ def _method(value: Any, of: Of) -> Hashable:
 
 
 def _function(value: Any, of: Of) -> Hashable:
-    cells = tuple(_cell(cell, of) for cell in value.__closure__ or ())
-    return id(value.__code__), cells, of(value.__defaults__), of(value.__kwdefaults__), of(vars(value))
+    return id(value.__code__), of(value.__closure__), of(value.__defaults__), of(value.__kwdefaults__), of(vars(value))
 
 
-def _cell(cell: Any, of: Of) -> Hashable:
+def _cell(cell: CellType, of: Of) -> Hashable:
     try:
         return of(cell.cell_contents)
     except ValueError:  # the cell is empty
@@ -112,4 +116,5 @@ _describers: dict[type, Callable[[Any, Of], Hashable]] = {
     **dict.fromkeys((range, *ITERATORS), _reduced),
     **dict.fromkeys((MethodType, BuiltinFunctionType), _method),
     FunctionType: _function,
+    CellType: _cell,
 }

@@ -28,6 +28,7 @@ from types import (
 from typing import Any
 
 from tallystick.locality.extraction.known import (
+    BY_NAME,
     CONTAINERS,
     FIXED,
     HOLDERS,
@@ -66,7 +67,7 @@ class Watch:
         self._saved: list[tuple[Any, list[Any], str]] = []
         self._direct: set[int] = set()  # ids of constants that the program itself names, not within others
         self._refused: Refusal | None = None
-        self._codes: set[CodeType] = set()
+        self._codes: dict[int, CodeType] = {}  # by id: codes of two modules may be equal
         self.named: set[str] = set()
         """All names of globals and attributes in the code that was run."""
         self._globals: dict[str, dict[str, Any]] = {}
@@ -118,7 +119,7 @@ class Watch:
             return
         for function in self._functions():
             for code in nested(function.__code__):
-                if code in self._codes or code.co_name == "__init__":
+                if id(code) in self._codes or code.co_name == "__init__":
                     continue
                 for instruction in dis.get_instructions(code):
                     if SETTING.match(instruction.opname) and instruction.argval in self.named:
@@ -140,7 +141,7 @@ class Watch:
         own = [value for value in modules if getattr(value, "__module__", None) in self._globals]
         classes += [value for value in own if isinstance(value, type)]
         members = [getattr(member, "__func__", member) for cls in classes for member in vars(cls).values()]
-        members = [getattr(member, "fget", member) for member in members]
+        members += [part for member in members if isinstance(member, property) for part in (member.fget, member.fset)]
         yield from {id(f): f for f in (*own, *members) if isinstance(f, FunctionType)}.values()
 
     # -- code
@@ -148,7 +149,7 @@ class Watch:
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         try:
             if event == "call":
-                if frame.f_code not in self._codes and not is_trusted(frame):
+                if id(frame.f_code) not in self._codes and not is_trusted(frame):
                     self._look(frame.f_code, frame.f_globals)
             elif event == "c_call" and not is_trusted(frame):
                 self._look_at_c(argument)
@@ -157,7 +158,7 @@ class Watch:
             raise
 
     def _look(self, code: CodeType, names: dict[str, Any]) -> None:
-        self._codes.add(code)
+        self._codes[id(code)] = code
         self._globals[names["__name__"]] = names
         for function in self._made_of(code):
             self._add((function.__defaults__, function.__kwdefaults__, vars(function)), f"{code.co_name}'s defaults")
@@ -189,13 +190,19 @@ class Watch:
                 raise Refusal(f"{code.co_name} calls {name}")
         elif kind.startswith(("LOAD_ATTR", "LOAD_METHOD")):
             self._look_at_attribute(name, code)
+        elif kind == "MATCH_CLASS":
+            if instruction.arg or before is None or not isinstance(before.argval, tuple):
+                raise Refusal(f"{code.co_name} matches attributes by position")
+            for attribute in before.argval:
+                self._look_at_attribute(attribute, code)
 
     def _look_at_attribute(self, name: str, code: CodeType) -> None:
         if name.startswith("__"):
             raise Refusal(f"{code.co_name} reads {name}")
+        if name in BY_NAME:
+            raise Refusal(f"{code.co_name} calls {name}, which may read any attribute")
+        self.named.add(name)
         value = inspect.getattr_static(self._task, name, None)
-        if value is not None or not any(hasattr(kind, name) for kind in PURE_TYPES):
-            self.named.add(name)
         if not isinstance(value, property):
             self._direct.add(id(value))
             self._add(value, f"self.{name}")
@@ -219,6 +226,8 @@ class Watch:
         kind = type(value)
         if kind in PLAIN or id(value) in self._names or value is None:
             return
+        if kind is type and value.__name__ in BY_NAME:
+            raise Refusal(f"{what} may read any attribute")
         parts = self._parts(value, kind, what)
         self._names[id(value)] = ("constant", len(self._names)), value
         if kind in CONTAINERS:
