@@ -21,7 +21,7 @@ from tallystick.tasks.runner import interpret
 
 __all__ = ["play", "record", "run", "run_problem"]
 
-BY_PYTHON = 300_000
+BY_PYTHON = 400_000
 """Number of a task's tokens that Python makes before a machine does: to load numba and to extract the machine takes
 about as long."""
 COMPILED = {"pointer", "tape"}
