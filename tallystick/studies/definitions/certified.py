@@ -108,7 +108,8 @@ def _looks_back(run: StoredRun) -> int | None:
 
 def draw(title: str, declared: Sequence[Declared], results: Results, path: Path) -> None:
     """Draw for each task the margin of held-out problems against the step, and the share of contexts certified."""
-    (lines,) = panels(declared, results).values()
+    (all_lines,) = panels(declared, results).values()
+    lines = [line for line in all_lines if line.runs] or all_lines
     with rc_context({"font.size": 8}):
         made = Figure(figsize=(2.2 * len(lines) + 0.8, 3.6), layout="constrained")
         axes = made.subplots(2, len(lines), squeeze=False, sharex="col", sharey="row")
@@ -116,7 +117,7 @@ def draw(title: str, declared: Sequence[Declared], results: Results, path: Path)
             axes[0, column].set_title(line.first.line)
             for run in line.runs:
                 _curves(axes[0, column], axes[1, column], run)
-            axes[1, column].set_xlabel("training step")
+            axes[1, column].set(xlabel="training step", xlim=(0, None), ylim=(0, 105))
         axes[0, 0].set_ylabel("held-out margin\n(star: certified)")
         axes[1, 0].set_ylabel("contexts\ncertified, %")
         made.suptitle(title, fontsize=10)
