@@ -13,14 +13,13 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from tallystick import tasks
+from tallystick.data.loader import MISTAKES
 from tallystick.episode import Sink, StopProgram
 from tallystick.launch.lifetime import die_with_parent
 from tallystick.launch.signals import ignore_interrupts, interrupts_blocked
 from tallystick.locality import programs
 from tallystick.tasks import Task
 
-MISTAKES = (ValueError, OSError, MemoryError)
-"""Errors of a worker that are raised again in the parent."""
 LONG = 10_000
 """Symbols of a long problem's prompt."""
 PATIENCE = 2.0
